@@ -1,0 +1,238 @@
+"""What a trial can be told: plain, frozen, validated data. Imports neither torch nor ray."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdsearch.errors import Refusal, unknown
+
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Part(BaseModel):
+    """Keyword-only, unknown keys refused, never changed after it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Net(Part):
+    """A plain convolutional network: blocks of 3×3 convolutions, each ended by a pool, then two linear layers."""
+
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)] = (
+        16,
+        32,
+        48,
+    )
+    """Channels of each block, before the multiplier; the default is seed 1's student."""
+    depth: Annotated[int, Field(ge=1, le=96)] = 9
+    """Convolutions in all: a multiple of the number of blocks."""
+    hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
+    """Units of the first linear layer, before the multiplier."""
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    """Multiplier of all channels and hidden units."""
+    batch_norm: bool = False
+    """Batch normalisation between each convolution and its ReLU."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Before the last linear layer."""
+
+    @model_validator(mode="after")
+    def _depth_fills_blocks(self) -> "Net":
+        if self.depth % len(self.widths):
+            raise ValueError(
+                f"depth must be a positive multiple of {len(self.widths)} (the number of blocks), "
+                f"but got depth={self.depth}."
+            )
+        return self
+
+    def block_end(self, block: int) -> int:
+        """Number of the last convolution of a block, both counted from 1."""
+        return block * self.depth // len(self.widths)
+
+
+class Data(Part):
+    """Which images a pipeline learns from."""
+
+    name: str = "digits"
+    """A data set's name, or the path of a folder that holds train/<class>/*."""
+    images: Annotated[int, Field(ge=20)] | None = None
+    """At most this many training images, validation included, a stratified choice; None: all."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side in pixels after resizing and centre-cropping; None: the images' common size, else 32."""
+    validation: Annotated[float, Field(gt=0, le=0.9)] = 0.2
+    """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000)."""
+    split_seed: Seed = 0
+    """Draws the validation images and the order in which fractions take images."""
+    augment: Literal["none", "flip", "crop", "crop+flip"] | None = None
+    """Random changes of a training image: pad-and-crop, horizontal flip; None: the data set's usual ones."""
+
+
+class Fit(Part):
+    """A link's training recipe."""
+
+    epochs: Count | None = None
+    """In all, both stages; None: the search's budget decides."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    """At the first epoch of each stage."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of SGD; must be 0 under Adam."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """Over one stage: step divides by 10 at 1/2 and at 3/4, cosine falls to 0."""
+    batch_size: Count = 128
+    """Images a step."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training images that this link sees: stratified, and nested (a larger one holds the smaller)."""
+    steps: Literal["full", "fraction"] = "full"
+    """Length of an epoch: that of the full set whatever the fraction, or that of the fraction."""
+
+    @model_validator(mode="after")
+    def _momentum_is_used(self) -> "Fit":
+        if self.optimizer == "adam" and self.momentum:
+            raise ValueError(f"momentum belongs to sgd and must be 0 under adam, but got momentum={self.momentum}.")
+        return self
+
+
+class Pair(Part):
+    """A hint and its guided layer, written `2→6`: convolution number in the teacher → in the student."""
+
+    hint: Annotated[int, Field(ge=1)]
+    """The teacher's convolution, counted from 1; its map is what the next layer reads."""
+    guided: Annotated[int, Field(ge=1)]
+    """The student's convolution, likewise."""
+    weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Of this pair's loss in stage 1."""
+
+    def __str__(self) -> str:
+        return f"{self.hint}→{self.guided}"
+
+
+class Hints(Part):
+    """Stage 1: the student's layers up to the deepest guided one learn the teacher's maps through regressors."""
+
+    pairs: Annotated[tuple[Pair, ...], Field(min_length=1, max_length=16)]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Stage 1's share of the link's epochs (rounded; each stage has at least one)."""
+    regressor: Literal["none", "conv1x1", "conv3x3"] = "conv3x3"
+    """From the student's channels to the teacher's; none: the channels must agree."""
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs_differ(cls, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        names = [str(pair) for pair in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each pair may be given once, but got {' '.join(names)}.")
+        return pairs
+
+
+class KD(Part):
+    """Stage 2's softened answers: loss = (1 − weight)·CE + weight·τ²·KL(teacher ‖ student)."""
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the distillation term; λ of seed 1 and of the charts is 1 − weight."""
+    temperature: Annotated[float, Field(gt=0, le=1000)] = 4.0
+    """τ, dividing both networks' logits."""
+
+
+class Link(Part):
+    """One network of the chain, taught by the one before it."""
+
+    net: Net
+    fit: Fit = Fit()
+    hints: Hints | None = None
+    """None: no stage 1."""
+    kd: KD | None = None
+    """None: stage 2 learns from labels alone."""
+    seed: Seed = 0
+    """Draws the weights, the order of images and the dropout: a replicate, never a hyperparameter."""
+
+    @property
+    def hint_epochs(self) -> int:
+        """Epochs of stage 1."""
+        if self.hints is None or self.fit.epochs is None:
+            return 0
+        return min(max(round(self.hints.share * self.fit.epochs), 1), self.fit.epochs - 1)
+
+    @property
+    def pairs(self) -> str:
+        """`1→3 2→6`, or `none`."""
+        return " ".join(str(pair) for pair in self.hints.pairs) if self.hints else "none"
+
+    @model_validator(mode="after")
+    def _both_stages_have_an_epoch(self) -> "Link":
+        if self.hints and self.fit.epochs == 1:
+            raise ValueError("epochs must be at least 2 for a link with hints (one for each stage), but got epochs=1.")
+        return self
+
+
+class Pipeline(Part):
+    """A chain of links: teacher, any assistants, student; and the images they learn from."""
+
+    links: Annotated[tuple[Link, ...], Field(min_length=1, max_length=16)]
+    data: Data = Data()
+
+    @model_validator(mode="after")
+    def _first_has_no_teacher(self) -> "Pipeline":
+        if self.links[0].hints or self.links[0].kd:
+            raise ValueError("the first link has no teacher, so its hints and kd must be left out.")
+        return self
+
+    @property
+    def student(self) -> Link:
+        return self.links[-1]
+
+
+class Budget(Part):
+    """What a search may spend unless the command line says otherwise."""
+
+    trials: Count
+    epochs: Count
+    """A student's, both stages together."""
+    teacher_epochs: Count
+    """The teacher's, and each assistant's."""
+
+
+Kind = TypeVar("Kind", bound=Part)
+
+
+def parse(kind: type[Kind], value: object, where: str) -> Kind:
+    """Check plain data from outside; raises Refusal with the first thing that is wrong, its place and its value."""
+    if not isinstance(value, Mapping):
+        raise Refusal(f"{where} must hold the keys of a {kind.__name__.lower()}, but got {str(value)[:60]!r}.")
+    try:
+        return kind.model_validate(dict(value))
+    except ValidationError as error:
+        raise explain(error, where, kind) from None
+
+
+def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
+    """Pydantic's first complaint as a sentence."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        fields = _fields(kind, first["loc"][:-1])
+        return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}") if fields else Refusal(
+            f"{where}: {path} is not a key that kdsearch knows; take it out."
+        )
+    said: Any = first["msg"].removeprefix("Value error, ")
+    place = f"{path}: " if path else ""
+    if first["type"] == "value_error":
+        return Refusal(f"{where}: {place}{said}")
+    if first["type"] == "missing":
+        return Refusal(f"{where}: {path} is required, and is missing.")
+    return Refusal(f"{where}: {place}{said[0].lower()}{said[1:]}, but got {str(first['input'])[:60]!r}.")
+
+
+def _fields(kind: type[Part], path: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at a place: links.0.net -> Net's."""
+    kinds: dict[str, type[Part]] = {
+        "links": Link, "net": Net, "fit": Fit, "hints": Hints, "pairs": Pair, "kd": KD, "data": Data,
+    }  # fmt: skip
+    for step in path:
+        if isinstance(step, str):
+            if step not in kinds:
+                return []
+            kind = kinds[step]
+    return list(kind.model_fields)

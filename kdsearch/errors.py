@@ -1,0 +1,21 @@
+"""What a user is told when a request cannot be met."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class Refusal(Exception):
+    """A request that cannot be met: the rule, the value and the way out, in one or two sentences."""
+
+
+def listed(words: Iterable[object]) -> str:
+    """`a, b, c`, or `nothing`."""
+    return ", ".join(str(word) for word in words) or "nothing"
+
+
+def unknown(kind: str, word: str, words: Iterable[str]) -> Refusal:
+    """A failed lookup: what there is, and the nearest of it."""
+    words = sorted(words)
+    near = difflib.get_close_matches(word, words, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return Refusal(f"There is no {kind} '{word}'; there is {listed(words)}.{hint}")

@@ -1,0 +1,30 @@
+"""The papers' equations: tensors in, a scalar tensor out. Natural logarithms, means over the batch."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of the true classes. logits: (N, C); labels: (N,) integers."""
+    return F.cross_entropy(logits, labels)
+
+
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """τ²·KL(softmax(teacher/τ) ‖ softmax(student/τ)), summed over classes (Hinton et al. 2015, section 2).
+
+    Both (N, C). The factor τ² keeps the gradient's size when τ changes.
+    """
+    student = F.log_softmax(logits / temperature, dim=1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    # "batchmean" divides by N; torch's default would also divide by C.
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def hint(regressed: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over all elements (Romero et al. 2015, equation 3, without its ½ and as a mean).
+
+    Both (N, C, H, W) of the same shape; raises ValueError otherwise, since broadcasting would hide a wrong pair.
+    """
+    if regressed.shape != target.shape:
+        raise ValueError(f"a hint's map has shape {tuple(target.shape)}, the regressor's {tuple(regressed.shape)}.")
+    return F.mse_loss(regressed, target)

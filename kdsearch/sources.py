@@ -1,0 +1,164 @@
+"""Where images come from: digits (embedded), torchvision's sets, a folder. Each is read to uint8 tensors."""
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdsearch.errors import Refusal, listed, unknown
+
+USUAL = {
+    "digits": "none", "mnist": "none", "fashion_mnist": "flip",
+    "svhn": "crop", "cifar10": "crop+flip", "cifar100": "crop+flip",
+}  # fmt: skip
+"""The data sets known by name, with the augmentation that is usual for each."""
+USUAL_FOLDER = "crop+flip"
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+TEST_DIGITS = 5
+"""Every fifth digit of a class, in the order of the file, is a test image."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and out of how much."""
+Read = tuple[Tensor, Tensor, list[str]]
+"""Images (N, C, H, W) uint8, labels (N,) int64, class names."""
+
+
+def folder(name: str) -> Path | None:
+    """The folder that a data set's name means, or None where it is one of the names in USUAL."""
+    if name in USUAL:
+        return None
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        if "/" not in name and "\\" not in name:
+            raise unknown("data set or folder", name, USUAL)
+        raise Refusal(f"A data set is {listed(USUAL)} or a folder with train/<class>/*, but there is no folder '{name}'.")
+    if not (path / "train").is_dir():
+        raise Refusal(f"A folder of images must hold train/<class>/*, but '{name}' has no folder 'train'.")
+    return path
+
+
+def read(name: str, part: str, data_dir: Path, image_size: int | None, progress: Progress) -> Read:
+    """All images of the part "train" or "test" of a data set; raises Refusal where there are none."""
+    path = folder(name)
+    if path is not None:
+        return _read_folder(path / part, image_size, progress)
+    images, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
+    if image_size and image_size != images.shape[-1]:
+        images = _resized(images, image_size)
+    return images, labels, classes
+
+
+def _digits(part: str) -> Read:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = torch.from_numpy(np.round(found.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(found.target.astype(np.int64))
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    for digit in range(10):
+        test[(labels == digit).nonzero()[::TEST_DIGITS]] = True
+    chosen = test if part == "test" else ~test
+    return images[chosen], labels[chosen], [str(digit) for digit in range(10)]
+
+
+def _torchvision(name: str, part: str, data_dir: Path) -> Read:
+    from torchvision import datasets
+
+    makers = {
+        "mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST, "svhn": datasets.SVHN,
+        "cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100,
+    }  # fmt: skip
+    which = {"split": part} if name == "svhn" else {"train": part == "train"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchvision's own use of NumPy's and Python's deprecated corners
+            found = makers[name](str(data_dir), download=True, **which)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise Refusal(
+            f"The data set '{name}' could not be downloaded to, or read from, '{data_dir}' ({error}). "
+            f"Check the network, or put the files there by hand and name the folder with --data-dir."
+        ) from error
+    labels = torch.as_tensor(np.asarray(found.labels if name == "svhn" else found.targets), dtype=torch.int64)
+    images = torch.as_tensor(np.asarray(found.data))
+    if images.dim() == 3:
+        images = images[:, None]
+    elif name != "svhn":
+        images = images.permute(0, 3, 1, 2)
+    classes = [str(item) for item in getattr(found, "classes", range(10))]
+    return images.contiguous(), labels, classes
+
+
+def _read_folder(root: Path, image_size: int | None, progress: Progress) -> Read:
+    if not root.is_dir():
+        raise Refusal(f"A folder of images must hold '{root.name}/<class>/*' for this, but there is no '{root}'.")
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise Refusal(f"Classes are the folders in '{root}', and at least two are needed, but got {listed(classes)}.")
+    files, labels = [], []
+    for number, name in enumerate(classes):
+        found = sorted(path for path in (root / name).iterdir() if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise Refusal(f"Every class needs images, but '{root / name}' holds none ({' '.join(sorted(SUFFIXES))}).")
+        files += found
+        labels += [number] * len(found)
+    heads = _each(_head, files, f"looking at {root.name} images", progress)
+    sizes = {size for size, _ in heads}
+    grey = all(mode in ("L", "1", "I;16") for _, mode in heads)
+    common = sizes.pop() if len(sizes) == 1 and image_size is None else None
+    side = image_size or 32
+    if common and min(common) < 8:
+        raise Refusal(f"Images must be at least 8×8, but those in '{root}' are {common[0]}×{common[1]}; use --image-size.")
+    size = common or (side, side)
+
+    def pixels(path: Path) -> np.ndarray:
+        return _pixels(path, size, grey)
+
+    images = np.stack(_each(pixels, files, f"decoding {root.name} images", progress))
+    tensor = torch.from_numpy(images)
+    return (tensor[:, None] if grey else tensor.permute(0, 3, 1, 2)).contiguous(), torch.tensor(labels), classes
+
+
+def _each(work: Callable, files: list[Path], doing: str, progress: Progress) -> list:
+    done = []
+    with ThreadPoolExecutor() as pool:
+        for number, item in enumerate(pool.map(work, files, chunksize=64), start=1):
+            done.append(item)
+            if number % 256 == 0 or number == len(files):
+                progress(doing, number, len(files))
+    return done
+
+
+def _open(path: Path, use: Callable):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return use(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Refusal(f"Every file of a class must be a readable image, but '{path}' is not ({error}); remove it.") from None
+
+
+def _head(path: Path) -> tuple[tuple[int, int], str]:
+    return _open(path, lambda image: (image.size, image.mode))
+
+
+def _pixels(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
+    from PIL import ImageOps
+
+    def use(image) -> np.ndarray:
+        image = image.convert("L" if grey else "RGB")
+        return np.asarray(image if image.size == size else ImageOps.fit(image, size))  # fit: scale, then centre-crop
+
+    return _open(path, use)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    import torch.nn.functional as F
+
+    large = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return large.round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,86 @@
+"""Trained networks by the hash of everything that made them, so that a teacher is trained once."""
+
+import hashlib
+import json
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from kdsearch.config import Pipeline
+from kdsearch.errors import Refusal
+
+RECIPE = 1
+"""Raised whenever training the same pipeline would give other weights."""
+
+
+def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
+    """Of link `number` (from 0): hash of all links up to it, their seeds, the data and the recipe's version."""
+    made_of = {
+        "links": [link.model_dump(mode="json") for link in pipeline.links[: number + 1]],
+        "data": pipeline.data.model_dump(mode="json", exclude={"name"}),
+        "fingerprint": fingerprint,
+        "recipe": RECIPE,
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_net(path: Path, net: nn.Module, facts: dict) -> None:
+    """Weights and facts (plain data) in one safetensors file, which is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(weights, draft, {"facts": json.dumps(facts)})
+    os.replace(draft, path)
+
+
+def load_net(path: Path, net: nn.Module) -> dict:
+    """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+            return json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal(f"The network file '{path}' is damaged ({reason}). Delete it, and it will be trained again.") from None
+
+
+def read_facts(path: Path) -> dict:
+    """The facts saved beside the weights; raises Refusal where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise Refusal(f"The network file '{path}' is damaged ({error}). Delete it, and it will be trained again.") from None
+
+
+def digest(net: nn.Module) -> str:
+    """Hash of the weights."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.dim() else bytes(8))
+    return found.hexdigest()[:16]
+
+
+class Store:
+    """A folder of networks, shared by searches and by the processes of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+    def __contains__(self, key: str) -> bool:
+        return self.path(key).exists()
+
+    def lock(self, key: str) -> AbstractContextManager:
+        """Held while a network is looked up and made: who comes second waits, then finds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / f".{key}.lock")

@@ -1,0 +1,130 @@
+"""One stage of training: what trains, on which losses, for how many epochs. Knows nothing of teachers."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kdsearch.config import Fit
+from kdsearch.data import Images
+
+Terms = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""Images (N, C, H, W) and labels (N,) -> each loss term, unweighted, by name."""
+
+
+class Diverged(ArithmeticError):
+    """A loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What trains, and on what loss: the weighted sum of the terms."""
+
+    name: str
+    trained: nn.Module
+    """All of it trains, and nothing else."""
+    terms: Terms
+    weights: dict[str, float]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed."""
+
+    number: int
+    """Within its stage, from 1."""
+    losses: dict[str, float]
+    """Mean of each term over the epoch's images, unweighted."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Each weighted term's part of the sum of gradient norms on the first batch, 0–1."""
+    seconds: float = 0.0
+
+
+def seed_of(*words: object) -> int:
+    """A seed for torch from words such as (seed, link, stage, epoch): a resumed run equals an unbroken one."""
+    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:6], "big")
+
+
+def rate(fit: Fit, epoch: int, epochs: int) -> float:
+    """The learning rate in an epoch (from 0) of a stage that lasts `epochs`."""
+    if fit.schedule == "cosine":
+        return fit.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    if fit.schedule == "step":
+        return fit.learning_rate * 0.1 ** sum(epoch >= epochs * part for part in (0.5, 0.75))
+    return fit.learning_rate
+
+
+def optimizer(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
+    """A new one for each stage, fused into one kernel a step."""
+    weights = list(module.parameters())
+    if fit.optimizer == "adam":
+        return torch.optim.Adam(weights, fit.learning_rate, weight_decay=fit.weight_decay, fused=True)
+    return torch.optim.SGD(weights, fit.learning_rate, fit.momentum, weight_decay=fit.weight_decay, fused=True)
+
+
+def train(stage: Stage, images: Images, fit: Fit, seed: tuple[object, ...]) -> Iterator[Epoch]:
+    """Train a stage, yielding at each epoch's end. Raises Diverged. All randomness is drawn anew from (seed, epoch)."""
+    steps = optimizer(fit, stage.trained)
+    for epoch in range(stage.epochs):
+        started = time.perf_counter()
+        word = seed_of(*seed, stage.name, epoch)
+        torch.manual_seed(word)
+        generator = torch.Generator().manual_seed(word)
+        for group in steps.param_groups:
+            group["lr"] = rate(fit, epoch, stage.epochs)
+        stage.trained.train()
+        losses, shares = _epoch(stage, images, fit, steps, generator)
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise Diverged(f"the loss is not finite in stage {stage.name}, epoch {epoch + 1}: {losses}.")
+        yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started)
+
+
+def _epoch(
+    stage: Stage, images: Images, fit: Fit, steps: torch.optim.Optimizer, generator: torch.Generator
+) -> tuple[dict[str, float], dict[str, float]]:
+    totals: dict[str, Tensor] = {}
+    shares: dict[str, float] = {}
+    seen = 0
+    for index in images.batches(fit, generator):
+        pixels, labels = images.batch(index, generator)
+        terms = stage.terms(pixels, labels)
+        if not seen:
+            shares = gradient_shares(stage, terms)
+        loss = sum((stage.weights[name] * term for name, term in terms.items()), start=torch.zeros(()).to(pixels.device))
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        for name, term in terms.items():
+            # Added on the device: reading a number at every step would wait for it.
+            totals[name] = totals.get(name, 0) + term.detach() * len(index)
+        seen += len(index)
+    return {name: float(total) / seen for name, total in totals.items()}, shares
+
+
+def gradient_shares(stage: Stage, terms: dict[str, Tensor]) -> dict[str, float]:
+    """Each weighted term's gradient norm over their sum, for terms with non-zero weight."""
+    used = {name: stage.weights[name] * term for name, term in terms.items() if stage.weights[name]}
+    weights = list(stage.trained.parameters())
+    norms = {}
+    for name, term in used.items():
+        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        parts = [gradient.norm() for gradient in found if gradient is not None]
+        norms[name] = float(torch.stack(parts).norm()) if parts else 0.0
+    total = sum(norms.values())
+    return {name: norm / total if total else 0.0 for name, norm in norms.items()}
+
+
+def accuracy(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> float:
+    """Share of uint8 images (N, C, H, W) whose largest logit is at the label, 0–1; the net in eval mode."""
+    net.eval()
+    right = torch.zeros((), dtype=torch.int64, device=images.mean.device)
+    with torch.inference_mode():
+        for some, truth in zip(pixels.split(1000), labels.split(1000), strict=True):
+            right += (net(images.prepare(some)).argmax(1) == truth.to(right.device)).sum()
+    return int(right) / len(labels)
