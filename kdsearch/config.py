@@ -194,6 +194,39 @@ class Budget(Part):
     """The teacher's, and each assistant's."""
 
 
+class MadeTeacher(Part):
+    """A network that taught a student, as it was in the store."""
+
+    key: str
+    digest: str
+    """Hash of its weights."""
+    threads: Count
+    accuracy: float | None
+
+
+class Made(Part):
+    """What a number depends on beside the pipeline: with all of it equal, on CPU, training again gives it again."""
+
+    kdsearch: str
+    torch: str
+    device: str
+    precision: Literal["float32"]
+    threads: Count
+    fingerprint: str
+    """Of the training images."""
+    classes: tuple[str, ...]
+    """By the place of their logit."""
+    image: tuple[int, int, int]
+    """Channels, height, width."""
+    mean: tuple[float, ...]
+    """Of each channel, on the scale 0–1: the student reads (pixel / 255 - mean) / std."""
+    std: tuple[float, ...]
+    teachers: tuple[MadeTeacher, ...]
+    """From the first link on."""
+    accuracy: float | None
+    """Validation, last epoch."""
+
+
 Kind = TypeVar("Kind", bound=Part)
 
 
@@ -213,8 +246,10 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     path = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         fields = _fields(kind, first["loc"][:-1])
-        return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}") if fields else Refusal(
-            f"{where}: {path} is not a key that kdsearch knows; take it out."
+        return (
+            Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
+            if fields
+            else Refusal(f"{where}: {path} is not a key that kdsearch knows; take it out.")
         )
     said: Any = first["msg"].removeprefix("Value error, ")
     place = f"{path}: " if path else ""

@@ -152,12 +152,15 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(means).float().view(shape), torch.stack(stds).float().view(shape)
 
 
-def _decoded(data: Data, part: str, data_dir: Path, progress: sources.Progress) -> tuple[Tensor, Tensor, list[str], str]:
+def _decoded(
+    data: Data, part: str, data_dir: Path, progress: sources.Progress
+) -> tuple[Tensor, Tensor, list[str], str]:
+    """Pixels, labels, class names, fingerprint: from the cache, else read and cached."""
     path = cache_folder() / "images" / f"{_source_key(data, part, data_dir)}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
-            meta = file.metadata()
-            return file.get_tensor("pixels"), file.get_tensor("labels"), json.loads(meta["classes"]), meta["fingerprint"]
+            meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
+            return pixels, labels, json.loads(meta["classes"]), meta["fingerprint"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         pass  # not there, or cut short: it is only a copy, made anew below
     pixels, labels, classes = sources.read(data.name, part, data_dir, data.image_size, progress)

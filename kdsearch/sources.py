@@ -36,10 +36,16 @@ def folder(name: str) -> Path | None:
     if not path.is_dir():
         if "/" not in name and "\\" not in name:
             raise unknown("data set or folder", name, USUAL)
-        raise Refusal(f"A data set is {listed(USUAL)} or a folder with train/<class>/*, but there is no folder '{name}'.")
+        raise Refusal(f"A data set is {listed(USUAL)}, or a folder with train/<class>/*; there is no folder '{name}'.")
     if not (path / "train").is_dir():
         raise Refusal(f"A folder of images must hold train/<class>/*, but '{name}' has no folder 'train'.")
     return path
+
+
+def placed(name: str) -> str:
+    """A data set's name as every process understands it: a folder's path made absolute. Raises Refusal."""
+    path = folder(name)
+    return name if path is None else str(path.resolve())
 
 
 def read(name: str, part: str, data_dir: Path, image_size: int | None, progress: Progress) -> Read:
@@ -112,7 +118,10 @@ def _read_folder(root: Path, image_size: int | None, progress: Progress) -> Read
     common = sizes.pop() if len(sizes) == 1 and image_size is None else None
     side = image_size or 32
     if common and min(common) < 8:
-        raise Refusal(f"Images must be at least 8×8, but those in '{root}' are {common[0]}×{common[1]}; use --image-size.")
+        small = f"{common[0]}×{common[1]}"
+        raise Refusal(
+            f"Images must be at least 8×8, but those in '{root}' are {small}; enlarge them with --image-size."
+        )
     size = common or (side, side)
 
     def pixels(path: Path) -> np.ndarray:
@@ -140,7 +149,7 @@ def _open(path: Path, use: Callable):
         with Image.open(path) as image:
             return use(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Refusal(f"Every file of a class must be a readable image, but '{path}' is not ({error}); remove it.") from None
+        raise Refusal(f"Files of a class must be readable images, but '{path}' is not ({error}); remove it.") from None
 
 
 def _head(path: Path) -> tuple[tuple[int, int], str]:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -41,22 +43,26 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
 
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
-            return json.loads((file.metadata() or {})["facts"])
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise Refusal(f"The network file '{path}' is damaged ({reason}). Delete it, and it will be trained again.") from None
+    with _opened(path) as file:
+        net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+        return json.loads(file.metadata()["facts"])
 
 
 def read_facts(path: Path) -> dict:
     """The facts saved beside the weights; raises Refusal where the file is damaged."""
+    with _opened(path) as file:
+        return json.loads(file.metadata()["facts"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["facts"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise Refusal(f"The network file '{path}' is damaged ({error}). Delete it, and it will be trained again.") from None
+            yield file
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        said = f"The network file '{path}' is damaged ({reason}). Delete it, and it will be trained again."
+        raise Refusal(said) from error
 
 
 def digest(net: nn.Module) -> str:

@@ -96,7 +96,7 @@ def _epoch(
         terms = stage.terms(pixels, labels)
         if not seen:
             shares = gradient_shares(stage, terms)
-        loss = sum((stage.weights[name] * term for name, term in terms.items()), start=torch.zeros(()).to(pixels.device))
+        loss = torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum()
         steps.zero_grad()
         loss.backward()
         steps.step()

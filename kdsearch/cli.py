@@ -1,0 +1,268 @@
+"""Words to functions; the only place that exits."""
+
+import contextlib
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdsearch import __version__
+from kdsearch.errors import Refusal
+
+app = typer.Typer(
+    help="Find the best small network for a given teacher, by searching over how its knowledge is distilled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Results = Annotated[Path, typer.Option("--results", help="Folder of all searches.", metavar="DIR")]
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]
+SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name under --results, or its path.")]
+RESULTS, DATA_DIR = Path("results"), Path("data")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("spaces")
+def spaces_() -> None:
+    """List the search spaces and their questions."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdsearch import spaces
+
+    table = Table.grid(padding=(0, 2))
+    for name, question in spaces.names().items():
+        table.add_row(f"[bold]{name}[/bold]", question)
+    console = Console()
+    console.print(table)
+    console.print("Your own: kdsearch tune ./my_space.py", style="dim", highlight=False)
+
+
+@app.command()
+def tune(
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, or a folder."),
+    ] = None,
+    data_dir: DataDir = DATA_DIR,
+    image_size: Annotated[int | None, typer.Option(min=8, help="Side to which images are brought.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Pipelines to draw; references come on top.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of a student, in all; caps the teacher's too.")] = None,
+    teacher_epochs: Annotated[int | None, typer.Option(min=1, help="Of the teacher and of each assistant.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws and of the students.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Of the search's folder.  [default: the space's name]")] = None,
+    results: Results = RESULTS,
+    cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Cores (and threads) a trial.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="Share of a GPU a trial, e.g. 0.25.  [default: 1 where there is one]")
+    ] = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
+) -> None:
+    """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
+    from rich.console import Console
+
+    from kdsearch import spaces
+    from kdsearch.display import Watch
+    from kdsearch.settings import Settings, folder_for, pairs_of
+
+    found = spaces.load(spaces.find(space))
+    pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
+    if data:
+        from kdsearch.sources import placed
+
+        data = placed(data)
+    budget = found.budget if data in (None, "digits") else found.full_budget
+    settings = Settings(
+        epochs=epochs or budget.epochs, teacher_epochs=teacher_epochs or budget.teacher_epochs,
+        epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
+        data=data, image_size=image_size, seed=seed, overrides=pairs,
+    )  # fmt: skip
+    console = Console()
+    with Watch(console) as watch:
+        from kdsearch import search as searches
+
+        search = searches.Search(
+            found, settings, trials or budget.trials, folder, data_dir.resolve(), cpus_per_trial, gpus_per_trial,
+            max_concurrent, command=shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
+        )  # fmt: skip
+        drawn = searches.look(search)[0][:3] if dry_run else []
+        if not dry_run:
+            with _interruptible(f"What is finished is in '{folder}': kdsearch status {name_of(folder)}"):
+                searches.run(search)
+    if dry_run:
+        _show_draws(search, drawn, console)
+    else:
+        _show_end(folder, console)
+
+
+def _show_draws(search: Any, drawn: list, console: Any) -> None:
+    import yaml
+
+    from kdsearch import nets
+
+    shape, classes = search.images.shape, len(search.images.classes)
+    for number, draw in enumerate(drawn):
+        sizes = [f"{nets.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
+        console.print(f"[bold]Draw {number}[/bold]: {draw.knobs}", soft_wrap=True)
+        console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}", highlight=False)
+        plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
+        console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None), highlight=False, markup=False)
+    console.print(f"Dry run: nothing was trained. The search would run {search.trials} trials and 3 references.")
+
+
+def _show_end(folder: Path, console: Any) -> None:
+    from kdsearch import display, results
+
+    display.summary(results.read(folder), results.read_facts(folder), console)
+    console.print(f"Written: {folder}/trials.parquet, epochs.parquet, search.json, students/", highlight=False)
+    name = name_of(folder)
+    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", highlight=False)
+
+
+def name_of(folder: Path) -> str:
+    """What a user types for a search: its name where it lies in the default place, else its path."""
+    return folder.name if folder.parent == RESULTS else str(folder)
+
+
+@app.command()
+def status(
+    search: SearchName,
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """How a search stands: running, finished or interrupted; its front and failures."""
+    from collections import Counter
+
+    from rich.console import Console
+
+    from kdsearch import display
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    facts, found = tables.read_facts(folder), tables.read(folder)
+    states = Counter(row["state"] for row in found.trials.values())
+    over = sum(states[name] for name in ("complete", "stopped", "failed"))
+    total = facts.get("trials", 0) + 3
+    state = "running" if tables.is_running(folder) else "finished" if over >= total else "interrupted"
+    if as_json:
+        members = [found.trials[name] for name in tables.front(found.trials.values())]
+        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in members]
+        said = {"search": str(folder), "state": state, "total": total, **facts, "states": states, "front": front}
+        print(json.dumps(said))
+        return
+    console = Console()
+    counts = " · ".join(f"{states[name]} {name}" for name in tables.STATES if states[name])
+    ended = f"{over} of {total} trials ended ({counts or 'none began'})"
+    console.print(f"[bold]{folder}[/bold]: {state}, {ended}", highlight=False, soft_wrap=True)
+    display.summary(found, facts, console)
+
+
+@app.command()
+def report(
+    search: SearchName,
+    results: Results = RESULTS,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
+) -> None:
+    """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
+    import importlib
+
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    reports: Any = importlib.import_module("kdsearch.analysis.report")
+    target = output or folder / "report.html"
+    for path in reports.write(folder, target, png):
+        print(path)
+
+
+@app.command()
+def export(
+    search: SearchName,
+    trial: Annotated[str | None, typer.Option(metavar="ID", help="One trial.")] = None,
+    best: Annotated[str | None, typer.Option(metavar="accuracy|knee", help="The best trial by this.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="All trials of the front.")] = False,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="A folder a trial is made in it.")] = Path("exports"),
+    results: Results = RESULTS,
+) -> None:
+    """Write a trial's config.yaml, student.safetensors and metrics.json."""
+    from kdsearch import export as exports
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    found = tables.read(folder)
+    for name in exports.chosen(found, trial, best, front):
+        print(exports.export(folder, found, name, output))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config.yaml, as export writes it.")],
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Students to train, each with a seed of its own.")] = 1,
+    test: Annotated[bool, typer.Option("--test", help="Read the test images, once, at the end.")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the students and configs here.")] = None,
+    data_dir: DataDir = DATA_DIR,
+    results: Results = RESULTS,
+) -> None:
+    """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
+    from rich.console import Console
+
+    from kdsearch.display import SeedWatch
+    from kdsearch.export import read_config
+
+    recipe = read_config(config)
+    with SeedWatch(Console(), seeds) as watch, _interruptible("The seeds that were finished are above."):
+        from kdsearch.replicate import replicates
+
+        for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):
+            if isinstance(step, str):
+                watch.warn(step)
+                continue
+            watch.show(step)
+            if step.student and output:
+                step.student.save(output / f"seed-{step.seed}")
+    watch.summary()
+
+
+@contextlib.contextmanager
+def _interruptible(said: str) -> Iterator[None]:
+    """Ctrl-C ends a command with exit code 130 and a word on what there is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"kdsearch: interrupted. {said}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(words)
+    except Refusal as error:
+        if len(words) < len(sys.argv) - 1:
+            traceback.print_exc()
+        print(f"kdsearch: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,258 @@
+"""What a person sees: the live display of a search, the front as a table. Imports neither torch nor ray."""
+
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from kdsearch import results
+from kdsearch.config import Pipeline
+
+LINE_EVERY = 5.0
+"""Seconds between plain lines of one kind, where the output is no terminal."""
+
+
+def percent(value: float | None) -> str:
+    """0.9312 -> 93.1 %."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """75 -> 1 min 15 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Watch:
+    """Shows a search while it runs: one live picture in a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.search: Any = None
+        self.reading: tuple[str, int, int] | None = None
+        self.begun = time.monotonic()
+        self.trials_begun: float | None = None
+        self.told: dict[str, float] = {}
+        self.ended: set[str] = set()
+        self.live = Live(get_renderable=self.picture, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "Watch":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def read(self, doing: str, done: int, total: int) -> None:
+        """Progress of reading the data."""
+        self.reading = (doing, done, total)
+        self._line(doing, f"{doing}: {done}/{total}", always=done == total)
+
+    def show(self, search: Any) -> None:
+        """Something of the search changed."""
+        self.search, self.reading = search, None
+        if self.trials_begun is None and search.tables.trials:
+            self.trials_begun = time.monotonic()
+        if self.console.is_terminal:
+            return
+        for name, net in search.networks.items():
+            if net["epoch"]:
+                done = net["epoch"] == net["epochs"]
+                key = f"{name} done" if done else name
+                if not (done and key in self.told):
+                    text = f"{name}: epoch {net['epoch']}/{net['epochs']}, accuracy {percent(net['accuracy'])}"
+                    self._line(key, text, always=done)
+        for name, row in list(search.tables.trials.items()):
+            if row["state"] in ("complete", "stopped", "failed") and name not in self.ended:
+                self.ended.add(name)
+                why = f" ({row['cause']})" if row["cause"] else ""
+                self._line(f"trial {name}", f"trial {name}: {outcome(row)}{why}; {self._pace(search)}", always=True)
+
+    def _line(self, kind: str, text: str, always: bool = False) -> None:
+        if not self.console.is_terminal and (always or time.monotonic() - self.told.get(kind, -1e9) >= LINE_EVERY):
+            self.told[kind] = time.monotonic()
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def picture(self) -> Group | Text:
+        """The live display."""
+        if self.reading:
+            doing, done, total = self.reading
+            return Group(_bar(doing, done, total, f"{done}/{total}"))
+        if self.search is None:
+            return Text("drawing pipelines, reading the data …")
+        lines: list[Any] = [
+            _bar(name, net["epoch"], net["epochs"], f"epoch {net['epoch']}/{net['epochs']}  {percent(net['accuracy'])}")
+            for name, net in list(self.search.networks.items())
+        ]
+        if not lines:
+            return Text(f"starting Ray …  {duration(time.monotonic() - self.begun)}")
+        rows = list(self.search.tables.trials.values())
+        states = Counter(row["state"] for row in rows)
+        total = self.search.trials + sum(row["reference"] is not None for row in rows)
+        over = states["complete"] + states["stopped"] + states["failed"]
+        if rows:
+            counts = f"{states['running']} running · {total - over - states['running']} waiting"
+            lines.append(_bar("trials", over, total, counts))
+            lines.append(Text(f"           {self._pace(self.search)}"))
+            lines.append(Text(f"           {self._running(rows)}", style="dim"))
+        else:
+            trained = all(net["epoch"] == net["epochs"] for net in self.search.networks.values())
+            lines.append(Text("starting the first trials …" if trained else ""))
+        return Group(*lines)
+
+    def _pace(self, search: Any) -> str:
+        rows = list(search.tables.trials.values())
+        states = Counter(row["state"] for row in rows)
+        over = states["complete"] + states["stopped"] + states["failed"]
+        total = search.trials + sum(row["reference"] is not None for row in rows)
+        passed = time.monotonic() - (self.trials_begun or time.monotonic())
+        accuracies = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
+        failed = f" · {states['failed']} failed" if states["failed"] else ""
+        text = f"{states['complete']} complete · {states['stopped']} stopped{failed}"
+        text += f" · best {percent(max(accuracies, default=None))} · front {sum(row['front'] for row in rows)}"
+        if over and passed > 1:
+            text += f" · {60 * over / passed:.0f} trials/min · {duration((total - over) * passed / over)} left"
+        return text
+
+    @staticmethod
+    def _running(rows: Iterable[Mapping[str, Any]]) -> str:
+        busy = [row for row in rows if row["state"] == "running"]
+        return "   ".join(f"trial {row['trial']}: epoch {row['epochs']}" for row in busy[:4])
+
+
+class SeedWatch:
+    """Shows `train`: a bar for each link of the seed at work, a line for each seed that ended."""
+
+    def __init__(self, console: Console, seeds: int) -> None:
+        self.console, self.seeds = console, seeds
+        self.ends: list[Any] = []
+        self.last: dict[tuple[str, str], float] = {}
+        self.bars: dict[int, Table] = {}
+        self.told = time.monotonic()
+        self.live = Live(get_renderable=self.picture, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "SeedWatch":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def picture(self) -> Group:
+        """The live display."""
+        bars = [self.bars[number] for number in sorted(self.bars)]
+        return Group(*(bars or [Text("reading the data …")]))
+
+    def read(self, doing: str, done: int, total: int) -> None:
+        """Progress of reading the data."""
+        self.bars[-1] = _bar(doing, done, total, f"{done}/{total}")
+
+    def warn(self, text: str) -> None:
+        """Why the number may differ from the recorded one."""
+        text = f"Warning: {text}; the accuracy may differ."
+        self.console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
+    def show(self, step: Any) -> None:
+        """An epoch, or a seed's end."""
+        row = step.row
+        self.bars.pop(-1, None)
+        text = f"epoch {row.epoch}/{step.epochs} {row.stage}  {percent(row.accuracy)}"
+        self.bars[row.link] = _bar(f"link {row.link}, seed {step.seed}", row.epoch, step.epochs, text)
+        if step.student:
+            self.ends.append(step)
+            test = f", test accuracy {percent(step.test)}" if step.test is not None else ""
+            self.console.print(f"seed {step.seed}: validation accuracy {_exact(row.accuracy)}{test}", highlight=False)
+        elif not self.console.is_terminal and time.monotonic() - self.told > LINE_EVERY:
+            self.told = time.monotonic()
+            self.console.print(f"link {row.link}, seed {step.seed}: {text}", highlight=False)
+        for name, share in row.shares.items():
+            place = (f"{step.seed}", f"{row.stage}: {name}")
+            self.last[place] = max(self.last.get(place, 0.0), share)
+
+    def summary(self) -> None:
+        """Mean ± standard deviation over the seeds, and what deserves a warning."""
+        for (seed, place), share in self.last.items():
+            if share < results.FAINT:
+                self.console.print(
+                    f"Warning: seed {seed}, stage {place}: under 0.1 % of the gradient: this trial is not distilling.",
+                    style="yellow", highlight=False, soft_wrap=True,
+                )  # fmt: skip
+        for name, values in (
+            ("validation", [step.row.accuracy for step in self.ends]),
+            ("test", [step.test for step in self.ends if step.test is not None]),
+        ):
+            if values:
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                text = f"{_exact(statistics.mean(values))}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+                self.console.print(f"{name} accuracy: {text} over {len(values)} seed(s)", highlight=False)
+
+
+def _exact(value: float) -> str:
+    return f"{100 * value:.2f} % ({value:.6f})"
+
+
+def _bar(name: str, done: int, total: int, text: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=max(10, len(name)))
+    grid.add_column(width=30)
+    grid.add_column()
+    grid.add_row(name, ProgressBar(total=total or 1, completed=done, width=30), text)
+    return grid
+
+
+def outcome(row: Mapping[str, Any]) -> str:
+    """`complete, accuracy 97.9 %, 33,574 parameters (52×)`."""
+    accuracy = f", accuracy {percent(row['accuracy'])}" if row["accuracy"] is not None else ""
+    return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({row['compression']:.3g}×)"
+
+
+def trials_table(rows: Iterable[Mapping[str, Any]], title: str) -> Table:
+    """Trials as a table: accuracy, size, compression, pairs, λ, τ."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for name in ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "depth", "width"):
+        table.add_column(name, justify="left" if name in ("trial", "pairs") else "right")
+    for row in rows:
+        student = Pipeline.model_validate(json.loads(row["pipeline"])).student
+        label_share = f"{1 - student.kd.weight:.2f}" if student.kd else "1"
+        temperature = f"{student.kd.temperature:.1f}" if student.kd else "–"
+        table.add_row(
+            row["trial"], percent(row["accuracy"]), f"{row['parameters']:,}", f"{row['compression']:.3g}×",
+            student.pairs, label_share, temperature, str(student.net.depth), f"{student.net.width:g}",
+        )  # fmt: skip
+    return table
+
+
+def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
+    """The front, the references, and what deserves a warning."""
+    trials = tables.trials
+    members = [trials[name] for name in results.front(trials.values())]
+    if members:
+        console.print(trials_table(members, "Front: fully trained trials, accuracy on the validation images"))
+    else:
+        console.print("No trial is fully trained yet, so there is no front.")
+    references = [row for row in trials.values() if row["reference"] and row["state"] == "complete"]
+    if references:
+        console.print(trials_table(references, "References: one student, equal budgets"))
+    if facts.get("teacher_accuracy") is not None:
+        console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}", highlight=False)
+    for name, stage, term in results.faint(tables.epochs):
+        console.print(
+            f"Warning: trial {name}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: "
+            f"this trial is not distilling.", style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    failed = [row for row in trials.values() if row["state"] == "failed"]
+    for row in failed:
+        console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", highlight=False, soft_wrap=True)

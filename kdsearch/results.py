@@ -1,0 +1,198 @@
+"""The tables of a search: a row a trial, a row an epoch, written as it goes. Imports neither torch nor ray."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from kdsearch.errors import Refusal, unknown
+
+TRIALS = pa.schema(
+    [
+        ("trial", pa.string()), ("reference", pa.string()), ("state", pa.string()), ("cause", pa.string()),
+        ("accuracy", pa.float64()), ("parameters", pa.int64()), ("compression", pa.float64()),
+        ("training_parameters", pa.int64()), ("macs", pa.int64()), ("epochs", pa.int64()), ("kd_epochs", pa.int64()),
+        ("seconds", pa.float64()), ("seed", pa.int64()), ("front", pa.bool_()), ("pipeline", pa.string()),
+    ]
+)  # fmt: skip
+EPOCHS = pa.schema(
+    [
+        ("trial", pa.string()), ("link", pa.int64()), ("stage", pa.string()), ("epoch", pa.int64()),
+        ("kd_epoch", pa.int64()), ("accuracy", pa.float64()), ("seconds", pa.float64()),
+    ]
+)  # fmt: skip
+STATES = ("waiting", "running", "complete", "stopped", "failed")
+FAINT = 0.001
+"""A weighted loss term with a smaller share of the gradient over a whole stage does not teach."""
+
+
+@dataclass
+class Tables:
+    """Both tables of one search in memory, and on disk in its folder."""
+
+    folder: Path
+    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    written: float = 0.0
+    cost: float = 0.0
+    """Seconds that the last writing took."""
+
+    def add(self, trial: str, pipeline: dict, facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
+        """A trial that waits; facts are columns known before training."""
+        self.trials[trial] = {
+            "trial": trial, "reference": None, "state": "waiting", "cause": None, "accuracy": None,
+            "epochs": 0, "kd_epochs": 0, "seconds": 0.0, "front": False, "seed": pipeline["links"][-1]["seed"],
+            **facts, "pipeline": json.dumps(pipeline), **{f"knob.{name}": value for name, value in knobs.items()},
+        }  # fmt: skip
+
+    def extend(self, trial: str, rows: Iterable[Mapping[str, Any]], student: int) -> None:
+        """Epochs of a trial (or of a network trained beforehand); `student` is the number of its last link."""
+        own = self.trials.get(trial, {})
+        for row in rows:
+            self.epochs.append({"trial": trial, **row})
+            if own and row["link"] == student:
+                own["epochs"] = row["epoch"]
+                own["kd_epochs"] = row["kd_epoch"] or 0
+                own["seconds"] += row["seconds"]
+                own["accuracy"] = row["accuracy"]
+
+    def mark(self, trial: str, state: str, cause: str | None = None) -> None:
+        """A trial's new state, and the front with it."""
+        self.trials[trial] |= {"state": state, "cause": cause}
+        members = set(front(self.trials.values()))
+        for name, row in self.trials.items():
+            row["front"] = name in members
+
+    def write(self, at_once: bool = False) -> None:
+        """Both tables, unless the last time was a moment ago: writing takes a twentieth of the time at most."""
+        now = time.monotonic()
+        if not at_once and now - self.written < max(2.0, 20 * self.cost):
+            return
+        write_table(self.folder / "trials.parquet", list(self.trials.values()), TRIALS)
+        write_table(self.folder / "epochs.parquet", self.epochs, EPOCHS)
+        self.written, self.cost = time.monotonic(), time.monotonic() - now
+
+
+def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
+    """The schema's columns first, then every other one that a row has; the file is replaced whole."""
+    names = list(dict.fromkeys([*schema.names, *(name for row in rows for name in row)]))
+    columns = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name in schema.names:
+            columns.append(pa.array(values, schema.field(name).type))
+        else:
+            kinds = {type(value) for value in values if value is not None}
+            if len(kinds) > 1 and kinds != {int, float}:  # a knob that is now a number, now a word
+                values = [None if value is None else str(value) for value in values]
+            columns.append(pa.array(values, pa.float64() if kinds == {int, float} else None))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(pa.table(columns, names=names), draft)
+    os.replace(draft, path)
+
+
+def front(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
+    accuracy and compression; from the most accurate to the smallest."""
+    done = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
+    members, best = [], -math.inf
+    for row in sorted(done, key=lambda row: (-row["compression"], -row["accuracy"])):
+        if row["accuracy"] > best:
+            members.append(row["trial"])
+            best = row["accuracy"]
+    return members[::-1]
+
+
+def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
+    """The most accurate trial of the front, or its knee: farthest above the line from its one end to the other."""
+    members = [trials[name] for name in front(trials.values())]
+    if not members:
+        raise Refusal("Only fully trained trials can be the best, but this search has none yet.")
+    if by == "accuracy":
+        return members[0]["trial"]
+    if by != "knee":
+        raise unknown("best", by, ["accuracy", "knee"])
+    points = [(math.log(row["compression"]), row["accuracy"]) for row in members]
+    (left, high), (right, low) = points[0], points[-1]
+
+    def height(point: tuple[float, float]) -> float:
+        across = (point[0] - left) / (right - left) if right > left else 0.0
+        up = (point[1] - low) / (high - low) if high > low else 0.0
+        return up + across
+
+    return members[max(range(len(points)), key=lambda place: height(points[place]))]["trial"]
+
+
+def faint(epochs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """(trial, stage, term) whose share of the gradient stayed under FAINT for a whole stage."""
+    highest: dict[tuple[str, str, str], float] = {}
+    for row in epochs:
+        for name, value in row.items():
+            if name.startswith("gradient.") and value is not None and not math.isnan(value):
+                place = (row["trial"], row["stage"], name.removeprefix("gradient."))
+                highest[place] = max(highest.get(place, 0.0), value)
+    return [place for place, value in highest.items() if value < FAINT]
+
+
+def find(word: str, results: Path) -> Path:
+    """The folder of a search, by name under `results` or by path; raises Refusal."""
+    for path in (results / word, Path(word)):
+        if (path / "search.json").is_file():
+            return path
+    if (results / word).is_dir() or Path(word).is_dir():
+        raise Refusal(f"A search's folder holds a search.json, but '{word}' does not. Start one: kdsearch tune SPACE")
+    there = [path.parent.name for path in results.glob("*/search.json")]
+    raise unknown(f"search in '{results}' named", word, there)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """search.json; raises Refusal."""
+    try:
+        found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+        return found
+    except (OSError, ValueError) as error:
+        raise Refusal(f"'{folder / 'search.json'}' cannot be read ({error}); the search must be run again.") from None
+
+
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    draft = folder / f".search.json.{os.getpid()}"
+    draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    os.replace(draft, folder / "search.json")
+
+
+def read(folder: Path) -> Tables:
+    """The tables of a search that runs, has ended or was killed; raises Refusal where they are damaged."""
+    found = []
+    for name in ("trials", "epochs"):
+        path = folder / f"{name}.parquet"
+        try:
+            found.append(pq.read_table(path).to_pylist() if path.exists() else [])
+        except (OSError, pa.ArrowInvalid) as error:
+            raise Refusal(f"The table '{path}' is damaged ({error}); the search must be run again.") from None
+    try:
+        return Tables(folder, {row["trial"]: row for row in found[0]}, found[1])
+    except KeyError as error:
+        raise Refusal(f"The table '{folder / 'trials.parquet'}' has no column {error}; it is not a search's.") from None
+
+
+def driver_lock(folder: Path) -> FileLock:
+    """Held by the process that runs the search."""
+    return FileLock(folder / ".driver.lock", timeout=0)
+
+
+def is_running(folder: Path) -> bool:
+    try:
+        with driver_lock(folder):
+            return False
+    except Timeout:
+        return True

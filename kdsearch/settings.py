@@ -1,0 +1,118 @@
+"""What the command line says of every pipeline of a search, and the pipelines that follow from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdsearch.config import Pipeline, parse
+from kdsearch.errors import Refusal, unknown
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says of every pipeline of a search; None: as the space says."""
+
+    epochs: int
+    teacher_epochs: int
+    epochs_given: bool = False
+    teacher_epochs_given: bool = False
+    data: str | None = None
+    image_size: int | None = None
+    seed: int = 0
+    overrides: tuple[tuple[str, str], ...] = ()
+    """Dotted path and YAML value of each --set."""
+
+
+def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
+    """A space's pipeline with the budget's epochs, the search's seed and data, and all overrides. Raises Refusal."""
+    plain = pipeline.model_dump(mode="json")
+    *teachers, student = plain["links"]
+    student["seed"] = settings.seed
+    student["fit"]["epochs"] = _epochs(student["fit"]["epochs"], settings.epochs, settings.epochs_given)
+    for link in teachers:
+        own = link["fit"]["epochs"] or settings.teacher_epochs
+        if settings.teacher_epochs_given:
+            own = settings.teacher_epochs
+        elif settings.epochs_given:
+            own = min(own, settings.epochs)
+        link["fit"]["epochs"] = own
+    if settings.data:
+        plain["data"]["name"] = settings.data
+    if settings.image_size:
+        plain["data"]["image_size"] = settings.image_size
+    for path, value in settings.overrides:
+        override(plain, path, value)
+    return parse(Pipeline, plain, "the pipeline")
+
+
+def _epochs(own: int | None, budget: int, given: bool) -> int:
+    return budget if given or own is None else own
+
+
+def override(plain: dict, path: str, value: str) -> list[Any]:
+    """Set one value of a plain pipeline by its dotted path; `teacher`, `assistants` and `student` name links.
+
+    Returns the old values: none where this draw lacks the part. Raises Refusal for an unknown path.
+    """
+    head, *rest = path.split(".")
+    links = plain["links"]
+    starts: dict[str, list] = {"teacher": links[:1], "assistants": links[1:-1], "student": links[-1:]}
+    roots = starts.get(head)
+    if roots is None:
+        if head not in plain or not rest:
+            raise unknown("start of a --set path", head, [*starts, "data.…", "links.0.…"])
+        roots = [plain[head]]
+    if not rest:
+        raise Refusal(f"A --set path names one value, such as student.fit.learning_rate, but got '{path}'.")
+    return [old for root in roots for old in _set(root, rest, value, path)]
+
+
+def _set(node: Any, steps: list[str], value: str, path: str) -> list[Any]:
+    for step in steps[:-1]:
+        node = _inside(node, step, path)
+        if node is None:
+            return []
+    old = _inside(node, steps[-1], path)
+    try:
+        new = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise Refusal(f"The value of --set {path} must be YAML, but got '{value}'.") from None
+    node[int(steps[-1]) if isinstance(node, list) else steps[-1]] = new
+    return [old]
+
+
+def _inside(node: Any, step: str, path: str) -> Any:
+    if isinstance(node, list):
+        if not step.lstrip("-").isdigit() or not -len(node) <= int(step) < len(node):
+            raise Refusal(f"--set {path}: '{step}' must be a place from 0 to {len(node) - 1}.")
+        return node[int(step)]
+    if not isinstance(node, dict) or step not in node:
+        raise unknown(f"key in --set {path}:", step, node if isinstance(node, dict) else [])
+    return node[step]
+
+
+def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`key=value` words, split; raises Refusal."""
+    found = [tuple(word.partition("=")[::2]) for word in words]
+    for word, (key, _) in zip(words, found, strict=True):
+        if not key or "=" not in word:
+            raise Refusal(f"--set takes key=value, such as student.fit.batch_size=64, but got '{word}'.")
+    return tuple((key, value) for key, value in found)
+
+
+def folder_for(results: Path, space: str, name: str | None) -> Path:
+    """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if there is one."""
+    if name is not None:
+        if not name or Path(name).name != name or name.startswith(".") or name == "store":
+            raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
+        if (results / name).exists():
+            raise Refusal(f"A new search needs a new name, but '{results / name}' exists; choose another --name.")
+        return results / name
+    number, folder = 1, results / space
+    while folder.exists():
+        number += 1
+        folder = results / f"{space}-{number}"
+    return folder

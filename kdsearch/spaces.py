@@ -1,0 +1,155 @@
+"""Spaces: found by name or path, loaded, and drawn from."""
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline, explain
+from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.settings import Settings, override, resolve
+
+
+@dataclass(frozen=True)
+class Space:
+    """A question: what one file of search_spaces/ says."""
+
+    name: str
+    path: Path
+    budget: Budget
+    """For the embedded data set."""
+    full_budget: Budget
+    """For any other data set."""
+    reference: Net
+    """The student of the equal-budget references."""
+    draw: Callable[[Any], Pipeline]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A drawn pipeline and the knobs that made it."""
+
+    knobs: dict[str, Any]
+    pipeline: Pipeline
+
+
+def own_folder() -> Path:
+    """Where the spaces that come with kdsearch lie."""
+    return Path(importlib.import_module("kdsearch.search_spaces").__path__[0])
+
+
+def names() -> dict[str, str]:
+    """The spaces that come with kdsearch and their questions; runs none of them."""
+    files = sorted(path for path in own_folder().glob("*.py") if path.stem != "__init__")
+    return {path.stem: question(path) for path in files}
+
+
+def question(path: Path) -> str:
+    """The first line of a space's docstring."""
+    found = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return found.partition("\n")[0]
+
+
+def find(word: str) -> Path:
+    """A space's file, by name or by path; raises Refusal."""
+    if word.endswith(".py") or "/" in word:
+        path = Path(word).expanduser().resolve()
+        if not path.is_file():
+            raise Refusal(f"A space is a name or the path of a Python file, but there is no file '{word}'.")
+        return path
+    path = own_folder() / f"{word}.py"
+    if word == "__init__" or not path.is_file():
+        raise unknown("space", word, names())
+    return path
+
+
+@lru_cache(maxsize=8)
+def load(path: Path) -> Space:
+    """Run a space's file and check what it defines; raises Refusal."""
+    spec = importlib.util.spec_from_file_location(f"kdsearch_space_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is told to the user
+        raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
+    found = {name: getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space")}
+    kinds = {"BUDGET": Budget, "REFERENCE": Net}
+    wrong = [name for name, kind in kinds.items() if not isinstance(found[name], kind)]
+    if not callable(found["space"]):
+        wrong.append("space")
+    if wrong:
+        raise Refusal(
+            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) and space(trial) -> Pipeline, "
+            f"but '{path}' lacks a proper {listed(wrong)}."
+        )
+    full = getattr(module, "FULL_BUDGET", found["BUDGET"])
+    if not isinstance(full, Budget):
+        raise Refusal(f"FULL_BUDGET must be a Budget, but '{path}' says {full!r}.")
+    return Space(path.stem, path, found["BUDGET"], full, found["REFERENCE"], found["space"])
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        return str(explain(error, "its pipeline", Pipeline))
+    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
+
+
+def propose(trial: Any, path: Path, settings: Settings) -> dict:
+    """One draw as plain data, for a sampler: a module's own function, so that it can be pickled. Raises Refusal."""
+    space = load(path)
+    try:
+        pipeline = space.draw(trial)
+    except Exception as error:
+        raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
+    if not isinstance(pipeline, Pipeline):
+        raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
+    return {"pipeline": resolve(pipeline, settings).model_dump(mode="json")}
+
+
+def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]:
+    """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    found = []
+    for _ in range(count):
+        trial = study.ask()
+        plain = propose(trial, space.path, settings)["pipeline"]
+        found.append(Draw(dict(trial.params), Pipeline.model_validate(plain)))
+    return found
+
+
+def references(space: Space, first: Pipeline, settings: Settings) -> dict[str, Pipeline]:
+    """Labels only, KD only, hint + KD on the reference student, with the space's teacher, data, recipe and epochs."""
+    teacher, fit = first.links[0], first.student.fit.model_copy(update={"fraction": 1.0})
+    middle = (len(teacher.net.widths) + 1) // 2, (len(space.reference.widths) + 1) // 2
+    pair = Pair(hint=teacher.net.block_end(middle[0]), guided=space.reference.block_end(middle[1]))
+    arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}
+    return {
+        name: resolve(Pipeline(links=(teacher, Link(net=space.reference, fit=fit, **arm)), data=first.data), settings)
+        for name, arm in arms.items()
+    }
+
+
+def check_overrides(space: Space, settings: Settings) -> None:
+    """Refuse a --set that changes nothing in any of 100 draws, or that would overrule what the space draws."""
+    if not settings.overrides:
+        return
+    bare = Settings(**{**settings.__dict__, "overrides": ()})
+    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, 100, seed=0)]
+    for path, value in settings.overrides:
+        old = {repr(item) for plain in plains for item in override(plain, path, value)}
+        if not old:
+            raise Refusal(f"--set {path} changes nothing: no pipeline of '{space.name}' has that part.")
+        if len(old) > 1:
+            some = listed(sorted(old)[:3])
+            raise Refusal(f"--set changes constants, but '{space.name}' draws {path} itself (such as {some}).")

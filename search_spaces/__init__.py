@@ -1,0 +1,1 @@
+"""Questions: one file a space. Installed as kdsearch.search_spaces."""
