@@ -101,16 +101,18 @@ def tune(
     )  # fmt: skip
     console = Console()
     with Watch(console) as watch:
-        from kdsearch import search as searches
+        from kdsearch.plan import Search, look
 
-        search = searches.Search(
+        search = Search(
             found, settings, trials or budget.trials, folder, data_dir.resolve(), cpus_per_trial, gpus_per_trial,
             max_concurrent, command=shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
         )  # fmt: skip
-        drawn = searches.look(search)[0][:3] if dry_run else []
+        drawn = look(search)[0][:3] if dry_run else []
         if not dry_run:
+            from kdsearch.search import run
+
             with _interruptible(f"What is finished is in '{folder}': kdsearch status {name_of(folder)}"):
-                searches.run(search)
+                run(search)
     if dry_run:
         _show_draws(search, drawn, console)
     else:
@@ -133,9 +135,9 @@ def _show_draws(search: Any, drawn: list, console: Any) -> None:
 
 
 def _show_end(folder: Path, console: Any) -> None:
-    from kdsearch import display, results
+    from kdsearch import results, words
 
-    display.summary(results.read(folder), results.read_facts(folder), console)
+    words.summary(results.read(folder), results.read_facts(folder), console)
     console.print(f"Written: {folder}/trials.parquet, epochs.parquet, search.json, students/", highlight=False)
     name = name_of(folder)
     console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", highlight=False)
@@ -157,8 +159,8 @@ def status(
 
     from rich.console import Console
 
-    from kdsearch import display
     from kdsearch import results as tables
+    from kdsearch import words
 
     folder = tables.find(search, results)
     facts, found = tables.read_facts(folder), tables.read(folder)
@@ -176,7 +178,7 @@ def status(
     counts = " · ".join(f"{states[name]} {name}" for name in tables.STATES if states[name])
     ended = f"{over} of {total} trials ended ({counts or 'none began'})"
     console.print(f"[bold]{folder}[/bold]: {state}, {ended}", highlight=False, soft_wrap=True)
-    display.summary(found, facts, console)
+    words.summary(found, facts, console)
 
 
 @app.command()

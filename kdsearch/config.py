@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from kdsearch.errors import Refusal, unknown
 
@@ -11,13 +11,11 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class Part(BaseModel):
+class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
     """Keyword-only, unknown keys refused, never changed after it is made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-
-class Net(Part):
+class Net(Part, frozen=True):
     """A plain convolutional network: blocks of 3×3 convolutions, each ended by a pool, then two linear layers."""
 
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)] = (
@@ -51,7 +49,7 @@ class Net(Part):
         return block * self.depth // len(self.widths)
 
 
-class Data(Part):
+class Data(Part, frozen=True):
     """Which images a pipeline learns from."""
 
     name: str = "digits"
@@ -68,7 +66,7 @@ class Data(Part):
     """Random changes of a training image: pad-and-crop, horizontal flip; None: the data set's usual ones."""
 
 
-class Fit(Part):
+class Fit(Part, frozen=True):
     """A link's training recipe."""
 
     epochs: Count | None = None
@@ -95,7 +93,7 @@ class Fit(Part):
         return self
 
 
-class Pair(Part):
+class Pair(Part, frozen=True):
     """A hint and its guided layer, written `2→6`: convolution number in the teacher → in the student."""
 
     hint: Annotated[int, Field(ge=1)]
@@ -109,7 +107,7 @@ class Pair(Part):
         return f"{self.hint}→{self.guided}"
 
 
-class Hints(Part):
+class Hints(Part, frozen=True):
     """Stage 1: the student's layers up to the deepest guided one learn the teacher's maps through regressors."""
 
     pairs: Annotated[tuple[Pair, ...], Field(min_length=1, max_length=16)]
@@ -127,7 +125,7 @@ class Hints(Part):
         return pairs
 
 
-class KD(Part):
+class KD(Part, frozen=True):
     """Stage 2's softened answers: loss = (1 − weight)·CE + weight·τ²·KL(teacher ‖ student)."""
 
     weight: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -136,7 +134,7 @@ class KD(Part):
     """τ, dividing both networks' logits."""
 
 
-class Link(Part):
+class Link(Part, frozen=True):
     """One network of the chain, taught by the one before it."""
 
     net: Net
@@ -167,7 +165,7 @@ class Link(Part):
         return self
 
 
-class Pipeline(Part):
+class Pipeline(Part, frozen=True):
     """A chain of links: teacher, any assistants, student; and the images they learn from."""
 
     links: Annotated[tuple[Link, ...], Field(min_length=1, max_length=16)]
@@ -184,7 +182,7 @@ class Pipeline(Part):
         return self.links[-1]
 
 
-class Budget(Part):
+class Budget(Part, frozen=True):
     """What a search may spend unless the command line says otherwise."""
 
     trials: Count
@@ -194,7 +192,7 @@ class Budget(Part):
     """The teacher's, and each assistant's."""
 
 
-class MadeTeacher(Part):
+class MadeTeacher(Part, frozen=True):
     """A network that taught a student, as it was in the store."""
 
     key: str
@@ -204,7 +202,7 @@ class MadeTeacher(Part):
     accuracy: float | None
 
 
-class Made(Part):
+class Made(Part, frozen=True):
     """What a number depends on beside the pipeline: with all of it equal, on CPU, training again gives it again."""
 
     kdsearch: str

@@ -165,8 +165,8 @@ def _decoded(
         pass  # not there, or cut short: it is only a copy, made anew below
     pixels, labels, classes = sources.read(data.name, part, data_dir, data.image_size, progress)
     digest = hashlib.sha256(json.dumps([list(pixels.shape), classes]).encode())
-    digest.update(pixels.numpy())
-    digest.update(labels.numpy())
+    digest.update(pixels.numpy().data)
+    digest.update(labels.numpy().data)
     fingerprint = digest.hexdigest()[:16]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")

@@ -94,14 +94,13 @@ class Regressor(nn.Module):
         return image if image.shape[-2:] == self.side else F.adaptive_avg_pool2d(image, self.side)
 
 
-def regressors(link: Link, teacher: Net, image: Shape, classes: int) -> nn.ModuleList:
+def regressors(link: Link, teacher: Net, image: Shape, classes: int) -> list[Regressor]:
     """One for each of the link's pairs, in their order."""
     if link.hints is None:
-        return nn.ModuleList()
+        return []
     hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
-    return nn.ModuleList(
-        Regressor(guided[pair.guided - 1], hints[pair.hint - 1], link.hints.regressor) for pair in link.hints.pairs
-    )
+    kind = link.hints.regressor
+    return [Regressor(guided[pair.guided - 1], hints[pair.hint - 1], kind) for pair in link.hints.pairs]
 
 
 def parameters(module: nn.Module) -> int:
@@ -137,7 +136,7 @@ def training_parameters(link: Link, teacher: Net | None, image: Shape, classes: 
     extra = 0
     if teacher is not None and link.hints is not None:
         with torch.device("meta"):
-            extra = parameters(regressors(link, teacher, image, classes))
+            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
     return survey(link.net, image, classes).parameters + extra
 
 

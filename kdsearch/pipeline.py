@@ -115,7 +115,7 @@ def stages(
     if link.hints and teacher is not None:
         torch.manual_seed(seed_of(link.seed, number, "regressors"))
         bridges = nets.regressors(link, pipeline.links[number - 1].net, images.shape, len(images.classes))
-        yield hint_stage(link, net, teacher, bridges.to(images.mean.device))
+        yield hint_stage(link, net, teacher, [bridge.to(images.mean.device) for bridge in bridges])
     rest = link.fit.epochs - link.hint_epochs
     if link.kd and teacher is not None:
         weight = link.kd.weight
@@ -125,7 +125,7 @@ def stages(
         yield Stage("labels", net, lambda x, y: {"ce": losses.cross_entropy(net(x), y)}, {"ce": 1.0}, rest)
 
 
-def hint_stage(link: Link, net: nn.Sequential, teacher: nn.Sequential, bridges: nn.ModuleList) -> Stage:
+def hint_stage(link: Link, net: nn.Sequential, teacher: nn.Sequential, bridges: list[nets.Regressor]) -> Stage:
     """Stage 1 (Romero et al. 2015, section 2.2): up to the deepest guided layer and the regressors, without labels."""
     assert link.hints is not None
     pairs = link.hints.pairs
@@ -140,7 +140,7 @@ def hint_stage(link: Link, net: nn.Sequential, teacher: nn.Sequential, bridges: 
             for pair, bridge in zip(pairs, bridges, strict=True)
         }
 
-    trained = nn.ModuleList([net[: max(guided)], bridges])
+    trained = nn.ModuleList([net[: max(guided)], *bridges])
     return Stage("hint", trained, terms, {str(pair): pair.weight for pair in pairs}, link.hint_epochs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -79,20 +79,15 @@ def load(path: Path) -> Space:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a user's file raises is told to the user
         raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
-    found = {name: getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space")}
-    kinds = {"BUDGET": Budget, "REFERENCE": Net}
-    wrong = [name for name, kind in kinds.items() if not isinstance(found[name], kind)]
-    if not callable(found["space"]):
-        wrong.append("space")
-    if wrong:
+    budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
+    full = getattr(module, "FULL_BUDGET", budget)
+    if not (isinstance(budget, Budget) and isinstance(full, Budget) and isinstance(reference, Net) and callable(draw)):
+        found = listed(name for name in ("BUDGET", "FULL_BUDGET", "REFERENCE", "space") if hasattr(module, name))
         raise Refusal(
-            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) and space(trial) -> Pipeline, "
-            f"but '{path}' lacks a proper {listed(wrong)}."
+            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) and space(trial) -> Pipeline "
+            f"(FULL_BUDGET = Budget(…) may join), but of these '{path}' has {found}, not all of the right kind."
         )
-    full = getattr(module, "FULL_BUDGET", found["BUDGET"])
-    if not isinstance(full, Budget):
-        raise Refusal(f"FULL_BUDGET must be a Budget, but '{path}' says {full!r}.")
-    return Space(path.stem, path, found["BUDGET"], full, found["REFERENCE"], found["space"])
+    return Space(path.stem, path, budget, full, reference, cast(Callable[[Any], Pipeline], draw))
 
 
 def _said(error: BaseException) -> str:

@@ -57,8 +57,9 @@ def hints(trial: optuna.Trial, teacher: Net, student: Net) -> Hints | None:
     # One hint: any block. Two: all but one. Three: all.
     chosen = trial.suggest_int("block", 1, 3) if count < 3 else 0
     blocks = {1: [chosen], 2: [block for block in (1, 2, 3) if block != chosen], 3: [1, 2, 3]}[count]
+    kernel = trial.suggest_categorical("regressor", ["conv1x1", "conv3x3"])
     return Hints(
         pairs=tuple(Pair(hint=teacher.block_end(block), guided=student.block_end(block)) for block in blocks),
-        regressor=trial.suggest_categorical("regressor", ["conv1x1", "conv3x3"]),
+        regressor="conv3x3" if kernel == "conv3x3" else "conv1x1",
         share=trial.suggest_float("hint_share", 0.1, 0.7),
     )

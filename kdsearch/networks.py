@@ -1,0 +1,75 @@
+"""The teacher and the assistants of a search: trained first, once, as Ray tasks, through the store."""
+
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from kdsearch.config import Pipeline
+from kdsearch.errors import Refusal
+from kdsearch.plan import Search
+from kdsearch.store import Store, key_of, read_facts
+from kdsearch.trial import prepare
+
+ASSISTANTS = 16
+"""At most so many assistants are trained before the first trial."""
+
+
+def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
+    """The teacher's and at most ASSISTANTS other chains of networks that students learn from, shortest first."""
+    chains: dict[Any, Pipeline] = {}
+    for pipeline in pipelines:
+        for number in range(1, len(pipeline.links)):
+            chain = Pipeline(links=pipeline.links[:number], data=pipeline.data)
+            chains.setdefault(chain.model_dump_json(), chain)
+    ordered = sorted(chains.values(), key=lambda chain: len(chain.links))
+    return ordered[: 1 + ASSISTANTS]
+
+
+def train_networks(search: Search, chains: list[Pipeline], resources: dict[str, float]) -> None:
+    """The teacher, then the assistants, once, as Ray tasks with a trial's resources, through the store."""
+    task = ray.remote(num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_retries=2)(prepare)
+    for length in sorted({len(chain.links) for chain in chains}):
+        running = {}
+        for chain in (chain for chain in chains if len(chain.links) == length):
+            number = length - 1
+            path = Store(search.store).path(key_of(chain, number, search.images.fingerprint))
+            name = "teacher" if length == 1 else f"assistant-{path.stem[:6]}"
+            if name == "teacher" and "teacher" in search.networks:
+                name = f"teacher-{path.stem[:6]}"
+            search.networks[name] = {"epoch": 0, "epochs": chain.links[-1].fit.epochs, "accuracy": None}
+            if path.exists():
+                _trained(search, name, read_facts(path))
+            else:
+                asked = {"pipeline": chain.model_dump(mode="json")} | search.places()
+                running[task.options(num_returns="streaming").remote(asked, number)] = name
+        _follow(search, running)
+
+
+def _follow(search: Search, running: dict[Any, str]) -> None:
+    search.show(search)
+    while running:
+        ready: Any = ray.wait(list(running), num_returns=1)[0][0]
+        name = running[ready]
+        try:
+            said: Any = ray.get(next(ready))
+        except StopIteration:
+            running.pop(ready)
+            continue
+        except RayTaskError as error:
+            raise Refusal(f"The {name} could not be trained: {str(error.cause or error).splitlines()[-1]}") from error
+        if "facts" in said:
+            _trained(search, name, said["facts"])
+        else:
+            row = said["row"]
+            search.tables.extend(name, [row], student=-1)
+            search.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
+        search.changed()
+
+
+def _trained(search: Search, name: str, facts: dict) -> None:
+    search.networks[name] |= {"epoch": search.networks[name]["epochs"], "accuracy": facts["accuracy"]}
+    search.facts.setdefault("networks", {})[name] = {n: facts[n] for n in ("key", "accuracy", "digest", "threads")}
+    if name == "teacher":
+        search.facts |= {"teacher": facts["key"], "teacher_accuracy": facts["accuracy"]}
+    search.write_facts()

@@ -1,0 +1,99 @@
+"""What a search is told, what it finds out before it trains anything, and all that it knows while it runs."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from kdsearch import data, nets, results, spaces
+from kdsearch.config import Net, Pipeline
+from kdsearch.settings import Settings
+
+DRAWS = 1000
+"""Random draws in which a search looks for its sizes and its assistants."""
+
+Show = Callable[["Search"], None]
+"""Called whenever something changed."""
+
+
+@dataclass
+class Search:
+    """One run of a space: what it was told, and all that is known of it so far."""
+
+    space: spaces.Space
+    settings: Settings
+    trials: int
+    """Draws; the references come on top."""
+    folder: Path
+    data_dir: Path
+    cpus_per_trial: float = 1
+    gpus_per_trial: float | None = None
+    """None: 1 where Ray sees a GPU, else 0."""
+    max_concurrent: int | None = None
+    command: str = ""
+    show: Show = lambda search: None
+    progress: Callable[[str, int, int], None] = data.silent
+
+    tables: results.Tables = field(init=False)
+    images: data.Images = field(init=False)
+    networks: dict[str, dict] = field(default_factory=dict)
+    """Of the teacher and the assistants: epoch, epochs, accuracy, seconds, by name."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tables = results.Tables(self.folder)
+
+    @property
+    def store(self) -> Path:
+        return self.folder.parent / "store"
+
+    def places(self) -> dict[str, Any]:
+        """What a worker must be told beside a pipeline, as plain data."""
+        threads = max(int(self.cpus_per_trial), 1)
+        return {"store": str(self.store), "data_dir": str(self.data_dir), "threads": threads}
+
+    def survey(self, net: Net) -> nets.Survey:
+        """A network's shapes and costs on this search's images."""
+        return nets.survey(net, self.images.shape, len(self.images.classes))
+
+    def check(self, pipeline: Pipeline) -> None:
+        """Raises Refusal for a pair that cannot fit."""
+        nets.check(pipeline, self.images.shape, len(self.images.classes))
+
+    def changed(self, at_once: bool = False) -> None:
+        self.tables.write(at_once)
+        self.show(self)
+
+    def write_facts(self) -> None:
+        """search.json, with all that is known by now."""
+        images = self.images
+        told = {
+            "space": self.space.name,
+            "command": self.command,
+            "trials": self.trials,
+            "seed": self.settings.seed,
+            "epochs": self.settings.epochs,
+            "data": self.settings.data or "digits",
+            "fingerprint": images.fingerprint,
+            "images": len(images.train),
+            "validation_images": len(images.validation),
+            "image": list(images.shape),
+            "classes": len(images.classes),
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in ("kdsearch", "ray", "optuna", "torch", "torchvision")},
+        }
+        self.facts = told | self.facts
+        results.write_facts(self.folder, self.facts)
+
+
+def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
+    """Read the data, draw, check: all that can refuse a search before it is written. Returns draws, references."""
+    spaces.check_overrides(search.space, search.settings)
+    drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
+    references = spaces.references(search.space, drawn[0].pipeline, search.settings)
+    search.images = data.load(drawn[0].pipeline.data, search.data_dir, search.progress)
+    for pipeline in [*(draw.pipeline for draw in drawn[:100]), *references.values()]:
+        search.check(pipeline)
+    return drawn, references

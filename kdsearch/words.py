@@ -1,0 +1,68 @@
+"""Numbers as a person reads them; the front and the references as tables. Imports neither torch nor ray."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kdsearch import results
+from kdsearch.config import Pipeline
+
+
+def percent(value: float | None) -> str:
+    """0.9312 -> 93.1 %."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """75 -> 1 min 15 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def outcome(row: Mapping[str, Any]) -> str:
+    """`complete, accuracy 97.9 %, 33,574 parameters (52×)`."""
+    accuracy = f", accuracy {percent(row['accuracy'])}" if row["accuracy"] is not None else ""
+    return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({row['compression']:.3g}×)"
+
+
+def trials_table(rows: Iterable[Mapping[str, Any]], title: str) -> Table:
+    """Trials as a table: accuracy, size, compression, pairs, λ, τ."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for name in ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "depth", "width"):
+        table.add_column(name, justify="left" if name in ("trial", "pairs") else "right")
+    for row in rows:
+        student = Pipeline.model_validate(json.loads(row["pipeline"])).student
+        label_share = f"{1 - student.kd.weight:.2f}" if student.kd else "1"
+        temperature = f"{student.kd.temperature:.1f}" if student.kd else "–"
+        table.add_row(
+            row["trial"], percent(row["accuracy"]), f"{row['parameters']:,}", f"{row['compression']:.3g}×",
+            student.pairs, label_share, temperature, str(student.net.depth), f"{student.net.width:g}",
+        )  # fmt: skip
+    return table
+
+
+def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
+    """The front, the references, and what deserves a warning."""
+    trials = tables.trials
+    members = [trials[name] for name in results.front(trials.values())]
+    if members:
+        console.print(trials_table(members, "Front: fully trained trials, accuracy on the validation images"))
+    else:
+        console.print("No trial is fully trained yet, so there is no front.")
+    references = [row for row in trials.values() if row["reference"] and row["state"] == "complete"]
+    if references:
+        console.print(trials_table(references, "References: one student, equal budgets"))
+    if facts.get("teacher_accuracy") is not None:
+        console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}", highlight=False)
+    for name, stage, term in results.faint(tables.epochs):
+        console.print(
+            f"Warning: trial {name}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: "
+            f"this trial is not distilling.", style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    failed = [row for row in trials.values() if row["state"] == "failed"]
+    for row in failed:
+        console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", highlight=False, soft_wrap=True)
