@@ -40,6 +40,8 @@ class Search:
     images: data.Images = field(init=False)
     networks: dict[str, dict] = field(default_factory=dict)
     """Of the teacher and the assistants: epoch, epochs, accuracy, seconds, by name."""
+    ranges: dict[str, str] = field(default_factory=dict)
+    """Of the knobs: Optuna's distributions as JSON."""
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class Search:
     def places(self) -> dict[str, Any]:
         """What a worker must be told beside a pipeline, as plain data."""
         threads = max(int(self.cpus_per_trial), 1)
-        return {"store": str(self.store), "data_dir": str(self.data_dir), "threads": threads}
+        return {"store": str(self.store.resolve()), "data_dir": str(self.data_dir.resolve()), "threads": threads}
 
     def survey(self, net: Net) -> nets.Survey:
         """A network's shapes and costs on this search's images."""
@@ -81,6 +83,7 @@ class Search:
             "validation_images": len(images.validation),
             "image": list(images.shape),
             "classes": len(images.classes),
+            "knobs": self.ranges,
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("kdsearch", "ray", "optuna", "torch", "torchvision")},
         }
@@ -92,8 +95,11 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     """Read the data, draw, check: all that can refuse a search before it is written. Returns draws, references."""
     spaces.check_overrides(search.space, search.settings)
     drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
+    for draw in drawn:
+        search.ranges |= draw.ranges
     references = spaces.references(search.space, drawn[0].pipeline, search.settings)
     search.images = data.load(drawn[0].pipeline.data, search.data_dir, search.progress)
+    search.facts["teacher_parameters"] = search.survey(drawn[0].pipeline.links[0].net).parameters
     for pipeline in [*(draw.pipeline for draw in drawn[:100]), *references.values()]:
         search.check(pipeline)
     return drawn, references

@@ -37,6 +37,8 @@ class Draw:
 
     knobs: dict[str, Any]
     pipeline: Pipeline
+    ranges: dict[str, str]
+    """Optuna's distribution of each knob, as its JSON."""
 
 
 def own_folder() -> Path:
@@ -112,6 +114,7 @@ def propose(trial: Any, path: Path, settings: Settings) -> dict:
 def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]:
     """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
     import optuna
+    from optuna.distributions import distribution_to_json
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -119,7 +122,8 @@ def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]
     for _ in range(count):
         trial = study.ask()
         plain = propose(trial, space.path, settings)["pipeline"]
-        found.append(Draw(dict(trial.params), Pipeline.model_validate(plain)))
+        ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        found.append(Draw(dict(trial.params), Pipeline.model_validate(plain), ranges))
     return found
 
 

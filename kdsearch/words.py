@@ -29,19 +29,33 @@ def outcome(row: Mapping[str, Any]) -> str:
     return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({row['compression']:.3g}×)"
 
 
+COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "depth", "width")
+"""Of a table of trials; λ is the labels' share of the loss."""
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A trial's COLUMNS."""
+    student = Pipeline.model_validate(json.loads(row["pipeline"])).student
+    return [
+        row["trial"],
+        percent(row["accuracy"]),
+        f"{row['parameters']:,}",
+        f"{row['compression']:.3g}×",
+        student.pairs,
+        f"{1 - student.kd.weight:.2f}" if student.kd else "1",
+        f"{student.kd.temperature:.1f}" if student.kd else "–",
+        str(student.net.depth),
+        f"{student.net.width:g}",
+    ]
+
+
 def trials_table(rows: Iterable[Mapping[str, Any]], title: str) -> Table:
-    """Trials as a table: accuracy, size, compression, pairs, λ, τ."""
+    """Trials as a table in the terminal."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for name in ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "depth", "width"):
+    for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("trial", "pairs") else "right")
     for row in rows:
-        student = Pipeline.model_validate(json.loads(row["pipeline"])).student
-        label_share = f"{1 - student.kd.weight:.2f}" if student.kd else "1"
-        temperature = f"{student.kd.temperature:.1f}" if student.kd else "–"
-        table.add_row(
-            row["trial"], percent(row["accuracy"]), f"{row['parameters']:,}", f"{row['compression']:.3g}×",
-            student.pairs, label_share, temperature, str(student.net.depth), f"{student.net.width:g}",
-        )  # fmt: skip
+        table.add_row(*cells(row))
     return table
 
 

@@ -1,0 +1,1 @@
+"""Answers: one chart a file. Installed as kdsearch.analysis."""

@@ -1,0 +1,30 @@
+"""Learning curves: who was ahead when trials were judged, and who came out ahead?
+
+Validation accuracy over the epochs of a student's last stage, a line a trial. Faint lines were stopped. A hint stage
+costs epochs of the same budget, so trials with hints have shorter lines.
+"""
+
+from typing import Any
+
+import altair as alt
+from kdsearch.analysis import frames
+
+from kdsearch.results import Tables
+
+
+def chart(tables: Tables, facts: dict[str, Any]) -> alt.Chart:
+    """One line a trial; the one that was clicked is bold."""
+    lines = (
+        alt.Chart(frames.curves(tables))
+        .mark_line()
+        .encode(
+            alt.X("kd_epoch:Q", title="epoch of the last stage").axis(tickMinStep=1, format="d"),
+            alt.Y("accuracy:Q", title="accuracy (validation)").axis(format="%"),
+            detail="trial:N",
+            color=alt.when(frames.PICKED).then(alt.value("#d1495b")).otherwise(frames.colour()),
+            opacity=alt.when(frames.PICKED).then(alt.value(1)).otherwise(alt.Opacity("shade:Q", scale=None)),
+            strokeWidth=alt.when(frames.PICKED).then(alt.value(4)).otherwise(alt.value(1.5)),
+            tooltip=["trial:N", "state:N", "kd_epoch:Q", alt.Tooltip("accuracy:Q", format=".2%")],
+        )
+    )
+    return lines.add_params(frames.PICKED).properties(width=480, height=340, title="Learning curves")

@@ -1,0 +1,26 @@
+"""Which knobs matter when all of them are free: shape, hints, softening, assistant, amount of data?
+
+Left, how the fully trained trials of the front and behind it spread over assistants and amounts of data; right, the
+importances. A knob whose line reaches zero may not matter at all.
+"""
+
+from typing import Any
+
+import altair as alt
+from kdsearch.analysis import frames, pareto
+
+from kdsearch.results import Tables
+
+
+def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
+    """Trials by assistant (colour) and share of the data (size)."""
+    drawn = frames.drawn(tables)
+    base = alt.Chart(drawn).encode(pareto.X, pareto.Y)
+    dots = base.mark_circle(stroke="white", strokeWidth=0.5).encode(
+        color=alt.Color("knob assistant:N", title="assistant"),
+        size=alt.Size("knob fraction:O", title="share of the images"),
+        opacity=alt.Opacity("shade:Q", scale=None),
+        tooltip=frames.tooltip(drawn),
+    )
+    layers = alt.layer(frames.ring(base), dots.add_params(frames.PICKED))
+    return layers.properties(width=480, height=340, title="By assistant and amount of data")

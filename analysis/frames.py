@@ -1,0 +1,99 @@
+"""A search's tables as the charts read them: pandas frames, with a trial's settings as columns of their own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from kdsearch.config import Pipeline
+from kdsearch.results import Tables
+
+PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
+"""The trial that was clicked, in every chart; a double click forgets it."""
+
+COLOURS = {"complete": "#2563a8", "stopped": "#9aa5b1", "running": "#e0a030", "failed": "#b03030"}
+
+
+SHADE = {"complete": 0.9, "stopped": 0.3}
+"""Opacity of a trial by its state."""
+
+
+def trials(tables: Tables) -> pd.DataFrame:
+    """A row a trial that has an accuracy: drawn ones and references."""
+    rows = [plain(row) for row in tables.trials.values() if row["accuracy"] is not None]
+    names = dict.fromkeys(name for row in rows for name in row)
+    # A dot in a field's name means nesting to Vega.
+    return pd.DataFrame(rows, columns=list(names) or ["trial"]).rename(
+        columns=lambda name: name.replace("knob.", "knob ")
+    )
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's row without its pipeline, and with what the charts read out of that."""
+    student = Pipeline.model_validate(json.loads(row["pipeline"])).student
+    kept = {name: value for name, value in row.items() if name != "pipeline"}
+    return kept | {
+        "kind": f"reference: {row['reference']}" if row["reference"] else row["state"],
+        "shade": SHADE.get(row["state"], 0.6),
+        "pairs": student.pairs,
+        "hints": "+".join(str(pair.hint) for pair in student.hints.pairs) if student.hints else "none",
+        "depth": student.net.depth,
+        "width": student.net.width,
+        "lambda": 1 - student.kd.weight if student.kd else 1.0,
+        "tau": student.kd.temperature if student.kd else None,
+    }
+
+
+def drawn(tables: Tables) -> pd.DataFrame:
+    """The trials that the search drew, without the references."""
+    frame = trials(tables)
+    return frame[frame["reference"].isna()] if len(frame) else frame
+
+
+def curves(tables: Tables) -> pd.DataFrame:
+    """A row an epoch of a trial's last stage."""
+    known = tables.trials
+    rows = [
+        {
+            "trial": row["trial"],
+            "kd_epoch": row["kd_epoch"],
+            "accuracy": row["accuracy"],
+            "state": known[row["trial"]]["state"],
+            "shade": SHADE.get(known[row["trial"]]["state"], 0.6),
+            "reference": known[row["trial"]]["reference"] or "drawn",
+        }
+        for row in tables.epochs
+        if row["kd_epoch"] is not None and row["trial"] in known
+    ]
+    return pd.DataFrame(rows, columns=["trial", "kd_epoch", "accuracy", "state", "shade", "reference"])
+
+
+def ring(base: alt.Chart) -> alt.Chart:
+    """A ring around the trial that was clicked; drawn below the trials, so that it takes no clicks from them."""
+    return base.mark_point(size=320, color="#d1495b", strokeWidth=2.5).encode(opacity=shown_when_picked())
+
+
+def shown_when_picked() -> Any:
+    """An opacity that is 1 for the trial that was clicked, else 0."""
+    return alt.when(PICKED).then(alt.value(1)).otherwise(alt.value(0))
+
+
+def colour() -> alt.Color:
+    """A trial's state."""
+    return alt.Color("state:N", title="trial").scale(domain=list(COLOURS), range=list(COLOURS.values()))
+
+
+def tooltip(frame: pd.DataFrame) -> list[alt.Tooltip]:
+    """What hovering shows: the outcome, then every knob."""
+    knobs = [name for name in frame.columns if name.startswith("knob ")]
+    return [
+        alt.Tooltip("trial:N"),
+        alt.Tooltip("kind:N", title="outcome"),
+        alt.Tooltip("accuracy:Q", format=".2%"),
+        alt.Tooltip("compression:Q", format=".3~g"),
+        alt.Tooltip("parameters:Q", format=","),
+        alt.Tooltip("pairs:N", title="pairs (hint→guided)"),
+        *(alt.Tooltip(f"{name}:N", title=name.removeprefix("knob ")) for name in knobs),
+    ]

@@ -1,0 +1,53 @@
+"""Accuracy against compression: what does a smaller student cost?
+
+Each dot is a trial; right is smaller, up is better. The line is the front: the best accuracy of a fully trained trial
+at this compression or above. Faint dots were stopped early, below what they would have come to. The diamond is the
+teacher; triangles are one student trained with equal budgets by labels alone, by KD, and by a hint and KD.
+"""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+from kdsearch.analysis import frames
+
+from kdsearch.results import Tables
+
+X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(type="log", nice=False)
+Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False).axis(format="%")
+SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
+
+
+def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
+    """Front, trials, references and teacher, in layers."""
+    frame = frames.trials(tables)
+    drawn = frame[frame["reference"].isna()]
+    base = alt.Chart(drawn).encode(X, Y)
+    line = alt.Chart(drawn[drawn["front"]]).mark_line(interpolate="step-before", color="#2563a8", strokeWidth=2)
+    dots = base.mark_circle(size=90, stroke="white", strokeWidth=0.5).encode(
+        color=frames.colour(),
+        opacity=alt.Opacity("shade:Q", scale=None),
+        tooltip=frames.tooltip(drawn),
+    )
+    marks = alt.Chart(_marks(frame[frame["reference"].notna()], facts)).mark_point(size=130, filled=True, opacity=1)
+    shape = alt.Shape("mark:N", title=None).scale(domain=list(SHAPES), range=list(SHAPES.values()))
+    points = marks.encode(
+        X,
+        Y,
+        color=alt.value("#20262d"),
+        shape=shape.legend(orient="bottom"),
+        tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
+    )
+    layers = alt.layer(line.encode(X, Y), frames.ring(base), dots.add_params(frames.PICKED), points)
+    return layers.properties(width=480, height=340, title="Accuracy against compression")
+
+
+def _marks(references: pd.DataFrame, facts: dict[str, Any]) -> pd.DataFrame:
+    rows = [
+        {"mark": row["reference"], **{name: row[name] for name in ("accuracy", "compression", "parameters")}}
+        for _, row in references[references["state"] == "complete"].iterrows()
+    ]
+    if facts.get("teacher_accuracy") is not None:
+        size = facts.get("teacher_parameters")
+        rows.append({"mark": "teacher", "accuracy": facts["teacher_accuracy"], "compression": 1.0, "parameters": size})
+    return pd.DataFrame(rows, columns=["mark", "accuracy", "compression", "parameters"])

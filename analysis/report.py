@@ -1,0 +1,128 @@
+"""All charts of a search on one page that needs no network."""
+
+import html
+import importlib
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+from kdsearch.analysis import curves, importances, pareto
+
+from kdsearch import results, spaces
+from kdsearch.errors import Refusal
+from kdsearch.words import COLUMNS, cells, percent
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #20262d; background: #fff }
+body { margin: 2rem auto; max-width: 1180px; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem }
+p { max-width: 50rem; margin: .4rem 0 } .quiet { color: #5a6570 } .warning { color: #9a5b00 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e3e7eb }
+th { color: #5a6570; font-weight: 600 }
+"""
+
+
+APART: dict[str, Any] = {"color": "independent", "shape": "independent", "size": "independent"}
+"""Charts side by side have colours of their own."""
+
+
+def charts(folder: Path) -> dict[str, Any]:
+    """The charts of a search by file name: the front, the space's own answer, learning curves, importances."""
+    tables, facts = results.read(folder), results.read_facts(folder)
+    if not any(row["accuracy"] is not None for row in tables.trials.values()):
+        raise Refusal(f"A report needs a trial that has been judged, but '{folder}' has none yet.")
+    found = {"pareto": pareto.chart(tables, facts)}
+    name = facts.get("space", "")
+    if name in spaces.names():
+        found[name] = importlib.import_module(f"kdsearch.analysis.{name}").chart(tables, facts)
+    return found | {"curves": curves.chart(tables, facts), "importances": importances.chart(tables, facts)}
+
+
+def write(folder: Path, target: Path, png: bool) -> list[Path]:
+    """Write the page (and, beside it, a picture of each chart); returns what was written. Raises Refusal."""
+    found = charts(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(page(folder, found), encoding="utf-8")
+    os.replace(draft, target)
+    written = [target]
+    for name, chart in found.items() if png else ():
+        written.append(target.with_name(f"{target.stem}-{name}.png"))
+        chart.save(str(written[-1]), scale_factor=2)
+    return written
+
+
+def page(folder: Path, found: dict[str, Any]) -> str:
+    """The page as text: one Vega view, so that a click in one chart is seen in all."""
+    tables, facts = results.read(folder), results.read_facts(folder)
+    own = [chart for name, chart in found.items() if name not in ("pareto", "curves", "importances")]
+    rows = [found["pareto"] | found["curves"], *own, found["importances"]]
+    with warnings.catch_warnings():
+        # One selection in many charts is the point.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
+        view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
+    view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
+    body = view.to_html(fullhtml=False, inline=True, embed_options={"actions": {"editor": False, "source": False}})
+    name = facts.get("space", "")
+    question = spaces.names().get(name, "")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>kdsearch: {html.escape(folder.name)}</title>
+<link rel="icon" href="data:,"><style>{STYLE}</style></head><body>
+<h1>{html.escape(folder.name)}</h1><p>{html.escape(question)}</p>
+<p class="quiet">{html.escape(_told(tables, facts))}</p>
+{_warnings(tables)}
+<p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
+{body}
+<h2>The front: fully trained trials, accuracy on the validation images</h2>
+{_table([tables.trials[name] for name in results.front(tables.trials.values())])}
+<h2>References: one student, equal budgets</h2>
+{_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"])}
+{"".join(f"<h2>{html.escape(_title(name))}</h2><p>{html.escape(_reading(name))}</p>" for name in found)}
+</body></html>
+"""
+
+
+def _told(tables: results.Tables, facts: dict[str, Any]) -> str:
+    states = [row["state"] for row in tables.trials.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in results.STATES if state in states)
+    return (
+        f"{facts.get('command', '')} · data {Path(str(facts.get('data'))).name}, {facts.get('images'):,} training and "
+        f"{facts.get('validation_images'):,} validation images, {facts.get('classes')} classes · {counts} · "
+        f"teacher {percent(facts.get('teacher_accuracy'))}"
+    )
+
+
+def _warnings(tables: results.Tables) -> str:
+    said = [
+        f"Trial {trial}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: it is not distilling."
+        for trial, stage, term in results.faint(tables.epochs)
+    ]
+    said += [
+        f"Trial {row['trial']} failed: {row['cause']}" for row in tables.trials.values() if row["state"] == "failed"
+    ]
+    return "".join(f'<p class="warning">{html.escape(text)}</p>' for text in said)
+
+
+def _table(rows: list[dict]) -> str:
+    if not rows:
+        return "<p>None yet.</p>"
+    head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+    lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _docstring(name: str) -> tuple[str, str]:
+    said = importlib.import_module(f"kdsearch.analysis.{name}").__doc__ or ""
+    title, _, rest = said.partition("\n\n")
+    return title, " ".join(rest.split())
+
+
+def _title(name: str) -> str:
+    return _docstring(name)[0]
+
+
+def _reading(name: str) -> str:
+    return _docstring(name)[1]
