@@ -7,9 +7,10 @@ costs epochs of the same budget, so trials with hints have shorter lines.
 from typing import Any
 
 import altair as alt
-from kdsearch.analysis import frames
 
 from kdsearch.results import Tables
+
+from . import frames
 
 
 def chart(tables: Tables, facts: dict[str, Any]) -> alt.Chart:

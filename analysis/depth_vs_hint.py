@@ -8,9 +8,10 @@ trained accuracy of each depth and hint, and in brackets the number of trials be
 from typing import Any
 
 import altair as alt
-from kdsearch.analysis import frames, pareto
 
 from kdsearch.results import Tables
+
+from . import frames, pareto
 
 HINTS = ["none", "1", "2", "3", "1+2", "2+3", "1+3", "1+2+3"]
 
@@ -39,7 +40,7 @@ def _heatmap(tables: Tables) -> alt.LayerChart:
         best="max(accuracy)", trials="count()", groupby=["depth", "hints"]
     )
     x = alt.X("hints:N", title="hints (teacher's layers)").scale(domain=HINTS).axis(labelAngle=0)
-    y = alt.Y("depth:O", title="convolutions")
+    y = alt.Y("depth:O", title="convolutions", sort="ascending")
     squares = cells.mark_rect().encode(
         x,
         y,

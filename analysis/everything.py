@@ -7,9 +7,10 @@ importances. A knob whose line reaches zero may not matter at all.
 from typing import Any
 
 import altair as alt
-from kdsearch.analysis import frames, pareto
 
 from kdsearch.results import Tables
+
+from . import frames, pareto
 
 
 def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:

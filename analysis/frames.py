@@ -48,8 +48,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def drawn(tables: Tables) -> pd.DataFrame:
     """The trials that the search drew, without the references."""
-    frame = trials(tables)
-    return frame[frame["reference"].isna()] if len(frame) else frame
+    return trials(tables).query("reference.isna()")
 
 
 def curves(tables: Tables) -> pd.DataFrame:

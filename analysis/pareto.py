@@ -9,12 +9,15 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-from kdsearch.analysis import frames
 
 from kdsearch.results import Tables
 
-X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(type="log", nice=False)
-Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False).axis(format="%")
+from . import frames
+
+X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(
+    type="log", nice=False, padding=12
+)
+Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False, padding=12).axis(format="%")
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
-from kdsearch.analysis import curves, importances, pareto
 
 from kdsearch import results, spaces
 from kdsearch.errors import Refusal
 from kdsearch.words import COLUMNS, cells, percent
+
+from . import curves, importances, pareto
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20262d; background: #fff }
@@ -59,10 +60,10 @@ def page(folder: Path, found: dict[str, Any]) -> str:
     """The page as text: one Vega view, so that a click in one chart is seen in all."""
     tables, facts = results.read(folder), results.read_facts(folder)
     own = [chart for name, chart in found.items() if name not in ("pareto", "curves", "importances")]
-    rows = [found["pareto"] | found["curves"], *own, found["importances"]]
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
+        rows = [found["pareto"] | found["curves"], *own, found["importances"]]
         view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
     body = view.to_html(fullhtml=False, inline=True, embed_options={"actions": {"editor": False, "source": False}})

@@ -138,9 +138,10 @@ def _show_end(folder: Path, console: Any) -> None:
     from kdsearch import results, words
 
     words.summary(results.read(folder), results.read_facts(folder), console)
-    console.print(f"Written: {folder}/trials.parquet, epochs.parquet, search.json, students/", highlight=False)
+    written = f"Written: {folder}/: trials.parquet, epochs.parquet, search.json, students/"
+    console.print(written, highlight=False, soft_wrap=True)
     name = name_of(folder)
-    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", highlight=False)
+    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", highlight=False, soft_wrap=True)
 
 
 def name_of(folder: Path) -> str:

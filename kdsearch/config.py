@@ -11,6 +11,19 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+Augment = Literal["none", "flip", "crop", "crop+flip"]
+
+USUAL_CHANGES: dict[str, Augment] = {
+    "digits": "none",
+    "mnist": "none",
+    "fashion_mnist": "flip",
+    "svhn": "crop",
+    "cifar10": "crop+flip",
+    "cifar100": "crop+flip",
+}
+"""The data sets known by name, and how each one's training images are usually changed."""
+
+
 class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
     """Keyword-only, unknown keys refused, never changed after it is made."""
 
@@ -62,8 +75,13 @@ class Data(Part, frozen=True):
     """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000)."""
     split_seed: Seed = 0
     """Draws the validation images and the order in which fractions take images."""
-    augment: Literal["none", "flip", "crop", "crop+flip"] | None = None
+    augment: Augment | None = None
     """Random changes of a training image: pad-and-crop, horizontal flip; None: the data set's usual ones."""
+
+    @property
+    def changes(self) -> Augment:
+        """`augment`, or what is usual: for a folder, both."""
+        return self.augment or USUAL_CHANGES.get(self.name, "crop+flip")
 
 
 class Fit(Part, frozen=True):

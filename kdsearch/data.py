@@ -128,7 +128,7 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
         train=pixels[train], labels=labels[train],
         validation=pixels[validation], validation_labels=labels[validation],
         classes=tuple(classes), mean=mean, std=std, fingerprint=fingerprint,
-        augment=data.augment or sources.USUAL.get(data.name, sources.USUAL_FOLDER),
+        augment=data.changes,
     )  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+MOST = 30
+"""Words listed after a failed lookup."""
+
 
 class Refusal(Exception):
     """A request that cannot be met: the rule, the value and the way out, in one or two sentences."""
@@ -18,4 +21,5 @@ def unknown(kind: str, word: str, words: Iterable[str]) -> Refusal:
     words = sorted(words)
     near = difflib.get_close_matches(word, words, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return Refusal(f"There is no {kind} '{word}'; there is {listed(words)}.{hint}")
+    more = f" and {len(words) - MOST} more" if len(words) > MOST else ""
+    return Refusal(f"There is no {kind} '{word}'; there is {listed(words[:MOST])}{more}.{hint}")

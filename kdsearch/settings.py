@@ -45,7 +45,9 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
         plain["data"]["image_size"] = settings.image_size
     for path, value in settings.overrides:
         override(plain, path, value)
-    return parse(Pipeline, plain, "the pipeline")
+    resolved = parse(Pipeline, plain, "the pipeline")
+    data = resolved.data.model_copy(update={"augment": resolved.data.changes})
+    return resolved.model_copy(update={"data": data})
 
 
 def _epochs(own: int | None, budget: int, given: bool) -> int:
@@ -98,6 +100,8 @@ def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """`key=value` words, split; raises Refusal."""
     found = [tuple(word.partition("=")[::2]) for word in words]
     for word, (key, _) in zip(words, found, strict=True):
+        if key in ("data.name", "data.image_size"):
+            raise Refusal(f"--set leaves the data alone, but got '{word}'; use --data or --image-size.")
         if not key or "=" not in word:
             raise Refusal(f"--set takes key=value, such as student.fit.batch_size=64, but got '{word}'.")
     return tuple((key, value) for key, value in found)

@@ -10,14 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdsearch.config import USUAL_CHANGES
 from kdsearch.errors import Refusal, listed, unknown
-
-USUAL = {
-    "digits": "none", "mnist": "none", "fashion_mnist": "flip",
-    "svhn": "crop", "cifar10": "crop+flip", "cifar100": "crop+flip",
-}  # fmt: skip
-"""The data sets known by name, with the augmentation that is usual for each."""
-USUAL_FOLDER = "crop+flip"
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 TEST_DIGITS = 5
@@ -30,14 +24,16 @@ Read = tuple[Tensor, Tensor, list[str]]
 
 
 def folder(name: str) -> Path | None:
-    """The folder that a data set's name means, or None where it is one of the names in USUAL."""
-    if name in USUAL:
+    """The folder that a data set's name means, or None where it is one of the names in USUAL_CHANGES."""
+    if name in USUAL_CHANGES:
         return None
     path = Path(name).expanduser()
     if not path.is_dir():
         if "/" not in name and "\\" not in name:
-            raise unknown("data set or folder", name, USUAL)
-        raise Refusal(f"A data set is {listed(USUAL)}, or a folder with train/<class>/*; there is no folder '{name}'.")
+            raise unknown("data set or folder", name, USUAL_CHANGES)
+        raise Refusal(
+            f"A data set is {listed(USUAL_CHANGES)}, or a folder with train/<class>/*; there is no folder '{name}'."
+        )
     if not (path / "train").is_dir():
         raise Refusal(f"A folder of images must hold train/<class>/*, but '{name}' has no folder 'train'.")
     return path

@@ -29,7 +29,7 @@ def outcome(row: Mapping[str, Any]) -> str:
     return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({row['compression']:.3g}×)"
 
 
-COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "depth", "width")
+COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ")
 """Of a table of trials; λ is the labels' share of the loss."""
 
 
@@ -44,8 +44,6 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         student.pairs,
         f"{1 - student.kd.weight:.2f}" if student.kd else "1",
         f"{student.kd.temperature:.1f}" if student.kd else "–",
-        str(student.net.depth),
-        f"{student.net.width:g}",
     ]
 
 
