@@ -24,7 +24,7 @@ SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right
 def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
     """Front, trials, references and teacher, in layers."""
     frame = frames.trials(tables)
-    drawn = frame[frame["reference"].isna()]
+    drawn = frame.query("reference.isna()")
     base = alt.Chart(drawn).encode(X, Y)
     line = alt.Chart(drawn[drawn["front"]]).mark_line(interpolate="step-before", color="#2563a8", strokeWidth=2)
     dots = base.mark_circle(size=90, stroke="white", strokeWidth=0.5).encode(
@@ -32,7 +32,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         opacity=alt.Opacity("shade:Q", scale=None),
         tooltip=frames.tooltip(drawn),
     )
-    marks = alt.Chart(_marks(frame[frame["reference"].notna()], facts)).mark_point(size=130, filled=True, opacity=1)
+    marks = alt.Chart(_marks(frame.query("reference.notna()"), facts)).mark_point(size=130, filled=True, opacity=1)
     shape = alt.Shape("mark:N", title=None).scale(domain=list(SHAPES), range=list(SHAPES.values()))
     points = marks.encode(
         X,

@@ -1,0 +1,14 @@
+"""Pipelines that train in a blink."""
+
+from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
+
+TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
+STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)
+FIT = Fit(epochs=4, batch_size=64, learning_rate=5e-3)
+HINTS = Hints(pairs=(Pair(hint=2, guided=4),), share=0.5)
+
+
+def pipeline(**student: object) -> Pipeline:
+    """A small teacher and a small student; keywords change the student's link."""
+    link = Link.model_validate({"net": STUDENT, "fit": FIT, "hints": HINTS, "kd": KD(), **student})
+    return Pipeline(links=(Link(net=TEACHER, fit=FIT), link))

@@ -1,0 +1,182 @@
+"""Splits, fractions, changes of images, folders, the cache."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kdsearch import data, sources
+from kdsearch.config import Data, Fit
+from kdsearch.errors import Refusal
+
+HERE = Path("nowhere")
+
+
+def folder(root: Path, classes: str = "ab", count: int = 4, size: tuple[int, int] = (10, 10), mode: str = "RGB") -> Path:
+    for place, name in enumerate(classes):
+        (root / "train" / name).mkdir(parents=True)
+        for number in range(count):
+            colour = 50 * place + number
+            Image.new(mode, size, colour if mode == "L" else (colour, 0, 255)).save(root / "train" / name / f"{number}.png")
+    return root
+
+
+def test_training_and_validation_images_are_apart_and_the_same_each_time(images):
+    again = data.load(Data(), HERE)
+    assert len(images.train) + len(images.validation) == 1433 and len(images.validation) == round(0.2 * 1433)
+    assert torch.equal(again.validation, images.validation) and torch.equal(again.train, images.train)
+    other = data.load(Data(split_seed=1), HERE)
+    assert not torch.equal(other.validation_labels, images.validation_labels)
+    assert other.fingerprint == images.fingerprint
+
+
+def test_the_validation_split_is_stratified(images):
+    shares = images.validation_labels.bincount() / (images.labels.bincount() + images.validation_labels.bincount())
+    assert float((shares - 0.2).abs().max()) < 0.01
+
+
+@settings(deadline=None)
+@given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=6), seed=st.integers(0, 99), part=st.floats(0, 1))
+def test_any_first_part_of_the_stratified_order_is_in_proportion_to_one_image(counts, seed, part):
+    labels = torch.cat([torch.full((count,), place) for place, count in enumerate(counts)])
+    order = data.stratified(labels, seed)
+    assert sorted(order.tolist()) == list(range(len(labels)))
+    first = labels[order[: round(part * len(labels))]].bincount(minlength=len(counts))
+    for found, count in zip(first.tolist(), counts, strict=True):
+        assert abs(found - part * count) <= 1 + 1e-9 + part
+
+
+def test_a_smaller_fraction_is_part_of_a_larger_one(images):
+    seen = [
+        set(torch.cat(images.batches(Fit(fraction=fraction), torch.Generator().manual_seed(0))).tolist())
+        for fraction in (0.1, 0.5, 1.0)
+    ]
+    assert seen[0] < seen[1] < seen[2] and len(seen[0]) == round(0.1 * len(images.train))
+
+
+def test_an_epoch_of_a_fraction_has_the_full_set_s_steps_unless_told_otherwise(images):
+    def steps(**fit: object) -> int:
+        return len(images.batches(Fit.model_validate({"batch_size": 64, **fit}), torch.Generator()))
+
+    assert steps() == steps(fraction=0.1) == 18
+    assert steps(fraction=0.1, steps="fraction") == 2
+
+
+def test_an_epoch_shows_each_image_once(images):
+    index = torch.cat(images.batches(Fit(), torch.Generator().manual_seed(3)))
+    assert sorted(index.tolist()) == list(range(len(images.train)))
+
+
+def test_normalised_training_images_have_mean_0_and_deviation_1(images):
+    pixels = images.prepare(images.train)
+    assert float(pixels.mean()) == pytest.approx(0, abs=1e-4) and float(pixels.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_at_most_so_many_images_are_used_and_stay_stratified():
+    few = data.load(Data(images=100), HERE)
+    assert len(few.train) == 80 and len(few.validation) == 20
+    assert few.labels.bincount().min() >= 7
+
+
+def test_a_crop_is_a_window_of_the_padded_image_and_a_flip_its_mirror():
+    pixels = torch.randint(1, 256, (64, 3, 16, 16), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(5)
+    changed = data.augmented(pixels, "crop+flip", generator)
+    padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
+    flips = 0
+    for before, after in zip(padded, changed, strict=True):
+        windows = [before[:, top : top + 16, left : left + 16] for top in range(5) for left in range(5)]
+        plain = any(torch.equal(window, after) for window in windows)
+        mirrored = any(torch.equal(window.flip(-1), after) for window in windows)
+        assert plain or mirrored
+        flips += mirrored
+    assert 15 < flips < 49
+
+
+def test_no_change_is_no_change():
+    pixels = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    assert data.augmented(pixels, "none", torch.Generator()) is pixels
+
+
+def test_the_next_process_takes_decoded_images_from_the_cache(tmp_path, monkeypatch):
+    root = folder(tmp_path / "d")
+    first = data.load(Data(name=str(root)), HERE)
+    monkeypatch.setattr(sources, "read", None)
+    assert torch.equal(data.load(Data(name=str(root)), HERE).train, first.train)
+
+
+def test_a_damaged_cache_file_is_made_anew_and_a_changed_folder_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
+    root = folder(tmp_path / "d")
+    first = data.load(Data(name=str(root)), HERE)
+    (cached,) = (tmp_path / "cache" / "images").iterdir()
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert data.load(Data(name=str(root)), HERE).fingerprint == first.fingerprint
+    Image.new("RGB", (10, 10), (9, 9, 9)).save(root / "train" / "a" / "0.png")
+    assert data.load(Data(name=str(root)), HERE).fingerprint != first.fingerprint
+
+
+def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
+    asked, real = [], sources.read
+    monkeypatch.setattr(sources, "read", lambda name, part, *rest: asked.append(part) or real(name, part, *rest))
+    data.load(Data(), HERE)
+    assert asked == ["train"]
+
+
+def test_test_images_are_none_of_the_training_images():
+    pixels, _ = data.load_test(Data(), HERE)
+    everything = data.load(Data(), HERE)
+    used = {bytes(image.numpy().data) for image in torch.cat([everything.train, everything.validation])}
+    assert len(pixels) == 364 and sum(bytes(image.numpy().data) in used for image in pixels) <= 1
+
+
+def test_a_folder_keeps_its_common_size_and_grey_images_one_channel(tmp_path):
+    assert data.load(Data(name=str(folder(tmp_path / "rgb", size=(12, 9)))), HERE).shape == (3, 9, 12)
+    assert data.load(Data(name=str(folder(tmp_path / "grey", mode="L"))), HERE).shape == (1, 10, 10)
+
+
+def test_images_of_several_sizes_become_32_and_image_size_says_otherwise(tmp_path):
+    root = folder(tmp_path / "d")
+    Image.new("RGB", (50, 20)).save(root / "train" / "a" / "wide.png")
+    assert data.load(Data(name=str(root)), HERE).shape == (3, 32, 32)
+    assert data.load(Data(name=str(root), image_size=8), HERE).shape == (3, 8, 8)
+
+
+def test_pixels_of_a_folder_arrive_unchanged(tmp_path):
+    found = data.load(Data(name=str(folder(tmp_path / "d"))), HERE)
+    every = torch.cat([found.train, found.validation])[:, :, 0, 0]
+    assert sorted(every.tolist()) == sorted([50 * place + number, 0, 255] for place in (0, 1) for number in range(4))
+
+
+@pytest.mark.parametrize(
+    "break_it, said",
+    [
+        (lambda root: (root / "train" / "a" / "0.png").write_bytes(b"no image"), "0.png' is not"),
+        (lambda root: (root / "train" / "empty").mkdir(), "holds none"),
+        (lambda root: (root / "train").rename(root / "trian"), "has no folder 'train'"),
+        (lambda root: (root / "train" / "b").rename(root / "b"), "at least two are needed"),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_refused_by_name(tmp_path, break_it, said):
+    root = folder(tmp_path / "d")
+    break_it(root)
+    with pytest.raises(Refusal, match=said):
+        data.load(Data(name=str(root)), HERE)
+
+
+def test_a_class_of_one_image_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="two training images"):
+        data.load(Data(name=str(folder(tmp_path / "d", count=1))), HERE)
+
+
+def test_an_unknown_data_set_is_refused_with_the_nearest():
+    with pytest.raises(Refusal, match="Did you mean 'cifar10'"):
+        sources.placed("cifar-10")
+
+
+def test_a_digit_may_be_enlarged():
+    assert data.load(Data(image_size=16), HERE).shape == (1, 16, 16)
