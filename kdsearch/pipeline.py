@@ -95,7 +95,8 @@ def learn(
         teacher.eval().requires_grad_(False)
     for stage in stages(pipeline, number, net, teacher, images):
         judged = stage.name != "hint"
-        for done in train(stage, images, link.fit, (link.seed, number)):
+        # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
+        for done in train(stage, images, link.fit, (link.seed, number, 2 if judged else 1)):
             epoch += 1
             reached = accuracy(net, images, images.validation, images.validation_labels) if judged else None
             yield _row(number, stage, epoch, done, reached, last and judged)

@@ -73,7 +73,7 @@ def train(stage: Stage, images: Images, fit: Fit, seed: tuple[object, ...]) -> I
     steps = optimizer(fit, stage.trained)
     for epoch in range(stage.epochs):
         started = time.perf_counter()
-        word = seed_of(*seed, stage.name, epoch)
+        word = seed_of(*seed, epoch)
         torch.manual_seed(word)
         generator = torch.Generator().manual_seed(word)
         for group in steps.param_groups:

@@ -1,13 +1,13 @@
 """Configs are checked when they are made, and say what is wrong."""
 
 import pytest
+from helpers import pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline, parse
 from kdsearch.errors import Refusal
-from helpers import pipeline
 
 
 def refused(value: object) -> str:

@@ -15,12 +15,14 @@ from kdsearch.errors import Refusal
 HERE = Path("nowhere")
 
 
-def folder(root: Path, classes: str = "ab", count: int = 4, size: tuple[int, int] = (10, 10), mode: str = "RGB") -> Path:
-    for place, name in enumerate(classes):
+def folder(root: Path, count: int = 4, size: tuple[int, int] = (10, 10), mode: str = "RGB") -> Path:
+    for place, name in enumerate("ab"):
         (root / "train" / name).mkdir(parents=True)
         for number in range(count):
             colour = 50 * place + number
-            Image.new(mode, size, colour if mode == "L" else (colour, 0, 255)).save(root / "train" / name / f"{number}.png")
+            Image.new(mode, size, colour if mode == "L" else (colour, 0, 255)).save(
+                root / "train" / name / f"{number}.png"
+            )
     return root
 
 

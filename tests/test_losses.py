@@ -24,8 +24,8 @@ def test_distillation_is_tau_squared_times_kl_from_teacher_to_student_a_batch_s_
     for row in (slice(0, 3), slice(3, 6)):
         p, q = softmax(teacher[row], temperature), softmax(student[row], temperature)
         expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0) / 2
-    both = [torch.tensor(values, dtype=torch.float64).view(2, 3) for values in (student, teacher)]
-    assert float(losses.distillation(*both, temperature)) == pytest.approx(temperature**2 * expected, abs=1e-9)
+    ours, theirs = (torch.tensor(values, dtype=torch.float64).view(2, 3) for values in (student, teacher))
+    assert float(losses.distillation(ours, theirs, temperature)) == pytest.approx(temperature**2 * expected, abs=1e-9)
 
 
 def test_a_student_equal_to_its_teacher_has_no_distillation_loss():

@@ -63,7 +63,7 @@ def test_batch_norm_adds_two_numbers_a_channel_and_its_buffers_do_not_count():
 
 def test_width_multiplies_channels_and_hidden_units():
     assert [shape[0] for shape in nets.survey(Net(depth=3, width=0.5), CIFAR, 10).maps] == [8, 16, 24]
-    assert nets.build(Net(depth=3, width=0.5), CIFAR, 10)[-1][1].out_features == 64
+    assert nets.build(Net(depth=3, width=0.5), CIFAR, 10)[-1].get_submodule("1").out_features == 64
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,7 +75,7 @@ def test_any_image_from_8_by_8_on_is_classified(side, channels):
 
 def test_a_one_by_one_map_is_not_pooled():
     net = nets.build(Net(widths=(2, 2, 2, 2, 2), depth=5, hidden=5), (1, 8, 8), 2)
-    pooled = [any(isinstance(layer, torch.nn.MaxPool2d) for layer in section) for section in list(net)[:-1]]
+    pooled = [any(isinstance(layer, torch.nn.MaxPool2d) for layer in section.modules()) for section in list(net)[:-1]]
     assert pooled == [True, True, True, False, False]
 
 
