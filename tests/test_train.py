@@ -58,9 +58,10 @@ def test_a_term_of_weight_0_has_a_value_but_no_share(images):
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(images):
+    # With the norm of weight 10, each step multiplies the last bias by about -2,000.
     fit = Fit(optimizer="sgd", learning_rate=100)
     with pytest.raises(Diverged, match="stage labels, epoch"):
-        list(train(stage(small(images), epochs=20), images, fit, (0, 0)))
+        list(train(stage(small(images), {"ce": 1.0, "norm": 10.0}, 20), images, fit, (0, 0)))
 
 
 def test_schedules_fall_as_their_names_say():

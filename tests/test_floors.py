@@ -1,0 +1,88 @@
+"""A file imports only from lower floors; heavy packages stay where they belong. README draws the same picture."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FLOORS = {
+    "errors": 0, "config": 1, "losses": 1, "rungs": 1, "results": 1, "nets": 2, "sources": 2, "settings": 2, "words": 2,
+    "data": 3, "spaces": 3, "store": 3, "display": 3, "train": 4, "pipeline": 5, "trial": 6, "export": 6,
+    "replicate": 7, "plan": 7, "networks": 8, "tuner": 8, "search": 9, "cli": 10,
+}  # fmt: skip
+RAY, OPTUNA, TORCHLESS = {"trial", "networks", "tuner", "search"}, {"spaces", "tuner", "search"}, {
+    "errors", "config", "rungs", "results", "settings", "spaces", "words", "display", "cli", "export",
+}  # fmt: skip
+PACKAGE = Path(__file__).parents[1] / "kdsearch"
+
+
+def imported(text: str, top_level: bool = False) -> set[str]:
+    """Dotted names that a file imports: anywhere, or when it is itself imported."""
+    tree = ast.parse(text)
+    found: set[str] = set()
+    for node in tree.body if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    parts = {name.split(".")[1] for name in names if name.startswith("kdsearch.")}
+    return {part for part in parts if (PACKAGE / f"{part}.py").exists()}
+
+
+def wrong(stem: str, text: str) -> list[str]:
+    """What a file imports that it must not."""
+    found = [f"{stem} imports {name}" for name in own(imported(text)) if FLOORS[name] >= FLOORS[stem]]
+    outside = {name.split(".")[0] for name in imported(text)}
+    found += [f"{stem} imports ray" for _ in {"ray"} & outside if stem not in RAY]
+    found += [f"{stem} imports optuna" for _ in {"optuna"} & outside if stem not in OPTUNA]
+    found += [f"{stem} imports {name}" for name in {"altair", "analysis", "search_spaces"} & outside]
+    early = {name.split(".")[0] for name in imported(text, top_level=True)}
+    found += [f"{stem} imports torch early" for _ in {"torch", "torchvision"} & early if stem in TORCHLESS]
+    return found
+
+
+def test_every_file_has_a_floor():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("stem", FLOORS)
+def test_a_file_imports_only_from_lower_floors(stem):
+    assert wrong(stem, (PACKAGE / f"{stem}.py").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "stem, text",
+    [
+        ("nets", "from kdsearch import search"),
+        ("data", "from kdsearch.train import train"),
+        ("pipeline", "def f():\n    import ray"),
+        ("results", "import torch"),
+        ("train", "import optuna"),
+        ("cli", "import altair"),
+        ("cli", "from analysis import report"),
+    ],
+)
+def test_the_guard_can_fail(stem, text):
+    assert wrong(stem, text)
+
+
+@pytest.mark.parametrize("words", ["--help", "spaces", "status --help"])
+def test_quick_commands_import_neither_torch_nor_ray(words):
+    code = (
+        f"import sys; sys.argv = ['kdsearch', *{words.split()!r}]\n"
+        "from kdsearch.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'ray', 'altair', 'sklearn'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_charts_and_status_need_no_torch():
+    code = "import sys, kdsearch.analysis.report, kdsearch.words\nassert not {'torch', 'ray'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

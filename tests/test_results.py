@@ -1,0 +1,124 @@
+"""Tables and what is read out of them."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdsearch import results
+from kdsearch.errors import Refusal
+
+PIPELINE = {"links": [{"seed": 3}]}
+
+
+def trial(
+    name: str, accuracy: float, compression: float, state: str = "complete", reference: str | None = None
+) -> dict:
+    return {"trial": name, "accuracy": accuracy, "compression": compression, "state": state, "reference": reference}
+
+
+def tables(folder, *rows: dict) -> results.Tables:
+    return results.Tables(folder, {row["trial"]: row for row in rows})
+
+
+values = st.tuples(st.integers(0, 6), st.integers(1, 6))
+
+
+@given(st.lists(values, min_size=1, max_size=25))
+def test_the_front_holds_those_that_no_other_dominates(points):
+    rows = [trial(str(place), a / 6, float(c)) for place, (a, c) in enumerate(points)]
+    members = {points[int(name)] for name in results.front(rows)}
+    undominated = {
+        (a, c) for a, c in points if not any((x >= a and y >= c) and (x, y) != (a, c) for x, y in points)
+    }  # fmt: skip
+    assert members == undominated
+
+
+def test_stopped_and_failed_trials_and_references_are_never_on_the_front():
+    rows = [
+        trial("0", 0.5, 2.0), trial("1", 0.9, 9.0, "stopped"), trial("2", 0.9, 9.0, "failed"),
+        trial("3", 0.9, 9.0, "running"), trial("kd", 0.9, 9.0, reference="kd"),
+    ]  # fmt: skip
+    assert results.front(rows) == ["0"]
+
+
+def test_the_best_is_the_most_accurate_or_the_knee_of_the_front():
+    rows = {"0": trial("0", 0.99, 2.0), "1": trial("1", 0.97, 60.0), "2": trial("2", 0.5, 100.0)}
+    assert results.best(rows, "accuracy") == "0" and results.best(rows, "knee") == "1"
+    with pytest.raises(Refusal, match="Did you mean 'knee'"):
+        results.best(rows, "kne")
+    with pytest.raises(Refusal, match="none yet"):
+        results.best({}, "accuracy")
+
+
+def test_a_term_that_stays_faint_for_a_whole_stage_is_named():
+    rows = [
+        {"trial": "0", "stage": "kd", "gradient.ce": 0.9999, "gradient.kd": 0.0001},
+        {"trial": "0", "stage": "kd", "gradient.ce": 0.9995, "gradient.kd": 0.0005},
+        {"trial": "1", "stage": "kd", "gradient.ce": 0.9999, "gradient.kd": 0.0001},
+        {"trial": "1", "stage": "kd", "gradient.ce": 0.9, "gradient.kd": 0.1},
+        {"trial": "2", "stage": "labels", "gradient.ce": 1.0, "gradient.kd": None},
+    ]
+    assert results.faint(rows) == [("0", "kd", "kd")]
+
+
+def test_both_tables_are_written_and_read_with_their_columns(tmp_path):
+    there = results.Tables(tmp_path)
+    there.add("0", PIPELINE, {"parameters": 10, "compression": 2.0, "training_parameters": 12, "macs": 5}, {"tau": 2.5})
+    there.add(
+        "1", PIPELINE, {"parameters": 10, "compression": 2.0, "training_parameters": 12, "macs": 5}, {"hint": "none"}
+    )
+    hint = {"link": 1, "stage": "hint", "epoch": 1, "kd_epoch": None, "accuracy": None, "seconds": 1.5, "loss.1→2": 0.3}
+    kd = {"link": 1, "stage": "kd", "epoch": 2, "kd_epoch": 1, "accuracy": 0.75, "seconds": 2.0, "loss.kd": 0.2}
+    there.extend("0", [{**hint, "link": 0}, hint, kd], student=1)
+    there.mark("0", "complete")
+    there.write(at_once=True)
+    found = pd.read_parquet(tmp_path / "trials.parquet").set_index("trial")
+    assert list(found.columns[:14]) == results.TRIALS.names[1:]
+    told = found.loc["0", ["accuracy", "epochs", "kd_epochs", "seconds", "seed", "front", "knob.tau"]]
+    assert told.tolist() == [0.75, 2, 1, 3.5, 3, True, 2.5]
+    assert found.loc["1", "state"] == "waiting" and not found.loc["1", "front"]
+    epochs = pd.read_parquet(tmp_path / "epochs.parquet")
+    assert list(epochs.columns) == [*results.EPOCHS.names, "loss.1→2", "loss.kd"]
+    assert epochs["kd_epoch"].isna().tolist() == [True, True, False]
+    again = results.read(tmp_path)
+    assert again.trials["0"]["front"] and again.epochs[2]["loss.kd"] == 0.2
+
+
+def test_a_knob_that_is_now_a_number_and_now_a_word_is_written_as_words(tmp_path):
+    rows = [{"trial": "0", "knob.k": 1}, {"trial": "1", "knob.k": "one"}, {"trial": "2", "knob.k": None}]
+    results.write_table(tmp_path / "t.parquet", rows, results.TRIALS)
+    found = pd.read_parquet(tmp_path / "t.parquet")["knob.k"].tolist()
+    assert found[:2] == ["1", "one"] and pd.isna(found[2])
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
+def test_a_damaged_table_is_refused_by_name(tmp_path, name):
+    results.Tables(tmp_path).write(at_once=True)
+    (tmp_path / name).write_bytes(b"PAR1 and no more")
+    with pytest.raises(Refusal, match=name):
+        results.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_damaged_facts_are_refused(tmp_path, text):
+    (tmp_path / "search.json").write_text(text)
+    with pytest.raises(Refusal, match=r"search\.json"):
+        results.read_facts(tmp_path)
+
+
+def test_a_search_is_found_by_name_or_path_and_a_folder_that_is_none_is_refused(tmp_path):
+    folder = tmp_path / "results" / "mine"
+    folder.mkdir(parents=True)
+    with pytest.raises(Refusal, match=r"search\.json"):
+        results.find("mine", tmp_path / "results")
+    results.write_facts(folder, {})
+    assert results.find("mine", tmp_path / "results") == folder == results.find(str(folder), tmp_path)
+    with pytest.raises(Refusal, match="Did you mean 'mine'"):
+        results.find("mime", tmp_path / "results")
+
+
+def test_a_search_runs_while_its_process_holds_the_lock(tmp_path):
+    with results.driver_lock(tmp_path):
+        assert results.is_running(tmp_path)
+    assert not results.is_running(tmp_path)

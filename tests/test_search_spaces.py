@@ -1,0 +1,51 @@
+"""Guards of search_spaces/: every space keeps its promises."""
+
+import ast
+import json
+
+import pytest
+
+from kdsearch import nets, spaces
+from kdsearch.config import Pipeline
+from kdsearch.settings import Settings
+
+SPACES = sorted(spaces.names())
+DRAWS = 200
+
+
+@pytest.fixture(scope="module", params=SPACES)
+def drawn(request) -> tuple[spaces.Space, list[spaces.Draw]]:
+    space = spaces.load(spaces.find(request.param))
+    return space, spaces.draws(space, Settings(space.budget.epochs, space.budget.teacher_epochs), DRAWS, seed=0)
+
+
+@pytest.mark.parametrize("image", [(1, 8, 8), (3, 32, 32)])
+def test_every_draw_fits_and_survives_the_trip_to_a_worker(drawn, image):
+    for draw in drawn[1]:
+        there = Pipeline.model_validate(json.loads(draw.pipeline.model_dump_json()))
+        assert there == draw.pipeline
+        nets.check(there, image, 10)
+
+
+def test_every_student_is_smaller_than_its_teacher_and_sizes_span_a_factor_of_ten(drawn):
+    sizes = []
+    for draw in drawn[1]:
+        teacher, *_, student = (nets.survey(link.net, (1, 8, 8), 10).parameters for link in draw.pipeline.links)
+        assert student < teacher
+        sizes.append(student)
+    assert max(sizes) > 10 * min(sizes)
+
+
+def test_a_knob_has_one_range_in_all_draws(drawn):
+    for name in {name for draw in drawn[1] for name in draw.ranges}:
+        assert len({draw.ranges[name] for draw in drawn[1] if name in draw.ranges}) == 1
+
+
+def test_assistants_have_recipes_of_their_own_that_are_never_drawn(drawn):
+    assert len({draw.pipeline.links[:-1] for draw in drawn[1]}) <= 16
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_s_docstring_asks_its_question_and_gives_its_command(name):
+    said = ast.get_docstring(ast.parse(spaces.find(name).read_text())) or ""
+    assert said.splitlines()[0].endswith("?") and f"kdsearch tune {name}" in said
