@@ -97,7 +97,7 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
     for draw in drawn:
         search.ranges |= draw.ranges
-    references = spaces.references(search.space, drawn[0].pipeline, search.settings)
+    references = spaces.references(search.space, drawn, search.settings)
     search.images = data.load(drawn[0].pipeline.data, search.data_dir, search.progress)
     search.facts["teacher_parameters"] = search.survey(drawn[0].pipeline.links[0].net).parameters
     for pipeline in [*(draw.pipeline for draw in drawn[:100]), *references.values()]:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,9 +128,11 @@ def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]
     return found
 
 
-def references(space: Space, first: Pipeline, settings: Settings) -> dict[str, Pipeline]:
-    """Labels only, KD only, hint + KD on the reference student, with the space's teacher, data, recipe and epochs."""
-    teacher, fit = first.links[0], first.student.fit.model_copy(update={"fraction": 1.0})
+def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
+    """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
+    first = drawn[0].pipeline
+    recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
+    teacher, fit = first.links[0], recipes.most_common(1)[0][0]
     middle = (len(teacher.net.widths) + 1) // 2, (len(space.reference.widths) + 1) // 2
     pair = Pair(hint=teacher.net.block_end(middle[0]), guided=space.reference.block_end(middle[1]))
     arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}

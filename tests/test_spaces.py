@@ -94,8 +94,8 @@ def test_an_override_of_what_the_space_draws_is_refused(written):
 
 def test_references_differ_in_their_losses_alone_and_have_equal_budgets():
     space = spaces.load(spaces.find("depth_vs_hint"))
-    first = spaces.draws(space, Settings(12, 9), 1, seed=0)[0].pipeline
-    found = spaces.references(space, first, Settings(12, 9))
+    drawn = spaces.draws(space, Settings(12, 9), 3, seed=0)
+    found = spaces.references(space, drawn, Settings(12, 9))
     assert list(found) == ["labels", "kd", "hint+kd"]
     told = [(bool(pipeline.student.hints), bool(pipeline.student.kd)) for pipeline in found.values()]
     assert told == [(False, False), (False, True), (True, True)]

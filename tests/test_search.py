@@ -1,0 +1,239 @@
+"""A whole search, once, as a user runs it; and everything that is then asked of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from kdsearch import cli, results
+
+SPACE = """
+'''Does a tiny search do what a large one must?'''
+from kdsearch.config import *
+
+BUDGET = Budget(trials=7, epochs=6, teacher_epochs=3)
+TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
+REFERENCE = Net(widths=(4, 4, 4), depth=3, hidden=8)
+FIT = Fit(batch_size=128, learning_rate=5e-3)
+# Each step multiplies the weights by -99: this student's loss is soon infinite.
+BROKEN = Fit(batch_size=128, optimizer="sgd", learning_rate=100, weight_decay=1)
+
+
+def space(trial):
+    net = Net(widths=(4, 4, 4), depth=3, hidden=8, width=trial.suggest_float("width", 0.5, 2.0, step=0.5))
+    pairs = (Pair(hint=2, guided=2),) if trial.suggest_categorical("hint", ["none", "2"]) == "2" else ()
+    helped = trial.suggest_categorical("assistant", [False, True])
+    broken = trial.suggest_categorical("broken", [False, False, True])
+    assistant = [Link(net=REFERENCE, kd=KD(), fit=FIT)] if helped else []
+    student = Link(net=net, hints=Hints(pairs=pairs) if pairs else None, kd=KD(), fit=BROKEN if broken else FIT)
+    return Pipeline(links=(Link(net=TEACHER, fit=FIT), *assistant, student))
+""".replace("[False, False, True]", '["no", "not", "yes"]').replace("if broken", 'if broken == "yes"')
+
+
+def kdsearch(*words: object, cwd: Path) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-c", "from kdsearch.cli import main; main()", *map(str, words)]
+    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    where = tmp_path_factory.mktemp("search")
+    (where / "tiny.py").write_text(SPACE)
+    return where, kdsearch("tune", "./tiny.py", "--name", "s", "--seed", 1, cwd=where)
+
+
+@pytest.fixture(scope="module")
+def trials(ran) -> pd.DataFrame:
+    return pd.read_parquet(ran[0] / "results" / "s" / "trials.parquet").set_index("trial")
+
+
+@pytest.fixture(scope="module")
+def epochs(ran) -> pd.DataFrame:
+    return pd.read_parquet(ran[0] / "results" / "s" / "epochs.parquet")
+
+
+def say(words: str, where: Path, monkeypatch, capsys) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, what it printed, what it complained."""
+    monkeypatch.chdir(where)
+    monkeypatch.setattr(sys, "argv", ["kdsearch", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+def test_it_ends_well_and_tells_its_progress_without_noise(ran):
+    _, done = ran
+    assert done.returncode == 0, done.stderr
+    assert "teacher: epoch 3/3" in done.stdout and "assistant-" in done.stdout
+    assert "Front: fully trained trials" in done.stdout and "References" in done.stdout
+    assert done.stderr == "" and "ray" not in done.stdout.lower()
+
+
+def test_every_trial_has_an_outcome(trials):
+    drawn = trials[trials["reference"].isna()]
+    assert sorted(drawn.index) == [str(number) for number in range(7)]
+    assert set(trials["state"]) <= {"complete", "stopped", "failed"}
+    assert trials["cause"].notna().equals(trials["state"] != "complete")
+
+
+def test_references_are_all_there_complete_and_of_one_size_and_budget(trials):
+    references = trials[trials["reference"].notna()]
+    assert list(references["reference"]) == list(references.index) == ["labels", "kd", "hint+kd"]
+    assert set(references["state"]) == {"complete"} and not references["front"].any()
+    assert len(set(references["parameters"])) == len(set(references["epochs"])) == 1
+
+
+def test_a_broken_trial_is_recorded_with_its_cause_and_the_search_goes_on(trials, ran):
+    broken = trials[trials["knob.broken"] == "yes"]
+    assert len(broken) and set(broken["state"]) == {"failed"}
+    assert broken["cause"].str.contains("Diverged: the loss is not finite in stage").all()
+    assert f"Failed: trial {broken.index[0]}" in ran[1].stdout
+
+
+def test_the_front_is_of_fully_trained_draws(trials):
+    rows = trials.reset_index().to_dict("records")
+    rows = [{**row, "reference": row["reference"] if isinstance(row["reference"], str) else None} for row in rows]
+    assert set(results.front(rows)) == set(trials.index[trials["front"]]) != set()
+    assert set(trials["state"][trials["front"]]) == {"complete"}
+
+
+def test_trials_are_judged_in_their_last_stage_at_milestones_only(trials, epochs):
+    stopped = trials.index[trials["state"] == "stopped"]
+    for name in stopped:
+        own = epochs[(epochs["trial"] == name) & epochs["kd_epoch"].notna()]
+        assert own["kd_epoch"].max() in (2, 4)
+    hints = epochs[epochs["stage"] == "hint"]
+    assert len(hints) and hints["kd_epoch"].isna().all() and hints["accuracy"].isna().all()
+
+
+def test_no_trial_trains_a_network_that_was_trained_before(trials, epochs):
+    student = {name: len(json.loads(text)["links"]) - 1 for name, text in trials["pipeline"].items()}
+    own = epochs[epochs["trial"].isin(trials.index)]
+    assert len(own) and (own["link"] == own["trial"].map(student)).all()
+    before = epochs[~epochs["trial"].isin(trials.index)]
+    assert before["trial"].value_counts().to_dict() == {name: 3 for name in before["trial"].unique()}
+    assert "teacher" in set(before["trial"]) and before["trial"].nunique() == 2
+
+
+def test_epochs_and_accuracies_of_the_two_tables_agree(trials, epochs):
+    for name, row in trials[trials["state"] == "complete"].iterrows():
+        own = epochs[epochs["trial"] == name]
+        assert len(own) == row["epochs"] == 6 and own["accuracy"].iloc[-1] == row["accuracy"]
+        assert own["kd_epoch"].max() == row["kd_epochs"]
+
+
+def test_search_json_says_what_was_run(ran):
+    facts = json.loads((ran[0] / "results" / "s" / "search.json").read_text())
+    assert facts["command"].endswith("tune ./tiny.py --name s --seed 1") and facts["seed"] == 1
+    assert {"kdsearch", "ray", "optuna", "torch"} <= set(facts["versions"])
+    assert len(facts["fingerprint"]) == 16 and 0 < facts["teacher_accuracy"] <= 1 and facts["teacher"]
+
+
+def test_status_tells_people_and_programs(ran, monkeypatch, capsys):
+    code, said, _ = say("status s", ran[0], monkeypatch, capsys)
+    assert code == 0 and "finished, 10 of 10 trials ended" in said
+    code, said, _ = say("status s --json", ran[0], monkeypatch, capsys)
+    told = json.loads(said)
+    assert told["state"] == "finished" and told["front"] and sum(told["states"].values()) == 10
+
+
+def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran, trials, monkeypatch, capsys):
+    code, said, _ = say("export s --front", ran[0], monkeypatch, capsys)
+    members = list(trials.index[trials["front"]])
+    assert code == 0 and sorted(said.split()) == sorted(f"exports/{name}" for name in members)
+    for name in members:
+        folder = ran[0] / "exports" / name
+        assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "metrics.json", "student.safetensors"]
+        assert json.loads((folder / "metrics.json").read_text())["accuracy"] == trials["accuracy"][name]
+        code, said, _ = say(f"train {folder}/config.yaml", ran[0], monkeypatch, capsys)
+        assert code == 0 and f"({trials['accuracy'][name]:.6f})" in said and "Warning" not in said
+
+
+def test_it_gives_the_same_number_where_the_store_lacks_the_teacher(ran, trials, tmp_path, monkeypatch, capsys):
+    say("export s --best accuracy", ran[0], monkeypatch, capsys)
+    name = results.best(results.read(ran[0] / "results" / "s").trials, "accuracy")
+    code, said, _ = say(f"train exports/{name}/config.yaml --results {tmp_path}", ran[0], monkeypatch, capsys)
+    assert code == 0 and f"({trials['accuracy'][name]:.6f})" in said
+
+
+def test_seeds_are_replicates_and_the_test_images_are_read_when_asked(ran, tmp_path, monkeypatch, capsys):
+    say("export s --trial kd", ran[0], monkeypatch, capsys)
+    asked = f"train exports/kd/config.yaml --seeds 2 --test --output {tmp_path}/again"
+    code, said, _ = say(asked, ran[0], monkeypatch, capsys)
+    assert code == 0 and "±" in said and "test accuracy" in said and "over 2 seed(s)" in said
+    config = yaml.safe_load((tmp_path / "again" / "seed-2" / "config.yaml").read_text())
+    assert config["links"][-1]["seed"] == 2 and (tmp_path / "again" / "seed-1" / "student.safetensors").exists()
+
+
+def test_an_exported_student_holds_its_own_weights_alone(ran, trials, monkeypatch, capsys):
+    from safetensors.torch import load_file
+
+    say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
+    weights = load_file(ran[0] / "exports" / "hint+kd" / "student.safetensors")
+    assert sum(tensor.numel() for tensor in weights.values()) == trials["parameters"]["hint+kd"]
+    assert trials["training_parameters"]["hint+kd"] > trials["parameters"]["hint+kd"]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("tune depth_vs_hnt", "Did you mean 'depth_vs_hint'"),
+        ("tune depth_vs_hint --data nodata", "There is no data set or folder 'nodata'"),
+        ("tune depth_vs_hint --set student.fit.batchsize=3", "Did you mean 'batch_size'"),
+        ("tune depth_vs_hint --epochs 1", "epochs must be at least 2"),
+        ("tune ./tiny.py --name s", "exists"),
+        ("status t", "There is no search"),
+        ("status .", "search.json"),
+        ("report t", "There is no search"),
+        ("export s", "exactly one"),
+        ("export s --trial 99", "There is no trial '99'"),
+        ("export s --best knees", "Did you mean 'knee'"),
+        ("train nothing.yaml", "cannot be read"),
+        ("train tiny.py", "config 'tiny.py'"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_with_exit_code_2(ran, words, said, monkeypatch, capsys):
+    before = sorted(ran[0].rglob("*"))
+    code, out, err = say(words, ran[0], monkeypatch, capsys)
+    assert code == 2 and out == "" and said in err
+    assert err.startswith("kdsearch: ") and len(err.splitlines()) == 1 and "Traceback" not in err
+    assert sorted(ran[0].rglob("*")) == before
+
+
+def test_debug_shows_the_traceback(ran, monkeypatch, capsys):
+    code, _, err = say("status t --debug", ran[0], monkeypatch, capsys)
+    assert code == 2 and "Traceback" in err and "There is no search" in err
+
+
+def test_a_trial_that_was_not_finished_is_not_exported(ran, trials, monkeypatch, capsys):
+    name = trials.index[trials["state"] == "failed"][0]
+    code, _, err = say(f"export s --trial {name}", ran[0], monkeypatch, capsys)
+    assert code == 2 and f"trial {name} is failed" in err
+
+
+def test_a_config_of_another_fingerprint_warns(ran, monkeypatch, capsys):
+    say("export s --trial kd", ran[0], monkeypatch, capsys)
+    path = ran[0] / "exports" / "kd" / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace(yaml.safe_load(text)["made"]["fingerprint"], "f" * 16))
+    code, said, _ = say(f"train {path}", ran[0], monkeypatch, capsys)
+    assert code == 0 and "fingerprint was ffffffffffffffff" in said
+
+
+def test_a_dry_run_shows_three_pipelines_and_trains_nothing(ran, monkeypatch, capsys):
+    before = sorted(ran[0].rglob("*"))
+    code, said, _ = say("tune ./tiny.py --dry-run --set student.net.dropout=0.3", ran[0], monkeypatch, capsys)
+    assert code == 0 and said.count("Parameters, from teacher to student") == 3 and "dropout: 0.3" in said
+    assert sorted(ran[0].rglob("*")) == before
+
+
+def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
+    code, said, _ = say("report s --png", ran[0], monkeypatch, capsys)
+    assert code == 0 and said.split()[0] == "results/s/report.html"
+    assert all((ran[0] / path).stat().st_size > 5_000 for path in said.split())
