@@ -28,4 +28,4 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.Chart:
             tooltip=["trial:N", "state:N", "kd_epoch:Q", alt.Tooltip("accuracy:Q", format=".2%")],
         )
     )
-    return lines.add_params(frames.PICKED).properties(width=480, height=340, title="Learning curves")
+    return lines.add_params(frames.PICKED).properties(width=440, height=340, title="Learning curves")

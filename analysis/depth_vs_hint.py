@@ -31,7 +31,7 @@ def _trials(tables: Tables) -> alt.LayerChart:
         tooltip=frames.tooltip(drawn),
     )
     layers = alt.layer(frames.ring(base), dots.add_params(frames.PICKED))
-    return layers.properties(width=480, height=340, title="By depth and hint")
+    return layers.properties(width=440, height=340, title="By depth and hint")
 
 
 def _heatmap(tables: Tables) -> alt.LayerChart:
@@ -52,4 +52,4 @@ def _heatmap(tables: Tables) -> alt.LayerChart:
     frame = alt.Chart(drawn).mark_rect(fill=None, stroke="#d1495b", strokeWidth=3)
     picked = frame.encode(x, y, opacity=frames.shown_when_picked())
     title = "Best accuracy (trials) by depth and hint"
-    return alt.layer(squares, words, picked).properties(width=480, height=340, title=title)
+    return alt.layer(squares, words, picked).properties(width=440, height=340, title=title)

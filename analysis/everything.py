@@ -24,4 +24,4 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         tooltip=frames.tooltip(drawn),
     )
     layers = alt.layer(frames.ring(base), dots.add_params(frames.PICKED))
-    return layers.properties(width=480, height=340, title="By assistant and amount of data")
+    return layers.properties(width=440, height=340, title="By assistant and amount of data")

@@ -81,7 +81,7 @@ def shown_when_picked() -> Any:
 
 def colour() -> alt.Color:
     """A trial's state."""
-    return alt.Color("state:N", title="trial").scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    return alt.Color("state:N", title="state").scale(domain=list(COLOURS), range=list(COLOURS.values()))
 
 
 def tooltip(frame: pd.DataFrame) -> list[alt.Tooltip]:
@@ -94,5 +94,12 @@ def tooltip(frame: pd.DataFrame) -> list[alt.Tooltip]:
         alt.Tooltip("compression:Q", format=".3~g"),
         alt.Tooltip("parameters:Q", format=","),
         alt.Tooltip("pairs:N", title="pairs (hint→guided)"),
-        *(alt.Tooltip(f"{name}:N", title=name.removeprefix("knob ")) for name in knobs),
+        *(_knob(name, frame[name].dtype.kind) for name in knobs),
     ]
+
+
+def _knob(name: str, kind: str) -> alt.Tooltip:
+    title = name.removeprefix("knob ")
+    return (
+        alt.Tooltip(f"{name}:Q", title=title, format=".3~g") if kind == "f" else alt.Tooltip(f"{name}:N", title=title)
+    )

@@ -26,14 +26,16 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart | alt.Chart:
     frame = importances(tables, facts)
     if frame.empty:
         said = pd.DataFrame({"text": [f"Importances need {LEAST} fully trained trials."]})
-        return alt.Chart(said).mark_text(fontSize=13).encode(text="text:N").properties(width=480, height=60)
-    base = alt.Chart(frame).encode(alt.Y("knob:N", title=None, sort="-x"))
+        return alt.Chart(said).mark_text(fontSize=13).encode(text="text:N").properties(width=440, height=60)
+    base = alt.Chart(frame).encode(
+        alt.Y("knob:N", title=None, sort=list(frame.sort_values("median", ascending=False)["knob"]))
+    )
     bars = base.mark_bar(color="#7fa6cf").encode(
         alt.X("median:Q", title="share").axis(format="%").scale(domainMin=0),
         tooltip=["knob:N", *(alt.Tooltip(f"{name}:Q", format=".0%") for name in ("median", "low", "high"))],
     )
     lines = base.mark_rule(strokeWidth=2, color="#20262d").encode(x="low:Q", x2="high:Q")
-    return alt.layer(bars, lines).properties(width=480, title="Importances for reaching the front")
+    return alt.layer(bars, lines).properties(width=440, title="Importances for reaching the front")
 
 
 def importances(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from . import frames
 X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(
     type="log", nice=False, padding=12
 )
-Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False, padding=12).axis(format="%")
+Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False, nice=False, padding=12).axis(format="%")
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
 
 
@@ -41,8 +41,8 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         shape=shape.legend(orient="bottom"),
         tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
     )
-    layers = alt.layer(line.encode(X, Y), frames.ring(base), dots.add_params(frames.PICKED), points)
-    return layers.properties(width=480, height=340, title="Accuracy against compression")
+    layers = alt.layer(line.encode(X, Y), points, frames.ring(base), dots.add_params(frames.PICKED))
+    return layers.properties(width=440, height=340, title="Accuracy against compression")
 
 
 def _marks(references: pd.DataFrame, facts: dict[str, Any]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import vl_convert
 
 from kdsearch import results, spaces
 from kdsearch.errors import Refusal
@@ -66,7 +67,6 @@ def page(folder: Path, found: dict[str, Any]) -> str:
         rows = [found["pareto"] | found["curves"], *own, found["importances"]]
         view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
-    body = view.to_html(fullhtml=False, inline=True, embed_options={"actions": {"editor": False, "source": False}})
     name = facts.get("space", "")
     question = spaces.names().get(name, "")
     return f"""<!doctype html>
@@ -76,14 +76,31 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 <p class="quiet">{html.escape(_told(tables, facts))}</p>
 {_warnings(tables)}
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
-{body}
+<div id="charts"></div>
 <h2>The front: fully trained trials, accuracy on the validation images</h2>
 {_table([tables.trials[name] for name in results.front(tables.trials.values())])}
 <h2>References: one student, equal budgets</h2>
 {_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"])}
 {"".join(f"<h2>{html.escape(_title(name))}</h2><p>{html.escape(_reading(name))}</p>" for name in found)}
+<script>{_libraries()}</script>
+<script>{_embedding(view)}</script>
 </body></html>
 """
+
+
+def _libraries() -> str:
+    """Vega, Vega-Lite and Vega-Embed, so that the page asks nobody for them."""
+    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+
+
+def _embedding(view: alt.TopLevelMixin) -> str:
+    # "</" would end the script in the middle of a string; JSON allows the escape.
+    spec = view.to_json(indent=None).replace("</", "<\\/")
+    options = (
+        '{"mode": "vega-lite", "renderer": "svg", "actions": {"editor": false, "source": false, "compiled": false}}'
+    )
+    return f'vegaEmbed("#charts", {spec}, {options});'
 
 
 def _told(tables: results.Tables, facts: dict[str, Any]) -> str:

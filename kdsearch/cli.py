@@ -269,3 +269,7 @@ def main() -> None:
             traceback.print_exc()
         print(f"kdsearch: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A search whose process is killed: what it had written is still there to be asked about."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kdsearch import results
+
+pytestmark = pytest.mark.kill
+
+
+def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was_killed(tmp_path):
+    def kdsearch(*words: str) -> str:
+        call = [sys.executable, "-m", "kdsearch.cli", *words]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    words = ["tune", "depth_vs_hint", "--epochs", "3", "--teacher-epochs", "1", "--trials", "500"]
+    call = [sys.executable, "-m", "kdsearch.cli", *words]
+    driver = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
+    folder = tmp_path / "results" / "depth_vs_hint"
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(results.front(results.read(folder).trials.values())) < 2:
+            assert driver.poll() is None
+            time.sleep(1)
+        assert "running" in kdsearch("status", "depth_vs_hint")
+        kdsearch("report", "depth_vs_hint")
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    assert "interrupted" in kdsearch("status", "depth_vs_hint")
+    kdsearch("report", "depth_vs_hint")
+    members = results.front(results.read(folder).trials.values())
+    exported = kdsearch("export", "depth_vs_hint", "--front").split()
+    assert sorted(exported) == sorted(f"exports/{name}" for name in members)

@@ -1,0 +1,83 @@
+"""The README's commands run, in its order; its tables and its tree are true."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_floors import FLOORS
+
+from kdsearch import results
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every kdsearch command of the README, as words; what installs stays out (.ci/run does it)."""
+    lines = [line.partition(" #")[0] for block in blocks("bash") for line in block.splitlines()]
+    parts = [part.strip() for line in lines if not line.startswith("#") for part in line.split("&&")]
+    return [shlex.split(part) for part in parts if part.startswith("kdsearch ")]
+
+
+def lightened(words: list[str]) -> list[str]:
+    """The same command in the time a test has: a small search once, later ones drawn but not trained, no download."""
+    words = ["digits" if word == "cifar10" else word for word in words]
+    if words[:2] != ["kdsearch", "tune"]:
+        return words
+    return [*words, *SMALL] if words[2:] == ["depth_vs_hint"] else [*words, *SMALL[2:], "--dry-run"]
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "my_space.py").write_text(next(block for block in blocks("python") if "BUDGET" in block))
+    for name in ("cat", "dog"):
+        (folder / "photos" / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.effect_noise((12, 12), 40 + number)
+            image.save(folder / "photos" / "train" / name / f"{number}.png")
+    return folder
+
+
+def test_every_command_of_the_readme_runs_in_its_order(where):
+    found = commands()
+    assert {words[1] for words in found} == {"tune", "report", "export", "train", "status", "spaces"}
+    for words in found:
+        run(lightened(words), where)
+
+
+def run(words: list[str], where: Path) -> None:
+    call = [sys.executable, "-m", "kdsearch.cli", *words[1:]]
+    done = subprocess.run(call, cwd=where, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+    assert done.returncode == 0, (words, done.stderr)
+
+
+def test_every_column_of_both_tables_is_explained():
+    told = README.partition("## The tables")[2].partition("## How it is built")[0]
+    for name in {*results.TRIALS.names, *results.EPOCHS.names, "knob.<name>", "loss.<term>", "gradient.<term>"}:
+        assert f"`{name}`" in told
+
+
+def test_the_tree_shows_every_file_on_its_floor():
+    told = dict(re.findall(r"^    (\w+) +(\d+) ", README, flags=re.MULTILINE))
+    assert {name: int(floor) for name, floor in told.items()} == FLOORS
+
+
+def test_the_two_lines_that_set_up_are_the_ones_that_ci_runs():
+    ci = (Path(__file__).parents[1] / ".ci" / "run").read_text()
+    assert "pip install -e . && kdsearch tune depth_vs_hint" in README
+    assert "pip install -e '.[test]' && pytest" in README and "pip install -q -e '.[test]' && pytest" in ci
+
+
+def test_every_picture_is_there():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures and all((Path(__file__).parents[1] / path).is_file() for path in pictures)
