@@ -269,6 +269,11 @@ def main() -> None:
             traceback.print_exc()
         print(f"kdsearch: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if len(words) < len(sys.argv) - 1:
+            traceback.print_exc()
+        print(f"kdsearch: {error.strerror or error}: '{error.filename}'.", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

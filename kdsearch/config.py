@@ -1,11 +1,8 @@
 """What a trial can be told: plain, frozen, validated data. Imports neither torch nor ray."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-
-from kdsearch.errors import Refusal, unknown
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -208,82 +205,3 @@ class Budget(Part, frozen=True):
     """A student's, both stages together."""
     teacher_epochs: Count
     """The teacher's, and each assistant's."""
-
-
-class MadeTeacher(Part, frozen=True):
-    """A network that taught a student, as it was in the store."""
-
-    key: str
-    digest: str
-    """Hash of its weights."""
-    threads: Count
-    accuracy: float | None
-
-
-class Made(Part, frozen=True):
-    """What a number depends on beside the pipeline: with all of it equal, on CPU, training again gives it again."""
-
-    kdsearch: str
-    torch: str
-    device: str
-    precision: Literal["float32"]
-    threads: Count
-    fingerprint: str
-    """Of the training images."""
-    classes: tuple[str, ...]
-    """By the place of their logit."""
-    image: tuple[int, int, int]
-    """Channels, height, width."""
-    mean: tuple[float, ...]
-    """Of each channel, on the scale 0–1: the student reads (pixel / 255 - mean) / std."""
-    std: tuple[float, ...]
-    teachers: tuple[MadeTeacher, ...]
-    """From the first link on."""
-    accuracy: float | None
-    """Validation, last epoch."""
-
-
-Kind = TypeVar("Kind", bound=Part)
-
-
-def parse(kind: type[Kind], value: object, where: str) -> Kind:
-    """Check plain data from outside; raises Refusal with the first thing that is wrong, its place and its value."""
-    if not isinstance(value, Mapping):
-        raise Refusal(f"{where} must hold the keys of a {kind.__name__.lower()}, but got {str(value)[:60]!r}.")
-    try:
-        return kind.model_validate(dict(value))
-    except ValidationError as error:
-        raise explain(error, where, kind) from None
-
-
-def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
-    """Pydantic's first complaint as a sentence."""
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        fields = _fields(kind, first["loc"][:-1])
-        return (
-            Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
-            if fields
-            else Refusal(f"{where}: {path} is not a key that kdsearch knows; take it out.")
-        )
-    said: Any = first["msg"].removeprefix("Value error, ")
-    place = f"{path}: " if path else ""
-    if first["type"] == "value_error":
-        return Refusal(f"{where}: {place}{said}")
-    if first["type"] == "missing":
-        return Refusal(f"{where}: {path} is required, and is missing.")
-    return Refusal(f"{where}: {place}{said[0].lower()}{said[1:]}, but got {str(first['input'])[:60]!r}.")
-
-
-def _fields(kind: type[Part], path: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed at a place: links.0.net -> Net's."""
-    kinds: dict[str, type[Part]] = {
-        "links": Link, "net": Net, "fit": Fit, "hints": Hints, "pairs": Pair, "kd": KD, "data": Data,
-    }  # fmt: skip
-    for step in path:
-        if isinstance(step, str):
-            if step not in kinds:
-                return []
-            kind = kinds[step]
-    return list(kind.model_fields)

@@ -8,8 +8,10 @@ from pathlib import Path
 import yaml
 
 from kdsearch import results
-from kdsearch.config import Made, Pipeline, parse
+from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal, unknown
+from kdsearch.made import Made
+from kdsearch.parsing import parse
 
 
 def chosen(tables: results.Tables, trial: str | None, best: str | None, front: bool) -> list[str]:

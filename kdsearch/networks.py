@@ -1,5 +1,6 @@
 """The teacher and the assistants of a search: trained first, once, as Ray tasks, through the store."""
 
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,23 +27,34 @@ def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
     return ordered[: 1 + ASSISTANTS]
 
 
-def train_networks(search: Search, chains: list[Pipeline], resources: dict[str, float]) -> None:
+def known(search: Search, chains: list[Pipeline]) -> dict[str, dict]:
+    """Facts of those networks that the store holds, by key; raises Refusal where one is damaged."""
+    paths = [_path(search, chain) for chain in chains]
+    return {path.stem: read_facts(path) for path in paths if path.exists()}
+
+
+def _path(search: Search, chain: Pipeline) -> Path:
+    return Store(search.store).path(key_of(chain, len(chain.links) - 1, search.images.fingerprint))
+
+
+def train_networks(search: Search, chains: list[Pipeline]) -> None:
     """The teacher, then the assistants, once, as Ray tasks with a trial's resources, through the store."""
-    task = ray.remote(num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_retries=2)(prepare)
+    cpus, gpus = search.resources["cpu"], search.resources["gpu"]
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(prepare)
+    there = known(search, chains)
     for length in sorted({len(chain.links) for chain in chains}):
         running = {}
         for chain in (chain for chain in chains if len(chain.links) == length):
-            number = length - 1
-            path = Store(search.store).path(key_of(chain, number, search.images.fingerprint))
-            name = "teacher" if length == 1 else f"assistant-{path.stem[:6]}"
-            if name == "teacher" and "teacher" in search.networks:
-                name = f"teacher-{path.stem[:6]}"
+            key = _path(search, chain).stem
+            name = f"assistant-{key[:6]}" if length > 1 else "teacher"
+            if name in search.networks:  # a space may draw its teacher
+                name = f"teacher-{key[:6]}"
             search.networks[name] = {"epoch": 0, "epochs": chain.links[-1].fit.epochs, "accuracy": None}
-            if path.exists():
-                _trained(search, name, read_facts(path))
+            if key in there:
+                _trained(search, name, there[key])
             else:
                 asked = {"pipeline": chain.model_dump(mode="json")} | search.places()
-                running[task.options(num_returns="streaming").remote(asked, number)] = name
+                running[task.options(num_returns="streaming").remote(asked, length - 1)] = name
         _follow(search, running)
 
 

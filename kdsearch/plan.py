@@ -7,12 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kdsearch import data, nets, results, spaces
+from kdsearch import nets, results, spaces
 from kdsearch.config import Net, Pipeline
+from kdsearch.data import Images, load, silent
+from kdsearch.errors import Refusal, listed
 from kdsearch.settings import Settings
 
 DRAWS = 1000
-"""Random draws in which a search looks for its sizes and its assistants."""
+"""Random draws in which a search looks for its assistants."""
+LOOKED_AT = 200
+"""Of these, draws whose sizes and pairs are computed beforehand."""
 
 Show = Callable[["Search"], None]
 """Called whenever something changed."""
@@ -34,10 +38,15 @@ class Search:
     max_concurrent: int | None = None
     command: str = ""
     show: Show = lambda search: None
-    progress: Callable[[str, int, int], None] = data.silent
+    progress: Callable[[str, int, int], None] = silent
 
+    # Found out as it goes:
+    data: str = field(init=False)
+    """The data set's name, or its folder."""
+    resources: dict[str, float] = field(init=False)
+    """A trial's, as Ray is asked for them."""
     tables: results.Tables = field(init=False)
-    images: data.Images = field(init=False)
+    images: Images = field(init=False)
     networks: dict[str, dict] = field(default_factory=dict)
     """Of the teacher and the assistants: epoch, epochs, accuracy, seconds, by name."""
     ranges: dict[str, str] = field(default_factory=dict)
@@ -52,9 +61,13 @@ class Search:
         return self.folder.parent / "store"
 
     def places(self) -> dict[str, Any]:
-        """What a worker must be told beside a pipeline, as plain data."""
-        threads = max(int(self.cpus_per_trial), 1)
-        return {"store": str(self.store.resolve()), "data_dir": str(self.data_dir.resolve()), "threads": threads}
+        """What a worker must be told beside a pipeline, as plain data; its working folder is another."""
+        return {
+            "store": str(self.store.resolve()),
+            "data_dir": str(self.data_dir.resolve()),
+            "threads": max(int(self.cpus_per_trial), 1),
+            "device": "cuda" if self.resources["gpu"] else "cpu",
+        }
 
     def survey(self, net: Net) -> nets.Survey:
         """A network's shapes and costs on this search's images."""
@@ -77,7 +90,7 @@ class Search:
             "trials": self.trials,
             "seed": self.settings.seed,
             "epochs": self.settings.epochs,
-            "data": self.settings.data or "digits",
+            "data": self.data,
             "fingerprint": images.fingerprint,
             "images": len(images.train),
             "validation_images": len(images.validation),
@@ -97,9 +110,13 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
     for draw in drawn:
         search.ranges |= draw.ranges
+    names = {draw.pipeline.data.name for draw in drawn}
+    if len(names) > 1:
+        raise Refusal(f"A search has one data set, but '{search.space.name}' draws {listed(sorted(names))}.")
+    search.data = names.pop()
     references = spaces.references(search.space, drawn, search.settings)
-    search.images = data.load(drawn[0].pipeline.data, search.data_dir, search.progress)
+    search.images = load(drawn[0].pipeline.data, search.data_dir, search.progress)
     search.facts["teacher_parameters"] = search.survey(drawn[0].pipeline.links[0].net).parameters
-    for pipeline in [*(draw.pipeline for draw in drawn[:100]), *references.values()]:
+    for pipeline in [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]:
         search.check(pipeline)
     return drawn, references

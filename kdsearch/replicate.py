@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch import data, pipeline, sources
-from kdsearch.config import Made, Pipeline
+from kdsearch.config import Pipeline
 from kdsearch.export import Recipe, config_text
+from kdsearch.made import Made, made_with
 from kdsearch.pipeline import Row
 from kdsearch.store import Store, key_of, read_facts, save_net
 from kdsearch.train import accuracy
-from kdsearch.trial import made_with
 
 
 @dataclass(frozen=True)

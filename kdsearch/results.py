@@ -67,9 +67,10 @@ class Tables:
     def mark(self, trial: str, state: str, cause: str | None = None) -> None:
         """A trial's new state, and the front with it."""
         self.trials[trial] |= {"state": state, "cause": cause}
-        members = set(front(self.trials.values()))
-        for name, row in self.trials.items():
-            row["front"] = name in members
+        if state == "complete":
+            members = set(front(self.trials.values()))
+            for name, row in self.trials.items():
+                row["front"] = name in members
 
     def write(self, at_once: bool = False) -> None:
         """Both tables, unless the last time was a moment ago: writing takes a twentieth of the time at most."""

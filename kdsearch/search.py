@@ -9,7 +9,7 @@ from filelock import Timeout
 
 from kdsearch import results
 from kdsearch.errors import Refusal
-from kdsearch.networks import distinct_chains, train_networks
+from kdsearch.networks import distinct_chains, known, train_networks
 from kdsearch.plan import Search, look
 from kdsearch.tuner import tune_trials
 
@@ -17,26 +17,36 @@ from kdsearch.tuner import tune_trials
 def run(search: Search) -> None:
     """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained."""
     drawn, references = look(search)
-    search.folder.mkdir(parents=True, exist_ok=True)
-    lock = results.driver_lock(search.folder)
+    chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
+    known(search, chains)
+    start_ray()
+    search.resources = asked_resources(search)
     try:
+        search.folder.mkdir(parents=True, exist_ok=True)
+        lock = results.driver_lock(search.folder)
         lock.acquire()
     except Timeout:
         raise Refusal(f"Another process runs the search '{search.folder}'; give this one another --name.") from None
     try:
         search.write_facts()
         search.changed(at_once=True)
-        start_ray()
-        chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
-        gpus = search.gpus_per_trial
-        if gpus is None:
-            gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        resources = {"cpu": search.cpus_per_trial, "gpu": gpus}
-        train_networks(search, chains, resources)
-        tune_trials(search, drawn, references, resources)
+        train_networks(search, chains)
+        tune_trials(search, drawn, references)
     finally:
         search.tables.write(at_once=True)
         lock.release()
+
+
+def asked_resources(search: Search) -> dict[str, float]:
+    """A trial's; raises Refusal where this machine could never give them, since Ray would wait for ever."""
+    there = ray.cluster_resources()
+    gpus = search.gpus_per_trial
+    if gpus is None:
+        gpus = 1 if there.get("GPU") else 0
+    for kind, asked, option in (("CPU", search.cpus_per_trial, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
+        if asked > there.get(kind, 0) and not os.environ.get("RAY_ADDRESS"):
+            raise Refusal(f"A trial asks for {asked:g} {kind}s, but there are {there.get(kind, 0):g}; lower {option}.")
+    return {"cpu": search.cpus_per_trial, "gpu": gpus}
 
 
 def start_ray() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from kdsearch.config import Pipeline, parse
+from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal, unknown
+from kdsearch.parsing import parse
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline, explain
+from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.parsing import explain
 from kdsearch.settings import Settings, override, resolve
 
 

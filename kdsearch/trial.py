@@ -38,6 +38,7 @@ def _rows(config: dict[str, Any]) -> Iterator[tuple[dict, bool]]:
     """Flat rows, and whether each is the last; the student is saved before the last one is given out."""
     from kdsearch import pipeline as pipelines
     from kdsearch.config import Pipeline
+    from kdsearch.made import made_with
     from kdsearch.store import Store, save_net
 
     pipeline = Pipeline.model_validate(config["pipeline"])
@@ -53,51 +54,22 @@ def _rows(config: dict[str, Any]) -> Iterator[tuple[dict, bool]]:
         yield row.flat(), last
 
 
-def made_with(pipeline: Any, images: Any, store: Path, accuracy: float | None) -> dict[str, Any]:
-    """What a config must record so that training it again gives the same number, as plain data."""
-    from importlib.metadata import version
-
-    import torch
-
-    from kdsearch.config import Made, MadeTeacher
-    from kdsearch.store import Store, key_of, read_facts
-
-    keys = [key_of(pipeline, number, images.fingerprint) for number in range(len(pipeline.links) - 1)]
-    facts = [read_facts(Store(store).path(key)) for key in keys]
-    made = Made(
-        kdsearch=version("kdsearch"),
-        torch=torch.__version__,
-        device=images.mean.device.type,
-        precision="float32",
-        threads=torch.get_num_threads(),
-        fingerprint=images.fingerprint,
-        classes=images.classes,
-        image=images.shape,
-        mean=tuple(images.mean.flatten().tolist()),
-        std=tuple(images.std.flatten().tolist()),
-        teachers=tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
-        accuracy=accuracy,
-    )
-    return made.model_dump(mode="json")
-
-
 def _opened(config: dict[str, Any]) -> Any:
     import torch
 
     torch.set_num_threads(config["threads"])
-    return _images(json.dumps(config["pipeline"]["data"]), config["data_dir"])
+    return _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"])
 
 
 @lru_cache(maxsize=2)
-def _images(data: str, data_dir: str) -> Any:
+def _images(data: str, data_dir: str, device: str) -> Any:
     """The images of a worker process, opened once for all its trials."""
     import torch
 
     from kdsearch import data as images
     from kdsearch.config import Data
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return images.load(Data.model_validate(json.loads(data)), Path(data_dir)).to(device)
+    return images.load(Data.model_validate(json.loads(data)), Path(data_dir)).to(torch.device(device))
 
 
 def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:

@@ -1,6 +1,7 @@
 """The trials of a search in Ray Tune: Optuna proposes, the rungs stop, every row goes to the tables."""
 
 import math
+import shutil
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from ray.tune.search.optuna import OptunaSearch
 from kdsearch import nets, results, spaces
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.plan import Search
+from kdsearch.plan import LOOKED_AT, Search
 from kdsearch.rungs import Rungs, milestones
 from kdsearch.trial import trial
 
@@ -21,14 +22,12 @@ REDRAWS = 50
 """Draws in a row that may turn out unable to run before the search gives up."""
 
 
-def tune_trials(
-    search: Search, drawn: list[spaces.Draw], references: dict[str, Pipeline], resources: dict[str, float]
-) -> None:
+def tune_trials(search: Search, drawn: list[spaces.Draw], references: dict[str, Pipeline]) -> None:
     """Run all trials; `drawn` shows how small and how large students of this space are."""
-    sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn]
+    sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[:LOOKED_AT]]
     rungs = Rungs(milestones(search.settings.epochs), (min(sizes), max(sizes)))
     tuner = tune.Tuner(
-        tune.with_resources(trial, resources),
+        tune.with_resources(trial, search.resources),
         tune_config=tune.TuneConfig(
             num_samples=search.trials + len(references),
             search_alg=Sampler(search, references, rungs.milestones),
@@ -41,7 +40,10 @@ def tune_trials(
             name="ray", storage_path=str(search.folder.resolve()), verbose=0, callbacks=[Watcher(search)]
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(search.folder / "ray", ignore_errors=True)  # Ray's own record of what the tables say
 
 
 class Sampler(OptunaSearch):
@@ -168,6 +170,9 @@ class Watcher(tune.Callback):
         last = len(trial.config["pipeline"]["links"]) - 1
         self.search.tables.extend(trial.config["trial"], result["rows"], last)
         if result.get("cause"):
+            failures = self.search.folder / "failures"
+            failures.mkdir(exist_ok=True)
+            (failures / f"{trial.config['trial']}.txt").write_text(result["trace"], encoding="utf-8")
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
             self._mark(trial, "complete")

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline, parse
+from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal
+from kdsearch.parsing import parse
 
 
 def refused(value: object) -> str:
