@@ -41,17 +41,17 @@ def _root(
 @app.command("spaces")
 def spaces_() -> None:
     """List the search spaces and their questions."""
-    from rich.console import Console
     from rich.table import Table
 
-    from kdsearch import spaces
+    from kdsearch import spaces, words
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
     for name, question in spaces.names().items():
-        table.add_row(f"[bold]{name}[/bold]", question)
-    console = Console()
+        table.add_row(name, question)
+    console = words.console()
     console.print(table)
-    console.print("Your own: kdsearch tune ./my_space.py", style="dim", highlight=False)
+    console.print("Your own: kdsearch tune ./my_space.py", style="dim")
 
 
 @app.command()
@@ -81,9 +81,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
 ) -> None:
     """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
-    from rich.console import Console
-
-    from kdsearch import spaces
+    from kdsearch import spaces, words
     from kdsearch.display import Watch
     from kdsearch.settings import Settings, folder_for, pairs_of
 
@@ -99,7 +97,7 @@ def tune(
         epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
         data=data, image_size=image_size, seed=seed, overrides=pairs,
     )  # fmt: skip
-    console = Console()
+    console = words.console()
     with Watch(console) as watch:
         from kdsearch.plan import Search, look
 
@@ -127,10 +125,10 @@ def _show_draws(search: Any, drawn: list, console: Any) -> None:
     shape, classes = search.images.shape, len(search.images.classes)
     for number, draw in enumerate(drawn):
         sizes = [f"{nets.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
-        console.print(f"[bold]Draw {number}[/bold]: {draw.knobs}", soft_wrap=True)
-        console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}", highlight=False)
+        console.print(f"Draw {number}: {draw.knobs}", style="bold", soft_wrap=True)
+        console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
         plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
-        console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None), highlight=False, markup=False)
+        console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
     console.print(f"Dry run: nothing was trained. The search would run {search.trials} trials and 3 references.")
 
 
@@ -139,9 +137,9 @@ def _show_end(folder: Path, console: Any) -> None:
 
     words.summary(results.read(folder), results.read_facts(folder), console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, search.json, students/"
-    console.print(written, highlight=False, soft_wrap=True)
+    console.print(written, soft_wrap=True)
     name = name_of(folder)
-    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", highlight=False, soft_wrap=True)
+    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)
 
 
 def name_of(folder: Path) -> str:
@@ -156,29 +154,21 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """How a search stands: running, finished or interrupted; its front and failures."""
-    from collections import Counter
-
-    from rich.console import Console
-
     from kdsearch import results as tables
     from kdsearch import words
 
     folder = tables.find(search, results)
     facts, found = tables.read_facts(folder), tables.read(folder)
-    states = Counter(row["state"] for row in found.trials.values())
-    over = sum(states[name] for name in ("complete", "stopped", "failed"))
-    total = facts.get("trials", 0) + 3
-    state = "running" if tables.is_running(folder) else "finished" if over >= total else "interrupted"
+    stands = tables.standing(found, facts)
     if as_json:
         members = [found.trials[name] for name in tables.front(found.trials.values())]
         front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in members]
-        said = {"search": str(folder), "state": state, "total": total, **facts, "states": states, "front": front}
-        print(json.dumps(said))
+        print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
         return
-    console = Console()
-    counts = " · ".join(f"{states[name]} {name}" for name in tables.STATES if states[name])
-    ended = f"{over} of {total} trials ended ({counts or 'none began'})"
-    console.print(f"[bold]{folder}[/bold]: {state}, {ended}", highlight=False, soft_wrap=True)
+    console = words.console()
+    counts = " · ".join(f"{count} {name}" for name, count in stands["states"].items())
+    ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
+    console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     words.summary(found, facts, console)
 
 
@@ -230,13 +220,12 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
-    from rich.console import Console
-
+    from kdsearch import words
     from kdsearch.display import SeedWatch
     from kdsearch.export import read_config
 
     recipe = read_config(config)
-    with SeedWatch(Console(), seeds) as watch, _interruptible("The seeds that were finished are above."):
+    with SeedWatch(words.console(), seeds) as watch, _interruptible("The seeds that were finished are above."):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):

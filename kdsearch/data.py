@@ -115,7 +115,9 @@ def stratified(labels: Tensor, seed: int) -> Tensor:
 
 def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Images:
     """Read (or take from the cache), choose, split. Never touches the test images. Raises Refusal."""
-    pixels, labels, classes, fingerprint = _decoded(data, "train", data_dir, progress)
+    side = data.image_size
+    wanted = sources.Wanted(size=(side, side) if side else None)
+    pixels, labels, classes, fingerprint = _decoded(data.name, "train", data_dir, wanted, progress)
     counts = labels.bincount(minlength=len(classes))
     if len(classes) < 2 or counts.min() < 2:
         least = classes[int(counts.argmin())]
@@ -132,9 +134,17 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
     )  # fmt: skip
 
 
-def load_test(data: Data, data_dir: Path, progress: sources.Progress = silent) -> tuple[Tensor, Tensor]:
-    """The test images, uint8, and their labels: for configs already chosen, never for a search."""
-    pixels, labels, _, _ = _decoded(data, "test", data_dir, progress)
+def load_test(data: Data, data_dir: Path, images: Images, progress: sources.Progress = silent) -> tuple[Tensor, Tensor]:
+    """The test images, uint8 and of the training images' shape, and their labels: for configs already chosen.
+
+    Raises Refusal where their classes are others: labels are places in the list of classes.
+    """
+    channels, height, width = images.shape
+    wanted = sources.Wanted(size=(width, height), grey=channels == 1)
+    pixels, labels, classes, _ = _decoded(data.name, "test", data_dir, wanted, progress)
+    if tuple(classes) != images.classes:
+        ours, theirs = sources.listed(images.classes), sources.listed(classes)
+        raise Refusal(f"The classes of '{data.name}' must be the same in train and test: {ours}, but in test {theirs}.")
     return pixels, labels
 
 
@@ -153,17 +163,17 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _decoded(
-    data: Data, part: str, data_dir: Path, progress: sources.Progress
+    name: str, part: str, data_dir: Path, wanted: sources.Wanted, progress: sources.Progress
 ) -> tuple[Tensor, Tensor, list[str], str]:
     """Pixels, labels, class names, fingerprint: from the cache, else read and cached."""
-    path = cache_folder() / "images" / f"{_source_key(data, part, data_dir)}.safetensors"
+    path = cache_folder() / "images" / f"{_source_key(name, part, data_dir, wanted)}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
             meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
             return pixels, labels, json.loads(meta["classes"]), meta["fingerprint"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         pass  # not there, or cut short: it is only a copy, made anew below
-    pixels, labels, classes = sources.read(data.name, part, data_dir, data.image_size, progress)
+    pixels, labels, classes = sources.read(name, part, data_dir, wanted, progress)
     digest = hashlib.sha256(json.dumps([list(pixels.shape), classes]).encode())
     digest.update(pixels.numpy().data)
     digest.update(labels.numpy().data)
@@ -175,17 +185,17 @@ def _decoded(
     return pixels, labels, classes, fingerprint
 
 
-def _source_key(data: Data, part: str, data_dir: Path) -> str:
+def _source_key(name: str, part: str, data_dir: Path, wanted: sources.Wanted) -> str:
     """Changes whenever the files behind a data set do."""
-    path = sources.folder(data.name)
+    path = sources.folder(name)
     if path is None:
-        parts: list = [data.name, str(data_dir.resolve()) if data.name != "digits" else ""]
+        parts: list = [name, str(data_dir.resolve()) if name != "digits" else ""]
     else:
         root = (path / part).resolve()
         files = sorted(item for item in root.glob("*/*")) if root.is_dir() else []
         stats = [(str(file), *_size_and_time(file)) for file in files]
         parts = [str(root), hashlib.sha256(json.dumps(stats).encode()).hexdigest()]
-    return hashlib.sha256(json.dumps([part, data.image_size, *parts]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([part, wanted.size, wanted.grey, *parts]).encode()).hexdigest()[:16]
 
 
 def _size_and_time(file: Path) -> tuple[int, int]:

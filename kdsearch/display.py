@@ -69,7 +69,7 @@ class Watch:
     def _line(self, kind: str, text: str, always: bool = False) -> None:
         if not self.console.is_terminal and (always or time.monotonic() - self.told.get(kind, -1e9) >= LINE_EVERY):
             self.told[kind] = time.monotonic()
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, soft_wrap=True)
 
     def picture(self) -> Group | Text:
         """The live display."""
@@ -150,7 +150,7 @@ class SeedWatch:
     def warn(self, text: str) -> None:
         """Why the number may differ from the recorded one."""
         text = f"Warning: {text}; the accuracy may differ."
-        self.console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        self.console.print(text, style="yellow", soft_wrap=True)
 
     def show(self, step: Any) -> None:
         """An epoch, or a seed's end."""
@@ -161,10 +161,10 @@ class SeedWatch:
         if step.student:
             self.ends.append(step)
             test = f", test accuracy {percent(step.test)}" if step.test is not None else ""
-            self.console.print(f"seed {step.seed}: validation accuracy {_exact(row.accuracy)}{test}", highlight=False)
+            self.console.print(f"seed {step.seed}: validation accuracy {_exact(row.accuracy)}{test}")
         elif not self.console.is_terminal and time.monotonic() - self.told > LINE_EVERY:
             self.told = time.monotonic()
-            self.console.print(f"link {row.link}, seed {step.seed}: {text}", highlight=False)
+            self.console.print(f"link {row.link}, seed {step.seed}: {text}")
         for name, share in row.shares.items():
             place = (f"{step.seed}", f"{row.stage}: {name}")
             self.last[place] = max(self.last.get(place, 0.0), share)
@@ -175,7 +175,7 @@ class SeedWatch:
             if share < results.FAINT:
                 self.console.print(
                     f"Warning: seed {seed}, stage {place}: under 0.1 % of the gradient: this trial is not distilling.",
-                    style="yellow", highlight=False, soft_wrap=True,
+                    style="yellow", soft_wrap=True,
                 )  # fmt: skip
         for name, values in (
             ("validation", [step.row.accuracy for step in self.ends]),
@@ -184,7 +184,7 @@ class SeedWatch:
             if values:
                 spread = statistics.stdev(values) if len(values) > 1 else None
                 text = f"{_exact(statistics.mean(values))}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-                self.console.print(f"{name} accuracy: {text} over {len(values)} seed(s)", highlight=False)
+                self.console.print(f"{name} accuracy: {text} over {len(values)} seed(s)")
 
 
 def _exact(value: float) -> str:

@@ -55,7 +55,7 @@ def replicates(
     """Train a config's student with its own seed and those after it; yields steps, and warnings before them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = data.load(recipe.pipeline.data, data_dir, progress).to(device)
-    tested = data.load_test(recipe.pipeline.data, data_dir, progress) if test else None
+    tested = data.load_test(recipe.pipeline.data, data_dir, images, progress) if test else None
     yield from differences(recipe, Store(store), images)
     first = recipe.pipeline.student.seed
     for seed in range(first, first + seeds):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ EPOCHS = pa.schema(
     ]
 )  # fmt: skip
 STATES = ("waiting", "running", "complete", "stopped", "failed")
+REFERENCES = 3
+"""Beside the draws, every search runs so many reference pipelines."""
 FAINT = 0.001
 """A weighted loss term with a smaller share of the gradient over a whole stage does not teach."""
 
@@ -197,3 +200,13 @@ def is_running(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
+    rows = list(tables.trials.values())
+    states = Counter(row["state"] for row in rows)
+    ended = sum(states[name] for name in ("complete", "stopped", "failed"))
+    total = facts.get("trials", 0) + REFERENCES
+    state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
+    return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}

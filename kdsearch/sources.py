@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and out of how much."""
 Read = tuple[Tensor, Tensor, list[str]]
 """Images (N, C, H, W) uint8, labels (N,) int64, class names."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How images are to come; None: as they are."""
+
+    size: tuple[int, int] | None = None
+    """Width, height."""
+    grey: bool | None = None
+    """One channel, or three."""
 
 
 def folder(name: str) -> Path | None:
@@ -45,14 +56,14 @@ def placed(name: str) -> str:
     return name if path is None else str(path.resolve())
 
 
-def read(name: str, part: str, data_dir: Path, image_size: int | None, progress: Progress) -> Read:
+def read(name: str, part: str, data_dir: Path, wanted: Wanted, progress: Progress) -> Read:
     """All images of the part "train" or "test" of a data set; raises Refusal where there are none."""
     path = folder(name)
     if path is not None:
-        return _read_folder(path / part, image_size, progress)
+        return _read_folder(path / part, wanted, progress)
     images, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
-    if image_size and image_size != images.shape[-1]:
-        images = _resized(images, image_size)
+    if wanted.size and wanted.size[0] != images.shape[-1]:
+        images = _resized(images, wanted.size[0])
     return images, labels, classes
 
 
@@ -96,7 +107,7 @@ def _torchvision(name: str, part: str, data_dir: Path) -> Read:
     return images.contiguous(), labels, classes
 
 
-def _read_folder(root: Path, image_size: int | None, progress: Progress) -> Read:
+def _read_folder(root: Path, wanted: Wanted, progress: Progress) -> Read:
     if not root.is_dir():
         raise Refusal(f"A folder of images must hold '{root.name}/<class>/*' for this, but there is no '{root}'.")
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -111,15 +122,14 @@ def _read_folder(root: Path, image_size: int | None, progress: Progress) -> Read
         labels += [number] * len(found)
     heads = _each(_head, files, f"looking at {root.name} images", progress)
     sizes = {size for size, _ in heads}
-    grey = all(mode in ("L", "1", "I;16") for _, mode in heads)
-    common = sizes.pop() if len(sizes) == 1 and image_size is None else None
-    side = image_size or 32
-    if common and min(common) < 8:
+    grey = all(mode in ("L", "1", "I;16") for _, mode in heads) if wanted.grey is None else wanted.grey
+    common = sizes.pop() if len(sizes) == 1 else (32, 32)
+    if not wanted.size and min(common) < 8:
         small = f"{common[0]}×{common[1]}"
         raise Refusal(
             f"Images must be at least 8×8, but those in '{root}' are {small}; enlarge them with --image-size."
         )
-    size = common or (side, side)
+    size = wanted.size or common
 
     def pixels(path: Path) -> np.ndarray:
         return _pixels(path, size, grey)

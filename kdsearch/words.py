@@ -11,6 +11,11 @@ from kdsearch import results
 from kdsearch.config import Pipeline
 
 
+def console() -> Console:
+    """Prints text as it is: a cause or a path in brackets is no markup, numbers have no colours."""
+    return Console(markup=False, highlight=False)
+
+
 def percent(value: float | None) -> str:
     """0.9312 -> 93.1 %."""
     return "–" if value is None else f"{100 * value:.1f} %"
@@ -69,12 +74,12 @@ def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) 
     if references:
         console.print(trials_table(references, "References: one student, equal budgets"))
     if facts.get("teacher_accuracy") is not None:
-        console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}", highlight=False)
+        console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}")
     for name, stage, term in results.faint(tables.epochs):
         console.print(
             f"Warning: trial {name}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: "
-            f"this trial is not distilling.", style="yellow", highlight=False, soft_wrap=True,
+            f"this trial is not distilling.", style="yellow", soft_wrap=True,
         )  # fmt: skip
     failed = [row for row in trials.values() if row["state"] == "failed"]
     for row in failed:
-        console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", highlight=False, soft_wrap=True)
+        console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", soft_wrap=True)

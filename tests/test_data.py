@@ -130,10 +130,21 @@ def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
 
 
 def test_test_images_are_none_of_the_training_images():
-    pixels, _ = data.load_test(Data(), HERE)
     everything = data.load(Data(), HERE)
+    pixels, _ = data.load_test(Data(), HERE, everything)
     used = {bytes(image.numpy().data) for image in torch.cat([everything.train, everything.validation])}
     assert len(pixels) == 364 and sum(bytes(image.numpy().data) in used for image in pixels) <= 1
+
+
+def test_test_images_come_in_the_shape_and_with_the_classes_of_the_training_images(tmp_path):
+    root, other = folder(tmp_path / "d"), folder(tmp_path / "other", size=(20, 14), mode="L")
+    (other / "train").rename(root / "test")
+    images = data.load(Data(name=str(root)), HERE)
+    pixels, labels = data.load_test(Data(name=str(root)), HERE, images)
+    assert pixels.shape == (8, 3, 10, 10) and labels.tolist() == [0] * 4 + [1] * 4
+    (root / "test" / "a").rename(root / "test" / "c")
+    with pytest.raises(Refusal, match="a, b, but in test b, c"):
+        data.load_test(Data(name=str(root)), HERE, images)
 
 
 def test_a_folder_keeps_its_common_size_and_grey_images_one_channel(tmp_path):
