@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from kdsearch import results, spaces
+from kdsearch import front, results, spaces
 from kdsearch.errors import Refusal
 from kdsearch.words import COLUMNS, cells, percent
 
@@ -78,7 +78,7 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
 <div id="charts"></div>
 <h2>The front: fully trained trials, accuracy on the validation images</h2>
-{_table([tables.trials[name] for name in results.front(tables.trials.values())])}
+{_table([tables.trials[name] for name in front.members(tables.trials.values())])}
 <h2>References: one student, equal budgets</h2>
 {_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"])}
 {"".join(f"<h2>{html.escape(_title(name))}</h2><p>{html.escape(_reading(name))}</p>" for name in found)}

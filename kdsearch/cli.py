@@ -156,13 +156,14 @@ def status(
     """How a search stands: running, finished or interrupted; its front and failures."""
     from kdsearch import results as tables
     from kdsearch import words
+    from kdsearch.front import members
 
     folder = tables.find(search, results)
     facts, found = tables.read_facts(folder), tables.read(folder)
     stands = tables.standing(found, facts)
     if as_json:
-        members = [found.trials[name] for name in tables.front(found.trials.values())]
-        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in members]
+        rows = [found.trials[name] for name in members(found.trials.values())]
+        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in rows]
         print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
         return
     console = words.console()

@@ -10,6 +10,8 @@ import yaml
 from kdsearch import results
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal, unknown
+from kdsearch.front import best as best_of
+from kdsearch.front import members
 from kdsearch.made import Made
 from kdsearch.parsing import parse
 
@@ -19,11 +21,11 @@ def chosen(tables: results.Tables, trial: str | None, best: str | None, front: b
     if sum(choice is not None and choice is not False for choice in (trial, best, front)) != 1:
         raise Refusal("Export takes exactly one of --trial ID, --best accuracy|knee, --front.")
     if front:
-        members = results.front(tables.trials.values())
-        if not members:
+        found = members(tables.trials.values())
+        if not found:
             raise Refusal("The front holds fully trained trials, but this search has none yet.")
-        return members
-    name = results.best(tables.trials, best) if best else trial
+        return found
+    name = best_of(tables.trials, best) if best else trial
     if name not in tables.trials:
         raise unknown("trial", str(name), tables.trials)
     return [name]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from kdsearch import front
 from kdsearch.errors import Refusal, unknown
 
 TRIALS = pa.schema(
@@ -71,7 +72,7 @@ class Tables:
         """A trial's new state, and the front with it."""
         self.trials[trial] |= {"state": state, "cause": cause}
         if state == "complete":
-            members = set(front(self.trials.values()))
+            members = set(front.members(self.trials.values()))
             for name, row in self.trials.items():
                 row["front"] = name in members
 
@@ -101,38 +102,6 @@ def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(pa.table(columns, names=names), draft)
     os.replace(draft, path)
-
-
-def front(trials: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
-    accuracy and compression; from the most accurate to the smallest."""
-    done = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
-    members, best = [], -math.inf
-    for row in sorted(done, key=lambda row: (-row["compression"], -row["accuracy"])):
-        if row["accuracy"] > best:
-            members.append(row["trial"])
-            best = row["accuracy"]
-    return members[::-1]
-
-
-def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
-    """The most accurate trial of the front, or its knee: farthest above the line from its one end to the other."""
-    members = [trials[name] for name in front(trials.values())]
-    if not members:
-        raise Refusal("Only fully trained trials can be the best, but this search has none yet.")
-    if by == "accuracy":
-        return members[0]["trial"]
-    if by != "knee":
-        raise unknown("best", by, ["accuracy", "knee"])
-    points = [(math.log(row["compression"]), row["accuracy"]) for row in members]
-    (left, high), (right, low) = points[0], points[-1]
-
-    def height(point: tuple[float, float]) -> float:
-        across = (point[0] - left) / (right - left) if right > left else 0.0
-        up = (point[1] - low) / (high - low) if high > low else 0.0
-        return up + across
-
-    return members[max(range(len(points)), key=lambda place: height(points[place]))]["trial"]
 
 
 def faint(epochs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch import results
+from kdsearch import front, results
 from kdsearch.config import Pipeline
 
 
@@ -65,7 +65,7 @@ def trials_table(rows: Iterable[Mapping[str, Any]], title: str) -> Table:
 def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
     """The front, the references, and what deserves a warning."""
     trials = tables.trials
-    members = [trials[name] for name in results.front(trials.values())]
+    members = [trials[name] for name in front.members(trials.values())]
     if members:
         console.print(trials_table(members, "Front: fully trained trials, accuracy on the validation images"))
     else:

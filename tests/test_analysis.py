@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import pipeline
 
-from kdsearch import results, spaces
+from kdsearch import front, results, spaces
 from kdsearch.config import KD
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -101,7 +101,7 @@ def test_the_report_escapes_what_it_is_told_and_asks_for_nothing(searched, tmp_p
 def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
     analysis("report").write(searched, tmp_path / "r.html", png=False)
     table = (tmp_path / "r.html").read_text().partition("<h2>The front")[2].partition("</table>")[0]
-    members = results.front(results.read(searched).trials.values())
+    members = front.members(results.read(searched).trials.values())
     assert members and [line.split("<td>")[1].split("<")[0] for line in table.split("<tr>")[2:]] == members
 
 

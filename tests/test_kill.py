@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from kdsearch import results
+from kdsearch import front, results
 
 pytestmark = pytest.mark.kill
 
@@ -26,7 +26,7 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
     folder = tmp_path / "results" / "depth_vs_hint"
     try:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(results.front(results.read(folder).trials.values())) < 2:
+        while time.monotonic() < deadline and len(front.members(results.read(folder).trials.values())) < 2:
             assert driver.poll() is None
             time.sleep(1)
         assert "running" in kdsearch("status", "depth_vs_hint")
@@ -36,6 +36,6 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
         driver.wait()
     assert "interrupted" in kdsearch("status", "depth_vs_hint")
     kdsearch("report", "depth_vs_hint")
-    members = results.front(results.read(folder).trials.values())
+    members = front.members(results.read(folder).trials.values())
     exported = kdsearch("export", "depth_vs_hint", "--front").split()
     assert sorted(exported) == sorted(f"exports/{name}" for name in members)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdsearch import results
+from kdsearch import front, results
 from kdsearch.errors import Refusal
 
 PIPELINE = {"links": [{"seed": 3}]}
@@ -27,7 +27,7 @@ values = st.tuples(st.integers(0, 6), st.integers(1, 6))
 @given(st.lists(values, min_size=1, max_size=25))
 def test_the_front_holds_those_that_no_other_dominates(points):
     rows = [trial(str(place), a / 6, float(c)) for place, (a, c) in enumerate(points)]
-    members = {points[int(name)] for name in results.front(rows)}
+    members = {points[int(name)] for name in front.members(rows)}
     undominated = {
         (a, c) for a, c in points if not any((x >= a and y >= c) and (x, y) != (a, c) for x, y in points)
     }  # fmt: skip
@@ -39,16 +39,16 @@ def test_stopped_and_failed_trials_and_references_are_never_on_the_front():
         trial("0", 0.5, 2.0), trial("1", 0.9, 9.0, "stopped"), trial("2", 0.9, 9.0, "failed"),
         trial("3", 0.9, 9.0, "running"), trial("kd", 0.9, 9.0, reference="kd"),
     ]  # fmt: skip
-    assert results.front(rows) == ["0"]
+    assert front.members(rows) == ["0"]
 
 
 def test_the_best_is_the_most_accurate_or_the_knee_of_the_front():
     rows = {"0": trial("0", 0.99, 2.0), "1": trial("1", 0.97, 60.0), "2": trial("2", 0.5, 100.0)}
-    assert results.best(rows, "accuracy") == "0" and results.best(rows, "knee") == "1"
+    assert front.best(rows, "accuracy") == "0" and front.best(rows, "knee") == "1"
     with pytest.raises(Refusal, match="Did you mean 'knee'"):
-        results.best(rows, "kne")
+        front.best(rows, "kne")
     with pytest.raises(Refusal, match="none yet"):
-        results.best({}, "accuracy")
+        front.best({}, "accuracy")
 
 
 def test_a_term_that_stays_faint_for_a_whole_stage_is_named():

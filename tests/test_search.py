@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from kdsearch import cli, results
+from kdsearch import cli, front, results
 
 SPACE = """
 '''Does a tiny search do what a large one must?'''
@@ -99,7 +99,7 @@ def test_a_broken_trial_is_recorded_with_its_cause_and_the_search_goes_on(trials
 def test_the_front_is_of_fully_trained_draws(trials):
     rows = trials.reset_index().to_dict("records")
     rows = [{**row, "reference": row["reference"] if isinstance(row["reference"], str) else None} for row in rows]
-    assert set(results.front(rows)) == set(trials.index[trials["front"]]) != set()
+    assert set(front.members(rows)) == set(trials.index[trials["front"]]) != set()
     assert set(trials["state"][trials["front"]]) == {"complete"}
 
 
@@ -157,7 +157,7 @@ def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran
 
 def test_it_gives_the_same_number_where_the_store_lacks_the_teacher(ran, trials, tmp_path, monkeypatch, capsys):
     say("export s --best accuracy", ran[0], monkeypatch, capsys)
-    name = results.best(results.read(ran[0] / "results" / "s").trials, "accuracy")
+    name = front.best(results.read(ran[0] / "results" / "s").trials, "accuracy")
     code, said, _ = say(f"train exports/{name}/config.yaml --results {tmp_path}", ran[0], monkeypatch, capsys)
     assert code == 0 and f"({trials['accuracy'][name]:.6f})" in said
 
