@@ -94,6 +94,7 @@ def tune(
     budget = found.budget if data in (None, "digits") else found.full_budget
     settings = Settings(
         epochs=epochs or budget.epochs, teacher_epochs=teacher_epochs or budget.teacher_epochs,
+        batch_size=budget.batch_size,
         epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
         data=data, image_size=image_size, seed=seed, overrides=pairs,
     )  # fmt: skip

@@ -94,8 +94,8 @@ class Fit(Part, frozen=True):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     """Over one stage: step divides by 10 at 1/2 and at 3/4, cosine falls to 0."""
-    batch_size: Count = 128
-    """Images a step."""
+    batch_size: Count | None = 128
+    """Images a step; None: the search's budget decides."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training images that this link sees: stratified, and nested (a larger one holds the smaller)."""
     steps: Literal["full", "fraction"] = "full"
@@ -205,3 +205,5 @@ class Budget(Part, frozen=True):
     """A student's, both stages together."""
     teacher_epochs: Count
     """The teacher's, and each assistant's."""
+    batch_size: Count = 128
+    """Images a step, for links whose fit leaves it open."""

@@ -62,6 +62,7 @@ class Images:
         kept = max(round(fit.fraction * len(self.train)), 1)
         length = kept if fit.steps == "fraction" else len(self.train)
         rounds = [torch.randperm(kept, generator=generator) for _ in range(-(-length // kept))]
+        assert fit.batch_size is not None
         steps = list(torch.cat(rounds)[:length].split(fit.batch_size))
         # Batch normalisation has no variance over one image.
         return steps[:-1] if len(steps) > 1 and len(steps[-1]) == 1 else steps

@@ -80,8 +80,4 @@ def read_config(path: Path) -> Recipe:
         raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}.") from None
     made = plain.pop("made", None) if isinstance(plain, dict) else None
     pipeline = parse(Pipeline, plain, f"The config '{path}'")
-    if any(link.fit.epochs is None for link in pipeline.links):
-        raise Refusal(
-            f"Every link needs fit.epochs outside a search, which has a budget, but one in '{path}' has none."
-        )
     return Recipe(pipeline, None if made is None else parse(Made, made, f"'made' in the config '{path}'"))

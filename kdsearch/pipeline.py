@@ -57,8 +57,8 @@ def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
 def run(pipeline: Pipeline, images: Images, store: Store, student: nn.Sequential) -> Iterator[Row]:
     """Train the student, the last link's network, in place; links before it come from the store or are made for it."""
     nets.check(pipeline, images.shape, len(images.classes))
-    if any(link.fit.epochs is None for link in pipeline.links):
-        raise Refusal("Every link of a pipeline that runs needs fit.epochs, but one leaves them to the budget.")
+    if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
+        raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
     last = len(pipeline.links) - 1
     teacher = (yield from taught(pipeline, last - 1, images, store)) if last else None
     yield from learn(pipeline, last, student, teacher and teacher.net, images)

@@ -18,6 +18,7 @@ class Settings:
 
     epochs: int
     teacher_epochs: int
+    batch_size: int = 128
     epochs_given: bool = False
     teacher_epochs_given: bool = False
     data: str | None = None
@@ -33,6 +34,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     *teachers, student = plain["links"]
     student["seed"] = settings.seed
     student["fit"]["epochs"] = _epochs(student["fit"]["epochs"], settings.epochs, settings.epochs_given)
+    for link in plain["links"]:
+        link["fit"]["batch_size"] = link["fit"]["batch_size"] or settings.batch_size
     for link in teachers:
         own = link["fit"]["epochs"] or settings.teacher_epochs
         if settings.teacher_epochs_given:

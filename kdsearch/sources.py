@@ -93,8 +93,9 @@ def _torchvision(name: str, part: str, data_dir: Path) -> Read:
             warnings.simplefilter("ignore")  # torchvision's own use of NumPy's and Python's deprecated corners
             found = makers[name](str(data_dir), download=True, **which)
     except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise Refusal(
-            f"The data set '{name}' could not be downloaded to, or read from, '{data_dir}' ({error}). "
+            f"The data set '{name}' could not be downloaded to, or read from, '{data_dir}' ({reason}). "
             f"Check the network, or put the files there by hand and name the folder with --data-dir."
         ) from error
     labels = torch.as_tensor(np.asarray(found.labels if name == "svhn" else found.targets), dtype=torch.int64)

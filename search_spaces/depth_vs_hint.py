@@ -11,12 +11,12 @@ import optuna
 
 from kdsearch.config import KD, Budget, Data, Fit, Hints, Link, Net, Pair, Pipeline
 
-BUDGET = Budget(trials=24, epochs=12, teacher_epochs=12)
+BUDGET = Budget(trials=24, epochs=12, teacher_epochs=12, batch_size=32)
 FULL_BUDGET = Budget(trials=96, epochs=30, teacher_epochs=30)
 
 TEACHER = Net(widths=(128, 356, 356), depth=3, hidden=512, batch_norm=True)
 REFERENCE = Net(depth=6, batch_norm=True)
-FIT = Fit(batch_size=32, schedule="cosine", learning_rate=2e-3)
+FIT = Fit(batch_size=None, schedule="cosine", learning_rate=2e-3)
 
 
 def space(trial: optuna.Trial) -> Pipeline:

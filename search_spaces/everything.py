@@ -11,7 +11,7 @@ import optuna
 
 from kdsearch.config import KD, Budget, Data, Fit, Hints, Link, Net, Pair, Pipeline
 
-BUDGET = Budget(trials=40, epochs=12, teacher_epochs=12)
+BUDGET = Budget(trials=40, epochs=12, teacher_epochs=12, batch_size=32)
 FULL_BUDGET = Budget(trials=200, epochs=30, teacher_epochs=30)
 
 TEACHER = Net(widths=(128, 356, 356), depth=3, hidden=512, batch_norm=True)
@@ -22,7 +22,7 @@ ASSISTANTS = {
     "middle": Net(depth=6, width=2.5, batch_norm=True),
     "large": Net(depth=6, width=4.0, batch_norm=True),
 }
-FIT = Fit(batch_size=32, schedule="cosine", learning_rate=2e-3)
+FIT = Fit(batch_size=None, schedule="cosine", learning_rate=2e-3)
 
 
 def space(trial: optuna.Trial) -> Pipeline:

@@ -13,20 +13,8 @@ FLOORS = {
     "pipeline": 4, "trial": 5, "export": 5, "replicate": 6, "plan": 6, "networks": 7, "tuner": 7, "search": 8, "cli": 9,
 }  # fmt: skip
 RAY, OPTUNA = {"trial", "networks", "tuner", "search"}, {"spaces", "tuner", "search"}
-TORCHLESS = {
-    "errors",
-    "config",
-    "parsing",
-    "made",
-    "front",
-    "rungs",
-    "results",
-    "settings",
-    "spaces",
-    "words",
-    "display",
-}
-TORCHLESS |= {"cli", "export"}
+TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}
+TORCHLESS |= {"display", "cli", "export"}
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 
 

@@ -22,6 +22,11 @@ def test_the_budget_fills_in_epochs_and_a_link_s_own_stay():
     assert epochs() == [20, 4, 12]
 
 
+def test_the_budget_fills_in_a_batch_size_that_is_left_open_and_no_other():
+    left = CHAIN.model_copy(update={"links": (Link(net=TEACHER, fit=Fit(batch_size=None)), *CHAIN.links[1:])})
+    assert [link.fit.batch_size for link in resolve(left, Settings(12, 20, 32)).links] == [32, 64, 128]
+
+
 def test_epochs_given_are_the_student_s_and_cap_those_before_it():
     assert epochs(epochs=3, epochs_given=True) == [3, 3, 3]
     assert epochs(epochs=30, epochs_given=True) == [20, 4, 30]
