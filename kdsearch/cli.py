@@ -227,7 +227,7 @@ def train(
     from kdsearch.export import read_config
 
     recipe = read_config(config)
-    with SeedWatch(words.console(), seeds) as watch, _interruptible("The seeds that were finished are above."):
+    with SeedWatch(words.console()) as watch, _interruptible("The seeds that were finished are above."):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):

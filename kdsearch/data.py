@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -82,7 +82,7 @@ class Images:
         moved = {"mean": self.mean.to(device), "std": self.std.to(device)}
         if fits:
             moved |= {n: getattr(self, n).to(device) for n in ("train", "labels", "validation", "validation_labels")}
-        return Images(**{**self.__dict__, **moved})
+        return replace(self, **moved)
 
 
 def augmented(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:

@@ -4,9 +4,9 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,20 +19,17 @@ LINE_EVERY = 5.0
 """Seconds between plain lines of one kind, where the output is no terminal."""
 
 
-class Watch:
-    """Shows a search while it runs: one live picture in a terminal, plain lines elsewhere."""
+Kind = TypeVar("Kind", bound="Screen")
+
+
+class Screen:
+    """One live picture in a terminal; elsewhere its owner prints lines instead."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.search: Any = None
-        self.reading: tuple[str, int, int] | None = None
-        self.begun = time.monotonic()
-        self.trials_begun: float | None = None
-        self.told: dict[str, float] = {}
-        self.ended: set[str] = set()
         self.live = Live(get_renderable=self.picture, console=console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self: Kind) -> Kind:
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -40,6 +37,23 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self.console.is_terminal:
             self.live.stop()
+
+    def picture(self) -> RenderableType:
+        """What the terminal shows now."""
+        raise NotImplementedError
+
+
+class Watch(Screen):
+    """Shows a search while it runs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.search: Any = None
+        self.reading: tuple[str, int, int] | None = None
+        self.begun = time.monotonic()
+        self.trials_begun: float | None = None
+        self.told: dict[str, float] = {}
+        self.ended: set[str] = set()
 
     def read(self, doing: str, done: int, total: int) -> None:
         """Progress of reading the data."""
@@ -118,25 +132,16 @@ class Watch:
         return "   ".join(f"trial {row['trial']}: epoch {row['epochs']}" for row in busy[:4])
 
 
-class SeedWatch:
+class SeedWatch(Screen):
     """Shows `train`: a bar for each link of the seed at work, a line for each seed that ended."""
 
-    def __init__(self, console: Console, seeds: int) -> None:
-        self.console, self.seeds = console, seeds
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self.ends: list[Any] = []
-        self.last: dict[tuple[str, str], float] = {}
+        self.shares: dict[tuple[int, str], float] = {}
+        """The highest of each seed's stage and term."""
         self.bars: dict[int, Table] = {}
         self.told = time.monotonic()
-        self.live = Live(get_renderable=self.picture, console=console, refresh_per_second=4, transient=True)
-
-    def __enter__(self) -> "SeedWatch":
-        if self.console.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self.live.stop()
 
     def picture(self) -> Group:
         """The live display."""
@@ -166,12 +171,12 @@ class SeedWatch:
             self.told = time.monotonic()
             self.console.print(f"link {row.link}, seed {step.seed}: {text}")
         for name, share in row.shares.items():
-            place = (f"{step.seed}", f"{row.stage}: {name}")
-            self.last[place] = max(self.last.get(place, 0.0), share)
+            place = (step.seed, f"{row.stage}: {name}")
+            self.shares[place] = max(self.shares.get(place, 0.0), share)
 
     def summary(self) -> None:
         """Mean ± standard deviation over the seeds, and what deserves a warning."""
-        for (seed, place), share in self.last.items():
+        for (seed, place), share in self.shares.items():
             if share < results.FAINT:
                 self.console.print(
                     f"Warning: seed {seed}, stage {place}: under 0.1 % of the gradient: this trial is not distilling.",

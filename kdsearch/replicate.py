@@ -52,9 +52,12 @@ class Step:
 def replicates(
     recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: sources.Progress
 ) -> Iterator[Step | str]:
-    """Train a config's student with its own seed and those after it; yields steps, and warnings before them."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = data.load(recipe.pipeline.data, data_dir, progress).to(device)
+    """Train a config's student with its own seed and those after it; yields steps, and warnings before them.
+
+    On the device that the config was made on, where there is one; on the GPU for a config made by hand.
+    """
+    there = torch.cuda.is_available() and not (recipe.made and recipe.made.device == "cpu")
+    images = data.load(recipe.pipeline.data, data_dir, progress).to(torch.device("cuda" if there else "cpu"))
     tested = data.load_test(recipe.pipeline.data, data_dir, images, progress) if test else None
     yield from differences(recipe, Store(store), images)
     first = recipe.pipeline.student.seed
