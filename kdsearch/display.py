@@ -27,15 +27,16 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.live = Live(get_renderable=self.picture, console=console, refresh_per_second=4, transient=True)
+        self.live: Live | None = None
 
     def __enter__(self: Kind) -> Kind:
         if self.console.is_terminal:
+            self.live = Live(get_renderable=self.picture, console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
+        if self.live:
             self.live.stop()
 
     def picture(self) -> RenderableType:
