@@ -68,5 +68,6 @@ def _shares(trials: list[optuna.trial.FrozenTrial]) -> dict[str, float]:
     study = optuna.create_study(directions=["maximize", "maximize"])
     study.add_trials(trials)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Too few trials with a conditional knob show in the interval.
+        warnings.simplefilter("ignore", UserWarning)
         return optuna.importance.get_param_importances(study)

@@ -46,6 +46,8 @@ def charts(folder: Path) -> dict[str, Any]:
 def write(folder: Path, target: Path, png: bool) -> list[Path]:
     """Write the page (and, beside it, a picture of each chart); returns what was written. Raises Refusal."""
     found = charts(folder)
+    if target.is_dir():
+        raise Refusal(f"A report is written to a file, but '{target}' is a folder; name a file in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.write_text(page(folder, found), encoding="utf-8")

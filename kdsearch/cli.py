@@ -87,7 +87,7 @@ def tune(
 
     found = spaces.load(spaces.find(space))
     pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
-    if data:
+    if data is not None:
         from kdsearch.sources import placed
 
         data = placed(data)
@@ -110,12 +110,14 @@ def tune(
         if not dry_run:
             from kdsearch.search import run
 
-            with _interruptible(f"What is finished is in '{folder}': kdsearch status {name_of(folder)}"):
+            with _interruptible(f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"):
                 run(search)
     if dry_run:
         _show_draws(search, drawn, console)
-    else:
-        _show_end(folder, console)
+        return
+    _show_end(folder, console)
+    if not any(row["state"] == "complete" for row in search.tables.trials.values()):
+        raise typer.Exit(1)
 
 
 def _show_draws(search: Any, drawn: list, console: Any) -> None:
@@ -139,7 +141,7 @@ def _show_end(folder: Path, console: Any) -> None:
     words.summary(results.read(folder), results.read_facts(folder), console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, search.json, students/"
     console.print(written, soft_wrap=True)
-    name = name_of(folder)
+    name = shlex.quote(name_of(folder))
     console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)
 
 
@@ -168,7 +170,8 @@ def status(
         print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
         return
     console = words.console()
-    counts = " · ".join(f"{count} {name}" for name, count in stands["states"].items())
+    said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
+    counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
     console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     words.summary(found, facts, console)
@@ -208,8 +211,8 @@ def export(
 
     folder = tables.find(search, results)
     found = tables.read(folder)
-    for name in exports.chosen(found, trial, best, front):
-        print(exports.export(folder, found, name, output))
+    for path in exports.export(folder, found, exports.chosen(found, trial, best, front), output):
+        print(path)
 
 
 @app.command()
@@ -227,7 +230,9 @@ def train(
     from kdsearch.export import read_config
 
     recipe = read_config(config)
-    with SeedWatch(words.console()) as watch, _interruptible("The seeds that were finished are above."):
+    recorded = recipe.made and recipe.made.accuracy
+    met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
+    with SeedWatch(words.console(), met) as watch, _interruptible("The seeds that were finished are above."):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):

@@ -176,7 +176,7 @@ class Link(Part, frozen=True):
     @model_validator(mode="after")
     def _both_stages_have_an_epoch(self) -> "Link":
         if self.hints and self.fit.epochs == 1:
-            raise ValueError("epochs must be at least 2 for a link with hints (one for each stage), but got epochs=1.")
+            raise ValueError("epochs must be at least 2 for a link with hints, one for each stage, but got epochs=1.")
         return self
 
 

@@ -187,7 +187,7 @@ def _decoded(
 
 
 def _source_key(name: str, part: str, data_dir: Path, wanted: sources.Wanted) -> str:
-    """Changes whenever the files behind a data set do."""
+    """Changes whenever the files of a folder do; torchvision checks the sums of its own files when they arrive."""
     path = sources.folder(name)
     if path is None:
         parts: list = [name, str(data_dir.resolve()) if name != "digits" else ""]

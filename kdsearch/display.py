@@ -101,7 +101,7 @@ class Watch(Screen):
             return Text(f"starting Ray …  {duration(time.monotonic() - self.begun)}")
         rows = list(self.search.tables.trials.values())
         states = Counter(row["state"] for row in rows)
-        total = self.search.trials + sum(row["reference"] is not None for row in rows)
+        total = self.search.trials + results.REFERENCES
         over = states["complete"] + states["stopped"] + states["failed"]
         if rows:
             counts = f"{states['running']} running · {total - over - states['running']} waiting"
@@ -117,7 +117,7 @@ class Watch(Screen):
         rows = list(search.tables.trials.values())
         states = Counter(row["state"] for row in rows)
         over = states["complete"] + states["stopped"] + states["failed"]
-        total = search.trials + sum(row["reference"] is not None for row in rows)
+        total = search.trials + results.REFERENCES
         passed = time.monotonic() - (self.trials_begun or time.monotonic())
         accuracies = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
         failed = f" · {states['failed']} failed" if states["failed"] else ""
@@ -136,8 +136,10 @@ class Watch(Screen):
 class SeedWatch(Screen):
     """Shows `train`: a bar for each link of the seed at work, a line for each seed that ended."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, recorded: tuple[int, float] | None) -> None:
         super().__init__(console)
+        self.recorded = recorded
+        """The seed and the accuracy of an exported config."""
         self.ends: list[Any] = []
         self.shares: dict[tuple[int, str], float] = {}
         """The highest of each seed's stage and term."""
@@ -166,14 +168,21 @@ class SeedWatch(Screen):
         self.bars[row.link] = _bar(f"link {row.link}, seed {step.seed}", row.epoch, step.epochs, text)
         if step.student:
             self.ends.append(step)
-            test = f", test accuracy {percent(step.test)}" if step.test is not None else ""
-            self.console.print(f"seed {step.seed}: validation accuracy {_exact(row.accuracy)}{test}")
+            test = f", test accuracy {_exact(step.test)}" if step.test is not None else ""
+            self.console.print(f"seed {step.seed}: validation accuracy {_exact(row.accuracy)}{self._met(step)}{test}")
         elif not self.console.is_terminal and time.monotonic() - self.told > LINE_EVERY:
             self.told = time.monotonic()
             self.console.print(f"link {row.link}, seed {step.seed}: {text}")
         for name, share in row.shares.items():
             place = (step.seed, f"{row.stage}: {name}")
             self.shares[place] = max(self.shares.get(place, 0.0), share)
+
+    def _met(self, step: Any) -> str:
+        if self.recorded is None or self.recorded[0] != step.seed:
+            return ""
+        return (
+            ", as recorded" if self.recorded[1] == step.row.accuracy else f", but {_exact(self.recorded[1])} recorded"
+        )
 
     def summary(self) -> None:
         """Mean ± standard deviation over the seeds, and what deserves a warning."""

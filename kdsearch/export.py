@@ -31,26 +31,35 @@ def chosen(tables: results.Tables, trial: str | None, best: str | None, front: b
     return [name]
 
 
-def export(folder: Path, tables: results.Tables, trial: str, output: Path) -> Path:
-    """Write OUTPUT/<trial>/{config.yaml, student.safetensors, metrics.json}; raises Refusal for an unfinished trial."""
-    row = tables.trials[trial]
-    weights = folder / "students" / f"{trial}.safetensors"
+def export(folder: Path, tables: results.Tables, trials: list[str], output: Path) -> list[Path]:
+    """Write OUTPUT/<trial>/{config.yaml, student.safetensors, metrics.json} for each; returns the folders.
+
+    Raises Refusal, before anything is written, for a trial that is unfinished or whose student's file is damaged.
+    """
+    made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
+    return [_write(folder, tables.trials[trial], made[trial], output) for trial in trials]
+
+
+def _made(folder: Path, row: dict) -> dict:
+    weights = folder / "students" / f"{row['trial']}.safetensors"
     if row["state"] != "complete" and not weights.exists():
         cause = f" ({row['cause']})" if row["cause"] else ""
-        raise Refusal(f"Only a fully trained trial can be exported, but trial {trial} is {row['state']}{cause}.")
+        raise Refusal(f"Only a fully trained trial can be exported, but trial {row['trial']} is {row['state']}{cause}.")
     from kdsearch.store import read_facts
 
-    made = read_facts(weights)
-    pipeline = json.loads(row["pipeline"])
-    target = output / trial
-    draft = output / f".{trial}"
+    return read_facts(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
+
+
+def _write(folder: Path, row: dict, made: dict, output: Path) -> Path:
+    target, draft = output / row["trial"], output / f".{row['trial']}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    shutil.copyfile(weights, draft / "student.safetensors")
-    (draft / "config.yaml").write_text(config_text(pipeline, made, f"Trial {trial} of the search '{folder.name}'."))
-    columns = ("accuracy", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
-    metrics = {name: row[name] for name in columns} | {"trial": trial, "accuracy": made["accuracy"], "made": made}
-    (draft / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    shutil.copyfile(folder / "students" / f"{row['trial']}.safetensors", draft / "student.safetensors")
+    text = config_text(json.loads(row["pipeline"]), made, f"Trial {row['trial']} of the search '{folder.name}'.")
+    (draft / "config.yaml").write_text(text, encoding="utf-8")
+    columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
+    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], "made": made}
+    (draft / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
     return target
@@ -76,8 +85,10 @@ def read_config(path: Path) -> Recipe:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"The config '{path}' cannot be read ({error}).") from None
-    except yaml.YAMLError as error:
-        raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}.") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}{where}.") from None
     made = plain.pop("made", None) if isinstance(plain, dict) else None
     pipeline = parse(Pipeline, plain, f"The config '{path}'")
     return Recipe(pipeline, None if made is None else parse(Made, made, f"'made' in the config '{path}'"))

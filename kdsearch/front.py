@@ -9,7 +9,7 @@ from kdsearch.errors import Refusal, unknown
 
 def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
-    accuracy and compression; from the most accurate to the smallest."""
+    accuracy and compression, of equal ones the first; from the most accurate to the smallest."""
     done = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
     found, best = [], -math.inf
     for row in sorted(done, key=lambda row: (-row["compression"], -row["accuracy"])):
@@ -27,7 +27,7 @@ def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
     if by == "accuracy":
         return rows[0]["trial"]
     if by != "knee":
-        raise unknown("best", by, ["accuracy", "knee"])
+        raise unknown("choice of the best,", by, ["accuracy", "knee"])
     points = [(math.log(row["compression"]), row["accuracy"]) for row in rows]
     (left, high), (right, low) = points[0], points[-1]
 

@@ -1,5 +1,6 @@
 """What a trained student's number depends on, beside its pipeline."""
 
+import platform
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ class Made(Part, frozen=True):
     kdsearch: str
     torch: str
     device: str
+    machine: str
+    """Its processor: another one may add in another order."""
     precision: Literal["float32"]
     threads: Count
     fingerprint: str
@@ -39,6 +42,15 @@ class Made(Part, frozen=True):
     """Validation, last epoch."""
 
 
+def machine() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def made_with(pipeline: Any, images: Any, store: Path, accuracy: float | None) -> dict[str, Any]:
     """What a config must record so that training it again gives the same number, as plain data."""
     from importlib.metadata import version
@@ -53,6 +65,7 @@ def made_with(pipeline: Any, images: Any, store: Path, accuracy: float | None) -
         kdsearch=version("kdsearch"),
         torch=torch.__version__,
         device=images.mean.device.type,
+        machine=machine(),
         precision="float32",
         threads=torch.get_num_threads(),
         fingerprint=images.fingerprint,

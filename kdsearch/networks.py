@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.plan import Search
 from kdsearch.store import Store, key_of, read_facts
-from kdsearch.trial import prepare
+from kdsearch.trial import cause_of, prepare
 
 ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
@@ -69,7 +69,10 @@ def _follow(search: Search, running: dict[Any, str]) -> None:
             running.pop(ready)
             continue
         except RayTaskError as error:
-            raise Refusal(f"The {name} could not be trained: {str(error.cause or error).splitlines()[-1]}") from error
+            raise Refusal(f"The {name} could not be trained: {cause_of(error.cause)}") from error
+        except RayError as error:
+            said = f"The {name} could not be trained: its process ended without a word (killed, or out of memory)"
+            raise Refusal(f"{said}; lower --max-concurrent or the network's width.") from error
         if "facts" in said:
             _trained(search, name, said["facts"])
         else:

@@ -1,7 +1,10 @@
 """What a search is told, what it finds out before it trains anything, and all that it knows while it runs."""
 
 import platform
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -41,8 +44,11 @@ class Search:
     progress: Callable[[str, int, int], None] = silent
 
     # Found out as it goes:
+    interrupted: bool = False
     data: str = field(init=False)
     """The data set's name, or its folder."""
+    epochs: int = field(init=False)
+    """A student's, at most."""
     resources: dict[str, float] = field(init=False)
     """A trial's, as Ray is asked for them."""
     tables: results.Tables = field(init=False)
@@ -78,8 +84,28 @@ class Search:
         nets.check(pipeline, self.images.shape, len(self.images.classes))
 
     def changed(self, at_once: bool = False) -> None:
+        """To the tables and to who watches."""
         self.tables.write(at_once)
         self.show(self)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def stopped_by_ctrl_c(self) -> Iterator[None]:
+        """Remembers an interrupt: Python drops one that comes inside a destructor, and the search would go on."""
+
+        def interrupt(*_: object) -> None:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def write_facts(self) -> None:
         """search.json, with all that is known by now."""
@@ -89,7 +115,7 @@ class Search:
             "command": self.command,
             "trials": self.trials,
             "seed": self.settings.seed,
-            "epochs": self.settings.epochs,
+            "epochs": self.epochs,
             "data": self.data,
             "fingerprint": images.fingerprint,
             "images": len(images.train),
@@ -114,9 +140,10 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     if len(names) > 1:
         raise Refusal(f"A search has one data set, but '{search.space.name}' draws {listed(sorted(names))}.")
     search.data = names.pop()
+    search.epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     references = spaces.references(search.space, drawn, search.settings)
     search.images = load(drawn[0].pipeline.data, search.data_dir, search.progress)
-    search.facts["teacher_parameters"] = search.survey(drawn[0].pipeline.links[0].net).parameters
+    search.facts["teacher_parameters"] = search.survey(spaces.commonest_teacher(drawn).net).parameters
     for pipeline in [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]:
         search.check(pipeline)
     return drawn, references

@@ -1,9 +1,10 @@
 """A config trained outside any search, once a seed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from kdsearch import data, pipeline, sources
 from kdsearch.config import Pipeline
 from kdsearch.export import Recipe, config_text
-from kdsearch.made import Made, made_with
+from kdsearch.made import Made, machine, made_with
 from kdsearch.pipeline import Row
-from kdsearch.store import Store, key_of, read_facts, save_net
+from kdsearch.store import Store, save_net
 from kdsearch.train import accuracy
 
 
@@ -59,7 +60,7 @@ def replicates(
     there = torch.cuda.is_available() and not (recipe.made and recipe.made.device == "cpu")
     images = data.load(recipe.pipeline.data, data_dir, progress).to(torch.device("cuda" if there else "cpu"))
     tested = data.load_test(recipe.pipeline.data, data_dir, images, progress) if test else None
-    yield from differences(recipe, Store(store), images)
+    yield from differences(recipe.made, images)
     first = recipe.pipeline.student.seed
     for seed in range(first, first + seeds):
         *before, student = recipe.pipeline.links
@@ -70,44 +71,53 @@ def replicates(
 
 def _replicate(
     again: Pipeline, made: Made | None, images: data.Images, store: Store, tested: tuple[Tensor, Tensor] | None
-) -> Iterator[Step]:
+) -> Iterator[Step | str]:
     # A network that the store lacks is trained with the threads it had: sums in another order give other weights.
     for number, teacher in enumerate(made.teachers[: len(again.links) - 1] if made else ()):
         torch.set_num_threads(teacher.threads)
-        yield from _steps(pipeline.taught(again, number, images, store), again)
+        there = yield from _steps(pipeline.taught(again, number, images, store), again)
+        if there.facts["digest"] != teacher.digest:
+            yield f"the network of link {number} has other weights than the one that taught the recorded student"
     if made:
         torch.set_num_threads(made.threads)
     net = pipeline.untrained(again, len(again.links) - 1, images)
-    step = None
-    for step in _steps(pipeline.run(again, images, store, net), again):
-        yield step
-    assert step is not None
-    reached = step.row.accuracy
+    step = yield from _steps(learning(again, images, store, net), again)
     test = accuracy(net, images, *tested) if tested else None
-    yield replace(step, student=Student(net, again, images, store, reached), test=test)
+    yield replace(step, student=Student(net, again, images, store, step.row.accuracy), test=test)
 
 
-def _steps(rows: Iterator[Row], again: Pipeline) -> Iterator[Step]:
-    for row in rows:
+def learning(again: Pipeline, images: data.Images, store: Store, net: nn.Sequential) -> Generator[Row, None, Step]:
+    """The rows of a run; returns its last step."""
+    row = None
+    for row in pipeline.run(again, images, store, net):
+        yield row
+    assert row is not None
+    return Step(again.student.seed, row, row.epoch)
+
+
+Result = TypeVar("Result")
+
+
+def _steps(rows: Generator[Row, None, Result], again: Pipeline) -> Generator[Step, None, Result]:
+    """A generator's rows as steps; returns what it returns."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration as end:
+            return end.value
         epochs = again.links[row.link].fit.epochs
         assert epochs is not None
         yield Step(again.student.seed, row, epochs)
 
 
-def differences(recipe: Recipe, store: Store, images: data.Images) -> list[str]:
-    """Why this machine may not give the number that the config's trial had, a sentence each."""
-    made, found = recipe.made, []
-    if made is None:
-        return []
+def differences(made: Made | None, images: data.Images) -> list[str]:
+    """Why this machine may not give the recorded number, a sentence each."""
     now = {
-        "torch": torch.__version__, "kdsearch": version("kdsearch"), "device": images.mean.device.type,
+        "torch": torch.__version__,
+        "kdsearch": version("kdsearch"),
+        "machine": machine(),
+        "device": images.mean.device.type,
         "fingerprint": images.fingerprint,
-    }  # fmt: skip
-    for name, value in now.items():
-        if getattr(made, name) != value:
-            found.append(f"{name} was {getattr(made, name)} and is {value} here")
-    for number, teacher in enumerate(made.teachers):
-        path = store.path(key_of(recipe.pipeline, number, images.fingerprint))
-        if path.exists() and read_facts(path)["digest"] != teacher.digest:
-            found.append(f"link {number} in '{store.folder}' has other weights than the network that taught the trial")
-    return found
+    }
+    told = ((name, getattr(made, name), value) for name, value in now.items()) if made else ()
+    return [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from kdsearch import front
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, listed, unknown
 
 TRIALS = pa.schema(
     [
@@ -31,6 +31,11 @@ EPOCHS = pa.schema(
         ("kd_epoch", pa.int64()), ("accuracy", pa.float64()), ("seconds", pa.float64()),
     ]
 )  # fmt: skip
+FACTS: dict[str, type | tuple[type, ...]] = {
+    "space": str, "command": str, "trials": int, "seed": int, "data": str, "fingerprint": str, "images": int,
+    "validation_images": int, "classes": int, "knobs": dict, "teacher_accuracy": (float, type(None)),
+}  # fmt: skip
+"""Of search.json, what its readers rely on."""
 STATES = ("waiting", "running", "complete", "stopped", "failed")
 REFERENCES = 3
 """Beside the draws, every search runs so many reference pipelines."""
@@ -130,10 +135,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """search.json; raises Refusal."""
     try:
         found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
+        wrong = [name for name, kind in FACTS.items() if not isinstance(found.get(name), kind)]
+        if wrong:
+            raise ValueError(f"without a proper {listed(wrong)}")
         return found
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise Refusal(f"'{folder / 'search.json'}' cannot be read ({error}); the search must be run again.") from None
 
 
@@ -146,16 +152,18 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 def read(folder: Path) -> Tables:
     """The tables of a search that runs, has ended or was killed; raises Refusal where they are damaged."""
     found = []
-    for name in ("trials", "epochs"):
+    for name, schema in (("trials", TRIALS), ("epochs", EPOCHS)):
         path = folder / f"{name}.parquet"
         try:
-            found.append(pq.read_table(path).to_pylist() if path.exists() else [])
-        except (OSError, pa.ArrowInvalid) as error:
+            table = pq.read_table(path) if path.exists() else schema.empty_table()
+            typed = table.select(schema.names).cast(schema)
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise Refusal(f"The table '{path}' is damaged ({error}); the search must be run again.") from None
-    try:
-        return Tables(folder, {row["trial"]: row for row in found[0]}, found[1])
-    except KeyError as error:
-        raise Refusal(f"The table '{folder / 'trials.parquet'}' has no column {error}; it is not a search's.") from None
+        for name in table.schema.names:
+            if name not in schema.names:
+                typed = typed.append_column(name, table[name])
+        found.append(typed.to_pylist())
+    return Tables(folder, {row["trial"]: row for row in found[0]}, found[1])
 
 
 def driver_lock(folder: Path) -> FileLock:

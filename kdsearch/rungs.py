@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 
 def milestones(epochs: int, reduction: int = 2) -> tuple[int, ...]:
-    """Epochs at which trials of at most `epochs` are judged: a third, then each time `reduction` times later."""
+    """KD epochs at which trials of at most `epochs` are judged: a third, then each time `reduction` times later.
+
+    The same for all trials, however many of its epochs a trial gives to hints: equal curves get equal verdicts.
+    """
     found, at = [], max(-(-epochs // 3), 1)
     while at < epochs:
         found.append(at)

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shutil
+import socket
+from typing import Any
 
 import optuna
 import ray
-from filelock import Timeout
 
 from kdsearch import results
 from kdsearch.errors import Refusal
@@ -22,19 +24,19 @@ def run(search: Search) -> None:
     start_ray()
     search.resources = asked_resources(search)
     try:
-        search.folder.mkdir(parents=True, exist_ok=True)
-        lock = results.driver_lock(search.folder)
-        lock.acquire()
-    except Timeout:
-        raise Refusal(f"Another process runs the search '{search.folder}'; give this one another --name.") from None
-    try:
-        search.write_facts()
-        search.changed(at_once=True)
-        train_networks(search, chains)
-        tune_trials(search, drawn, references)
-    finally:
-        search.tables.write(at_once=True)
-        lock.release()
+        search.folder.mkdir(parents=True)
+    except FileExistsError:
+        raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
+    with results.driver_lock(search.folder), search.stopped_by_ctrl_c():
+        try:
+            search.write_facts()
+            search.changed(at_once=True)
+            train_networks(search, chains)
+            tune_trials(search, drawn, references)
+        finally:
+            search.tables.write(at_once=True)
+            if not search.tables.trials:  # nothing to keep, and the name stays free
+                shutil.rmtree(search.folder)
 
 
 def asked_resources(search: Search) -> dict[str, float]:
@@ -64,5 +66,27 @@ def start_ray() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if ray.is_initialized():
         return
-    own = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "object_store_memory": 200_000_000}
-    ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **own)
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        own = {"address": address}
+        _reached(address)
+    try:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **own)
+    except ConnectionError as error:
+        raise Refusal(
+            f"There is no Ray cluster at RAY_ADDRESS={address} ({error}); unset it to use this machine."
+        ) from None
+
+
+def _reached(address: str) -> None:
+    """Raises Refusal for a HOST:PORT where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            said = (
+                f"RAY_ADDRESS={address} cannot be reached ({error}); start Ray there, or unset it to use this machine."
+            )
+            raise Refusal(said) from None

@@ -1,5 +1,6 @@
 """What the command line says of every pipeline of a search, and the pipelines that follow from it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     for path, value in settings.overrides:
         override(plain, path, value)
     resolved = parse(Pipeline, plain, "the pipeline")
+    if any(link.fit.epochs is None or link.fit.batch_size is None for link in resolved.links):
+        raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
     data = resolved.data.model_copy(update={"augment": resolved.data.changes})
     return resolved.model_copy(update={"data": data})
 
@@ -92,7 +95,7 @@ def _set(node: Any, steps: list[str], value: str, path: str) -> list[Any]:
 
 def _inside(node: Any, step: str, path: str) -> Any:
     if isinstance(node, list):
-        if not step.lstrip("-").isdigit() or not -len(node) <= int(step) < len(node):
+        if not re.fullmatch(r"-?[0-9]+", step) or not -len(node) <= int(step) < len(node):
             raise Refusal(f"--set {path}: '{step}' must be a place from 0 to {len(node) - 1}.")
         return node[int(step)]
     if not isinstance(node, dict) or step not in node:
@@ -120,7 +123,7 @@ def folder_for(results: Path, space: str, name: str | None) -> Path:
             raise Refusal(f"A new search needs a new name, but '{results / name}' exists; choose another --name.")
         return results / name
     number, folder = 1, results / space
-    while folder.exists():
+    while folder.exists() or folder.name == "store":
         number += 1
         folder = results / f"{space}-{number}"
     return folder

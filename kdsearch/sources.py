@@ -15,8 +15,13 @@ from kdsearch.config import USUAL_CHANGES
 from kdsearch.errors import Refusal, listed, unknown
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+GREY = {"L", "1", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+"""Pillow's modes of one channel."""
 TEST_DIGITS = 5
 """Every fifth digit of a class, in the order of the file, is a test image."""
+
+ORIENTATION = 0x0112
+"""Exif's tag; from 5 on, the image lies on its side."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and out of how much."""
@@ -123,7 +128,7 @@ def _read_folder(root: Path, wanted: Wanted, progress: Progress) -> Read:
         labels += [number] * len(found)
     heads = _each(_head, files, f"looking at {root.name} images", progress)
     sizes = {size for size, _ in heads}
-    grey = all(mode in ("L", "1", "I;16") for _, mode in heads) if wanted.grey is None else wanted.grey
+    grey = all(mode in GREY for _, mode in heads) if wanted.grey is None else wanted.grey
     common = sizes.pop() if len(sizes) == 1 else (32, 32)
     if not wanted.size and min(common) < 8:
         small = f"{common[0]}×{common[1]}"
@@ -161,13 +166,22 @@ def _open(path: Path, use: Callable):
 
 
 def _head(path: Path) -> tuple[tuple[int, int], str]:
-    return _open(path, lambda image: (image.size, image.mode))
+    """Size as a person sees it, and mode."""
+
+    def use(image) -> tuple[tuple[int, int], str]:
+        turned = image.getexif().get(ORIENTATION, 1) >= 5
+        return (image.size[::-1] if turned else image.size), image.mode
+
+    return _open(path, use)
 
 
 def _pixels(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     def use(image) -> np.ndarray:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would clip all above 255 to white
+            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         image = image.convert("L" if grey else "RGB")
         return np.asarray(image if image.size == size else ImageOps.fit(image, size))  # fit: scale, then centre-crop
 

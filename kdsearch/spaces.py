@@ -106,10 +106,12 @@ def propose(trial: Any, path: Path, settings: Settings) -> dict:
     space = load(path)
     try:
         pipeline = space.draw(trial)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
     if not isinstance(pipeline, Pipeline):
         raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
+    if len(pipeline.links) < 2:
+        raise Refusal(f"A pipeline of a search needs a teacher and a student, but '{space.name}' drew a single link.")
     return {"pipeline": resolve(pipeline, settings).model_dump(mode="json")}
 
 
@@ -129,11 +131,16 @@ def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]
     return found
 
 
+def commonest_teacher(drawn: list[Draw]) -> Link:
+    """The first link of most draws: of all, unless a space draws its teacher."""
+    return Counter(draw.pipeline.links[0] for draw in drawn).most_common(1)[0][0]
+
+
 def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
     """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
     first = drawn[0].pipeline
     recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
-    teacher, fit = first.links[0], recipes.most_common(1)[0][0]
+    teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]
     middle = (len(teacher.net.widths) + 1) // 2, (len(space.reference.widths) + 1) // 2
     pair = Pair(hint=teacher.net.block_end(middle[0]), guided=space.reference.block_end(middle[1]))
     arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}

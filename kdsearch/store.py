@@ -19,6 +19,7 @@ from kdsearch.errors import Refusal
 
 RECIPE = 1
 """Raised whenever training the same pipeline would give other weights."""
+AGAIN = "Delete it, and it will be trained again."
 
 
 def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
@@ -38,31 +39,31 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     save_file(weights, draft, {"facts": json.dumps(facts)})
+    os.chmod(draft, 0o644)  # others on a shared disk read it too
     os.replace(draft, path)
 
 
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
-    with _opened(path) as file:
+    with _opened(path, AGAIN) as file:
         net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
         return json.loads(file.metadata()["facts"])
 
 
-def read_facts(path: Path) -> dict:
-    """The facts saved beside the weights; raises Refusal where the file is damaged."""
-    with _opened(path) as file:
+def read_facts(path: Path, mend: str = AGAIN) -> dict:
+    """The facts saved beside the weights; raises Refusal, with the way to mend it, where the file is damaged."""
+    with _opened(path, mend) as file:
         return json.loads(file.metadata()["facts"])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, mend: str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        said = f"The network file '{path}' is damaged ({reason}). Delete it, and it will be trained again."
-        raise Refusal(said) from error
+        raise Refusal(f"The network file '{path}' is damaged ({reason}). {mend}") from error
 
 
 def digest(net: nn.Module) -> str:

@@ -25,7 +25,7 @@ REDRAWS = 50
 def tune_trials(search: Search, drawn: list[spaces.Draw], references: dict[str, Pipeline]) -> None:
     """Run all trials; `drawn` shows how small and how large students of this space are."""
     sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[:LOOKED_AT]]
-    rungs = Rungs(milestones(search.settings.epochs), (min(sizes), max(sizes)))
+    rungs = Rungs(milestones(search.epochs), (min(sizes), max(sizes)))
     tuner = tune.Tuner(
         tune.with_resources(trial, search.resources),
         tune_config=tune.TuneConfig(

@@ -61,7 +61,7 @@ def searched(tmp_path_factory) -> Path:
         "validation_images": 1,
     }
     more = {"classes": 10, "teacher_accuracy": 0.9, "teacher_parameters": 5000, "knobs": RANGES}
-    results.write_facts(folder, facts | more)
+    results.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f"})
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -150,6 +151,25 @@ def test_test_images_come_in_the_shape_and_with_the_classes_of_the_training_imag
 def test_a_folder_keeps_its_common_size_and_grey_images_one_channel(tmp_path):
     assert data.load(Data(name=str(folder(tmp_path / "rgb", size=(12, 9)))), HERE).shape == (3, 9, 12)
     assert data.load(Data(name=str(folder(tmp_path / "grey", mode="L"))), HERE).shape == (1, 10, 10)
+
+
+def test_sixteen_bit_images_keep_their_upper_eight_bits(tmp_path):
+    root = folder(tmp_path / "d", mode="L")
+    for path in root.glob("train/*/*.png"):
+        deep = np.full((10, 10), 256 * 77, dtype=np.uint16)
+        Image.fromarray(deep).save(path)
+    found = data.load(Data(name=str(root)), HERE)
+    assert found.shape == (1, 10, 10) and set(found.train.flatten().tolist()) == {77}
+
+
+def test_a_photo_that_lies_on_its_side_is_turned(tmp_path):
+    root = folder(tmp_path / "d")
+    tag = Image.Exif()
+    tag[sources.ORIENTATION] = 6
+    for place, path in enumerate(sorted(root.glob("train/*/*.png"))):
+        Image.new("RGB", (12, 9), (place, 0, 0)).save(path.with_suffix(".jpg"), exif=tag)
+        path.unlink()
+    assert data.load(Data(name=str(root)), HERE).shape == (3, 12, 9)
 
 
 def test_images_of_several_sizes_become_32_and_image_size_says_otherwise(tmp_path):

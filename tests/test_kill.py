@@ -39,3 +39,32 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
     members = front.members(results.read(folder).trials.values())
     exported = kdsearch("export", "depth_vs_hint", "--front").split()
     assert sorted(exported) == sorted(f"exports/{name}" for name in members)
+
+
+def test_one_interrupt_ends_a_search_with_exit_code_130_and_tables(tmp_path):
+    call = [sys.executable, "-m", "kdsearch.cli", "tune", "depth_vs_hint", "--epochs", "3", "--teacher-epochs", "1"]
+    driver = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "results" / "depth_vs_hint"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not results.read(folder).trials:
+        time.sleep(0.5)
+    driver.send_signal(signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "kdsearch: interrupted" in said and "Traceback" not in said
+    assert results.read(folder).trials
+
+
+def test_a_search_that_has_no_trial_yet_leaves_no_folder(tmp_path):
+    space = tmp_path / "broken.py"
+    space.write_text(
+        "from kdsearch.config import *\n"
+        "BUDGET = Budget(trials=1, epochs=2, teacher_epochs=9)\n"
+        "REFERENCE = Net(widths=(2, 2), depth=2, hidden=4)\n"
+        "WILD = Fit(optimizer='sgd', learning_rate=100, weight_decay=1)\n"
+        "def space(trial):\n"
+        "    return Pipeline(links=(Link(net=REFERENCE, fit=WILD), Link(net=REFERENCE, kd=KD())))\n"
+    )
+    call = [sys.executable, "-m", "kdsearch.cli", "tune", str(space)]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "The teacher could not be trained: Diverged" in done.stderr
+    assert not (tmp_path / "results" / "broken").exists()

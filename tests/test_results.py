@@ -100,7 +100,19 @@ def test_a_damaged_table_is_refused_by_name(tmp_path, name):
         results.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_a_table_without_a_column_or_with_one_of_another_kind_is_refused_by_its_name(tmp_path):
+    results.Tables(tmp_path).write(at_once=True)
+    whole = pd.read_parquet(tmp_path / "trials.parquet")
+    whole = pd.DataFrame([{name: None for name in whole.columns}])
+    for wrong in (whole.drop(columns="accuracy"), whole.assign(accuracy="high")):
+        wrong.to_parquet(tmp_path / "trials.parquet")
+        with pytest.raises(Refusal, match="damaged"):
+            results.read(tmp_path)
+    whole.assign(trial="0", accuracy=0.5).to_parquet(tmp_path / "trials.parquet")
+    assert results.read(tmp_path).trials["0"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"space": "s", "trials": "x"}', "[" * 100_000])
 def test_damaged_facts_are_refused(tmp_path, text):
     (tmp_path / "search.json").write_text(text)
     with pytest.raises(Refusal, match=r"search\.json"):
@@ -112,7 +124,7 @@ def test_a_search_is_found_by_name_or_path_and_a_folder_that_is_none_is_refused(
     folder.mkdir(parents=True)
     with pytest.raises(Refusal, match=r"search\.json"):
         results.find("mine", tmp_path / "results")
-    results.write_facts(folder, {})
+    (folder / "search.json").write_text("{}")
     assert results.find("mine", tmp_path / "results") == folder == results.find(str(folder), tmp_path)
     with pytest.raises(Refusal, match="Did you mean 'mine'"):
         results.find("mime", tmp_path / "results")

@@ -118,7 +118,7 @@ def test_no_trial_trains_a_network_that_was_trained_before(trials, epochs):
     assert len(own) and (own["link"] == own["trial"].map(student)).all()
     before = epochs[~epochs["trial"].isin(trials.index)]
     assert before["trial"].value_counts().to_dict() == {name: 3 for name in before["trial"].unique()}
-    assert "teacher" in set(before["trial"]) and before["trial"].nunique() == 2
+    assert "teacher" in set(before["trial"]) and before["trial"].nunique() == 2 and before["kd_epoch"].isna().all()
 
 
 def test_epochs_and_accuracies_of_the_two_tables_agree(trials, epochs):
@@ -152,7 +152,7 @@ def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran
         assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "metrics.json", "student.safetensors"]
         assert json.loads((folder / "metrics.json").read_text())["accuracy"] == trials["accuracy"][name]
         code, said, _ = say(f"train {folder}/config.yaml", ran[0], monkeypatch, capsys)
-        assert code == 0 and f"({trials['accuracy'][name]:.6f})" in said and "Warning" not in said
+        assert code == 0 and f"({trials['accuracy'][name]:.6f}), as recorded" in said and "Warning" not in said
 
 
 def test_it_gives_the_same_number_where_the_store_lacks_the_teacher(ran, trials, tmp_path, monkeypatch, capsys):
@@ -204,6 +204,21 @@ def test_bad_input_is_told_in_a_sentence_with_exit_code_2(ran, words, said, monk
     assert code == 2 and out == "" and said in err
     assert err.startswith("kdsearch: ") and len(err.splitlines()) == 1 and "Traceback" not in err
     assert sorted(ran[0].rglob("*")) == before
+
+
+def test_export_writes_nothing_where_one_student_is_damaged(ran, trials, tmp_path, monkeypatch, capsys):
+    name = trials.index[trials["front"]][-1]
+    path = ran[0] / "results" / "s" / "students" / f"{name}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    code, out, err = say(f"export s --front --output {tmp_path}/e", ran[0], monkeypatch, capsys)
+    path.write_bytes(whole)
+    assert code == 2 and out == "" and "damaged" in err and not (tmp_path / "e").exists()
+
+
+def test_a_failure_s_traceback_is_kept(ran, trials):
+    name = trials.index[trials["state"] == "failed"][0]
+    assert "Diverged" in (ran[0] / "results" / "s" / "failures" / f"{name}.txt").read_text()
 
 
 def test_debug_shows_the_traceback(ran, monkeypatch, capsys):

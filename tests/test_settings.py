@@ -62,6 +62,9 @@ def test_an_override_of_the_data_is_read_as_yaml():
         ("student.fit.batchsize", "3", "Did you mean 'batch_size'"),
         ("studnt.fit.batch_size", "3", "Did you mean 'student'"),
         ("links.9.fit.batch_size", "3", "from 0 to 2"),
+        ("links.--1.fit.batch_size", "3", "from 0 to 2"),
+        ("student.fit.batch_size", "", "must be numbers in every link"),
+        ("teacher.fit.epochs", "null", "must be numbers in every link"),
         ("student.fit.batch_size", "-3", "greater than or equal to 1"),
         ("student.fit.batch_size", "[", "must be YAML"),
         ("student", "3", "names one value"),
@@ -90,6 +93,7 @@ def test_a_search_gets_a_folder_that_is_not_there(tmp_path):
     (tmp_path / "depth").mkdir()
     assert folder_for(tmp_path, "depth", None) == tmp_path / "depth-2"
     assert folder_for(tmp_path, "depth", "mine") == tmp_path / "mine"
+    assert folder_for(tmp_path, "store", None) == tmp_path / "store-2"
     for name in ("depth", "store", "a/b", "..", ""):
         with pytest.raises(Refusal):
             folder_for(tmp_path, "depth", name)

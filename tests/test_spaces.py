@@ -73,6 +73,8 @@ def test_a_malformed_space_file_is_refused(written, text, said):
     [
         (GOOD.replace("return Pipeline", "return str"), "failed at a draw|must return a Pipeline"),
         (GOOD.replace("return Pipeline", "1 / 0; return Pipeline"), "failed at a draw: ZeroDivisionError"),
+        (GOOD.replace("return Pipeline", "raise SystemExit(3); return Pipeline"), "failed at a draw: SystemExit"),
+        (GOOD.replace("Link(net=REFERENCE), ", "").replace(", kd=KD())))", "),))"), "needs a teacher and a student"),
         (GOOD.replace("width=width", "depht=width"), "failed at a draw.*depht"),
     ],
 )
