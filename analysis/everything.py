@@ -1,7 +1,8 @@
 """Which knobs matter when all of them are free: shape, hints, softening, assistant, amount of data?
 
-Left, how the fully trained trials of the front and behind it spread over assistants and amounts of data; right, the
-importances. A knob whose line reaches zero may not matter at all.
+Left, trials by their assistant (colour) and the share of the images that the student saw (size): a colour or a size
+that lies above the others at equal compression pays. Right, the importances: a knob whose line reaches zero may not
+matter at all.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
     base = alt.Chart(drawn).encode(pareto.X, pareto.Y)
     dots = base.mark_circle(stroke="white", strokeWidth=0.5).encode(
         color=alt.Color("knob assistant:N", title="assistant"),
-        size=alt.Size("knob fraction:O", title="share of the images"),
+        size=alt.Size("knob fraction:O", title="share of the images").scale(range=[40, 260]),
         opacity=alt.Opacity("shade:Q", scale=None),
         tooltip=frames.tooltip(drawn),
     )

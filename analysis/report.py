@@ -66,7 +66,8 @@ def page(folder: Path, found: dict[str, Any]) -> str:
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
-        rows = [found["pareto"] | found["curves"], *own, found["importances"]]
+        beside = [own.pop()] if own and not isinstance(own[-1], alt.HConcatChart) else []
+        rows = [found["pareto"] | found["curves"], *own, alt.hconcat(*beside, found["importances"])]
         view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
     name = facts.get("space", "")

@@ -1,6 +1,6 @@
 """Which knobs matter when all of them are free: shape, hints, softening, assistant, amount of data?
 
-kdsearch tune everything                 40 trials, about 6 minutes on two CPU cores (digits)
+kdsearch tune everything                 40 trials, about 2 minutes on two CPU cores (digits)
 kdsearch tune everything --data cifar10  200 trials of 30 epochs, for several GPUs
 
 An assistant, where there is one, stands between teacher and student in size (Mirzadeh et al. 2020), has a recipe of
