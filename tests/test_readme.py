@@ -12,6 +12,7 @@ from PIL import Image
 from test_floors import FLOORS
 
 from kdsearch import results
+from kdsearch.words import COLUMNS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
@@ -76,6 +77,17 @@ def test_the_two_lines_that_set_up_are_the_ones_that_ci_runs():
     ci = (Path(__file__).parents[1] / ".ci" / "run").read_text()
     assert "pip install -e . && kdsearch tune depth_vs_hint" in README
     assert "pip install -e '.[test]' && pytest" in README and "pip install -q -e '.[test]' && pytest" in ci
+
+
+def test_the_output_shown_is_that_of_the_command_and_in_its_words():
+    shown = README.partition("kdsearch tune depth_vs_hint\n```")[2].partition("```\n")[2].partition("```")[0]
+    for words in (
+        "Front: fully trained trials",
+        *COLUMNS,
+        "References: one student, equal budgets",
+        "Teacher: accuracy",
+    ):
+        assert words in shown
 
 
 def test_every_picture_is_there():
