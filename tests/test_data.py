@@ -89,14 +89,15 @@ def test_a_crop_is_a_window_of_the_padded_image_and_a_flip_its_mirror():
     generator = torch.Generator().manual_seed(5)
     changed = data.augmented(pixels, "crop+flip", generator)
     padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
-    flips = 0
+    flips, shifts = 0, set()
     for before, after in zip(padded, changed, strict=True):
-        windows = [before[:, top : top + 16, left : left + 16] for top in range(5) for left in range(5)]
-        plain = any(torch.equal(window, after) for window in windows)
-        mirrored = any(torch.equal(window.flip(-1), after) for window in windows)
-        assert plain or mirrored
-        flips += mirrored
-    assert 15 < flips < 49
+        windows = {(top, left): before[:, top : top + 16, left : left + 16] for top in range(5) for left in range(5)}
+        plain = [place for place, window in windows.items() if torch.equal(window, after)]
+        mirrored = [place for place, window in windows.items() if torch.equal(window.flip(-1), after)]
+        assert len(plain + mirrored) == 1
+        flips += len(mirrored)
+        shifts.update(plain + mirrored)
+    assert 15 < flips < 49 and len(shifts) > 15
 
 
 def test_no_change_is_no_change():

@@ -146,6 +146,11 @@ def test_a_network_in_the_store_is_not_made_again(images, store):
     assert digest(one) == digest(two)
 
 
+def test_weights_are_drawn_by_the_link_s_seed(images):
+    one, two, other = (digest(pl.untrained(pipeline(seed=seed), 1, images)) for seed in (0, 0, 1))
+    assert one == two != other
+
+
 def test_a_student_s_seed_changes_the_student_and_not_the_teacher(images, store):
     _, one = ran(pipeline(), images, store)
     rows, two = ran(pipeline(seed=1), images, store)
