@@ -166,6 +166,7 @@ def test_an_assistant_learns_from_the_teacher_and_teaches_the_student(images, st
     chain = Pipeline(links=(teacher, assistant, student))
     rows, _ = ran(chain, images, store)
     assert [row.link for row in rows] == [0] * 4 + [1] * 4 + [2] * 4
+    assert [row.stage for row in rows if row.link] == ["hint", "hint", "kd", "kd"] * 2
     assert [row.kd_epoch for row in rows if row.link == 1] == [None] * 4
     assert {row.link for row in ran(chain, images, store)[0]} == {2}
 

@@ -55,8 +55,8 @@ def test_a_term_that_stays_faint_for_a_whole_stage_is_named():
     rows = [
         {"trial": "0", "stage": "kd", "gradient.ce": 0.9999, "gradient.kd": 0.0001},
         {"trial": "0", "stage": "kd", "gradient.ce": 0.9995, "gradient.kd": 0.0005},
-        {"trial": "1", "stage": "kd", "gradient.ce": 0.9999, "gradient.kd": 0.0001},
         {"trial": "1", "stage": "kd", "gradient.ce": 0.9, "gradient.kd": 0.1},
+        {"trial": "1", "stage": "kd", "gradient.ce": 0.9999, "gradient.kd": 0.0001},
         {"trial": "2", "stage": "labels", "gradient.ce": 1.0, "gradient.kd": None},
     ]
     assert results.faint(rows) == [("0", "kd", "kd")]
@@ -119,13 +119,15 @@ def test_damaged_facts_are_refused(tmp_path, text):
         results.read_facts(tmp_path)
 
 
-def test_a_search_is_found_by_name_or_path_and_a_folder_that_is_none_is_refused(tmp_path):
+def test_a_search_is_found_by_name_or_path_and_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "mine"
     folder.mkdir(parents=True)
     with pytest.raises(Refusal, match=r"search\.json"):
         results.find("mine", tmp_path / "results")
     (folder / "search.json").write_text("{}")
     assert results.find("mine", tmp_path / "results") == folder == results.find(str(folder), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert results.find("results/mine", tmp_path / "elsewhere").samefile(folder)
     with pytest.raises(Refusal, match="Did you mean 'mine'"):
         results.find("mime", tmp_path / "results")
 
