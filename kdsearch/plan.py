@@ -54,7 +54,7 @@ class Search:
     tables: results.Tables = field(init=False)
     images: Images = field(init=False)
     networks: dict[str, dict] = field(default_factory=dict)
-    """Of the teacher and the assistants: epoch, epochs, accuracy, seconds, by name."""
+    """Of the teacher and the assistants: epoch, epochs and accuracy, by name."""
     ranges: dict[str, str] = field(default_factory=dict)
     """Of the knobs: Optuna's distributions as JSON."""
     facts: dict[str, Any] = field(default_factory=dict)
