@@ -250,5 +250,9 @@ def test_a_dry_run_shows_three_pipelines_and_trains_nothing(ran, monkeypatch, ca
 
 def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
     code, said, _ = say("report s --png", ran[0], monkeypatch, capsys)
-    assert code == 0 and said.split()[0] == "results/s/report.html"
+    names = [Path(path).name for path in said.split()]
+    assert code == 0 and names == [
+        "report.html",
+        *(f"report-{name}.png" for name in ("pareto", "curves", "importances")),
+    ]
     assert all((ran[0] / path).stat().st_size > 5_000 for path in said.split())
