@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,7 +110,7 @@ def tune(
         if not dry_run:
             from kdsearch.search import run
 
-            with _interruptible(f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"):
+            with _interruptible(lambda: _left(folder)):
                 run(search)
     if dry_run:
         _show_draws(search, drawn, console)
@@ -118,6 +118,12 @@ def tune(
     _show_end(folder, console)
     if not any(row["state"] == "complete" for row in search.tables.trials.values()):
         raise typer.Exit(1)
+
+
+def _left(folder: Path) -> str:
+    if not folder.exists():
+        return "No trial had begun, so there are no results."
+    return f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"
 
 
 def _show_draws(search: Any, drawn: list, console: Any) -> None:
@@ -232,7 +238,7 @@ def train(
     recipe = read_config(config)
     recorded = recipe.made and recipe.made.accuracy
     met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
-    with SeedWatch(words.console(), met) as watch, _interruptible("The seeds that were finished are above."):
+    with SeedWatch(words.console(), met) as watch, _interruptible(lambda: "The seeds that were finished are above."):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):
@@ -246,12 +252,12 @@ def train(
 
 
 @contextlib.contextmanager
-def _interruptible(said: str) -> Iterator[None]:
+def _interruptible(said: Callable[[], str]) -> Iterator[None]:
     """Ctrl-C ends a command with exit code 130 and a word on what there is."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"kdsearch: interrupted. {said}", file=sys.stderr)
+        print(f"kdsearch: interrupted. {said()}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

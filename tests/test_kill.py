@@ -50,7 +50,7 @@ def test_one_interrupt_ends_a_search_with_exit_code_130_and_tables(tmp_path):
         time.sleep(0.5)
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 130 and "kdsearch: interrupted" in said and "Traceback" not in said
+    assert driver.returncode == 130 and "kdsearch: interrupted. What is finished" in said and "Traceback" not in said
     assert results.read(folder).trials
 
 
