@@ -193,7 +193,7 @@ def _source_key(name: str, part: str, data_dir: Path, wanted: sources.Wanted) ->
         parts: list = [name, str(data_dir.resolve()) if name != "digits" else ""]
     else:
         root = (path / part).resolve()
-        files = sorted(item for item in root.glob("*/*")) if root.is_dir() else []
+        files = sorted(root.glob("*/*")) if root.is_dir() else []
         stats = [(str(file), *_size_and_time(file)) for file in files]
         parts = [str(root), hashlib.sha256(json.dumps(stats).encode()).hexdigest()]
     return hashlib.sha256(json.dumps([part, wanted.size, wanted.grey, *parts]).encode()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -76,7 +75,7 @@ class Watch(Screen):
                     text = f"{name}: epoch {net['epoch']}/{net['epochs']}, accuracy {percent(net['accuracy'])}"
                     self._line(key, text, always=done)
         for name, row in list(search.tables.trials.items()):
-            if row["state"] in ("complete", "stopped", "failed") and name not in self.ended:
+            if row["state"] in results.ENDED and name not in self.ended:
                 self.ended.add(name)
                 why = f" ({row['cause']})" if row["cause"] else ""
                 self._line(f"trial {name}", f"trial {name}: {outcome(row)}{why}; {self._pace(search)}", always=True)
@@ -100,9 +99,8 @@ class Watch(Screen):
         if not lines:
             return Text(f"starting Ray …  {duration(time.monotonic() - self.begun)}")
         rows = list(self.search.tables.trials.values())
-        states = Counter(row["state"] for row in rows)
+        states, over = self.search.tables.tally()
         total = self.search.trials + results.REFERENCES
-        over = states["complete"] + states["stopped"] + states["failed"]
         if rows:
             counts = f"{states['running']} running · {total - over - states['running']} waiting"
             lines.append(_bar("trials", over, total, counts))
@@ -115,8 +113,7 @@ class Watch(Screen):
 
     def _pace(self, search: Any) -> str:
         rows = list(search.tables.trials.values())
-        states = Counter(row["state"] for row in rows)
-        over = states["complete"] + states["stopped"] + states["failed"]
+        states, over = search.tables.tally()
         total = search.trials + results.REFERENCES
         passed = time.monotonic() - (self.trials_begun or time.monotonic())
         accuracies = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]

@@ -37,11 +37,10 @@ def _path(search: Search, chain: Pipeline) -> Path:
     return Store(search.store).path(key_of(chain, len(chain.links) - 1, search.images.fingerprint))
 
 
-def train_networks(search: Search, chains: list[Pipeline]) -> None:
-    """The teacher, then the assistants, once, as Ray tasks with a trial's resources, through the store."""
+def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict]) -> None:
+    """The teacher, then the assistants, once, as Ray tasks with a trial's resources; `there` is known already."""
     cpus, gpus = search.resources["cpu"], search.resources["gpu"]
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(prepare)
-    there = known(search, chains)
     for length in sorted({len(chain.links) for chain in chains}):
         running = {}
         for chain in (chain for chain in chains if len(chain.links) == length):

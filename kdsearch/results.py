@@ -36,7 +36,8 @@ FACTS: dict[str, type | tuple[type, ...]] = {
     "validation_images": int, "classes": int, "knobs": dict, "teacher_accuracy": (float, type(None)),
 }  # fmt: skip
 """Of search.json, what its readers rely on."""
-STATES = ("waiting", "running", "complete", "stopped", "failed")
+ENDED = ("complete", "stopped", "failed")
+STATES = ("waiting", "running", *ENDED)
 REFERENCES = 3
 """Beside the draws, every search runs so many reference pipelines."""
 FAINT = 0.001
@@ -80,6 +81,11 @@ class Tables:
             members = set(front.members(self.trials.values()))
             for name, row in self.trials.items():
                 row["front"] = name in members
+
+    def tally(self) -> tuple[Counter[str], int]:
+        """How many trials are in each state, and how many have ended."""
+        states = Counter(row["state"] for row in list(self.trials.values()))
+        return states, sum(states[name] for name in ENDED)
 
     def write(self, at_once: bool = False) -> None:
         """Both tables, unless the last time was a moment ago: writing takes a twentieth of the time at most."""
@@ -181,9 +187,7 @@ def is_running(folder: Path) -> bool:
 
 def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
     """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
-    rows = list(tables.trials.values())
-    states = Counter(row["state"] for row in rows)
-    ended = sum(states[name] for name in ("complete", "stopped", "failed"))
+    states, ended = tables.tally()
     total = facts.get("trials", 0) + REFERENCES
     state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
     return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}

@@ -20,7 +20,7 @@ def run(search: Search) -> None:
     """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained."""
     drawn, references = look(search)
     chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
-    known(search, chains)
+    there = known(search, chains)
     start_ray()
     search.resources = asked_resources(search)
     try:
@@ -31,7 +31,7 @@ def run(search: Search) -> None:
         try:
             search.write_facts()
             search.changed(at_once=True)
-            train_networks(search, chains)
+            train_networks(search, chains, there)
             tune_trials(search, drawn, references)
         finally:
             search.tables.write(at_once=True)

@@ -107,12 +107,11 @@ class Sampler(OptunaSearch):
     def _known(self, pipeline: Pipeline) -> dict[str, Any]:
         shape, classes = self._search.images.shape, len(self._search.images.classes)
         chain = [link.net for link in pipeline.links]
-        before = chain[-2] if len(chain) > 1 else None
         own = self._search.survey(chain[-1])
         return {
             "parameters": own.parameters,
             "compression": self._search.survey(chain[0]).parameters / own.parameters,
-            "training_parameters": nets.training_parameters(pipeline.student, before, shape, classes),
+            "training_parameters": nets.training_parameters(pipeline.student, chain[-2], shape, classes),
             "macs": own.macs,
         }
 
