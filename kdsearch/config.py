@@ -7,8 +7,11 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
-
 Augment = Literal["none", "flip", "crop", "crop+flip"]
+Precision = Literal["float32", "bfloat16"]
+"""In which networks multiply."""
+Choice = Literal["recorded", "live"]
+"""How a teacher answers: once for all trials, or at every step."""
 
 USUAL_CHANGES: dict[str, Augment] = {
     "digits": "none",
@@ -75,10 +78,21 @@ class Data(Part, frozen=True):
     augment: Augment | None = None
     """Random changes of a training image: pad-and-crop, horizontal flip; None: the data set's usual ones."""
 
+    views: Annotated[int, Field(ge=1, le=64)] | Literal["fresh"] | None = None
+    """Fixed versions of each training image that a taught link sees, one an epoch in turn, so that its teacher's
+    answers can be recorded; the first link's are always fresh. None: 1 without changes, 2 when flipped, else 8."""
+
     @property
     def changes(self) -> Augment:
         """`augment`, or what is usual: for a folder, both."""
         return self.augment or USUAL_CHANGES.get(self.name, "crop+flip")
+
+    @property
+    def fixed_views(self) -> int:
+        """`views`, or what is usual; 0 for fresh ones."""
+        if self.views == "fresh":
+            return 0
+        return self.views or {"none": 1, "flip": 2}.get(self.changes, 8)
 
 
 class Fit(Part, frozen=True):

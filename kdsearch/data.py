@@ -3,25 +3,20 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdsearch import sources
-from kdsearch.config import Data, Fit
+from kdsearch import cache, sources
+from kdsearch.config import Data, Fit, Precision
 from kdsearch.errors import Refusal
-
-
-def cache_folder() -> Path:
-    """Where decoded images lie for the next process: $KDSEARCH_CACHE, else kdsearch/ in the user's cache folder."""
-    chosen = os.environ.get("KDSEARCH_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen) if chosen else base / "kdsearch"
+from kdsearch.views import Changes, changed, drawn, fixed
 
 
 def silent(doing: str, done: int, total: int) -> None:
@@ -29,8 +24,23 @@ def silent(doing: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """One step's training images."""
+
+    pixels: Tensor
+    """Changed, normalised float32 (N, C, H, W), channels last."""
+    labels: Tensor
+    """int64 (N,), on the device of the pixels."""
+    samples: Tensor
+    """Which images in which view: view * images + image, int64 (N,), in main memory."""
+
+
+@dataclass(frozen=True)
 class Images:
-    """One data set, split. Pixels are uint8 (N, C, H, W); labels int64 (N,)."""
+    """One data set, split; where networks compute on it, and how.
+
+    Pixels are uint8 (N, C, H, W), channels last in memory; labels int64 (N,).
+    """
 
     train: Tensor
     """In the order in which fractions take them: any first part is stratified."""
@@ -44,63 +54,87 @@ class Images:
     fingerprint: str
     """Hash of the pixels, labels and class names of the whole training set."""
     augment: str
+    views: int
+    """Fixed versions of each training image for links that are taught; 0: none, every epoch draws new ones."""
+    precision: Precision = "float32"
+    """In which networks multiply; their weights are float32."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return (self.train.shape[1], self.train.shape[2], self.train.shape[3])
 
+    @cached_property
+    def fixed(self) -> Changes:
+        """The changes of all fixed views."""
+        return fixed(self.augment, len(self.train), min(self.shape[1:]), self.views).to(self.train.device)
+
+    def autocast(self) -> torch.autocast:
+        """Networks called inside multiply in this precision."""
+        return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """uint8 -> normalised float32, on the device of the statistics."""
-        return (pixels.to(self.mean.device, torch.float32) / 255 - self.mean) / self.std
+        return (_moved(pixels, self.mean.device).float() / 255 - self.mean) / self.std
 
-    def batches(self, fit: Fit, generator: torch.Generator) -> list[Tensor]:
-        """One epoch's indices of training images, a tensor a step, in the generator's order.
+    def passes(self, fit: Fit) -> int:
+        """How often an epoch goes through a fraction's images, begun passes counted whole."""
+        return -(-self._length(fit) // self._kept(fit))
+
+    def batches(self, fit: Fit, generator: torch.Generator, numbers: Sequence[int]) -> list[Tensor]:
+        """One epoch's samples, a tensor a step, in the generator's order; `numbers` are the views of its passes.
 
         With fit.steps "full" a fraction is gone through as often as fills the full set's number of steps.
         """
-        kept = max(round(fit.fraction * len(self.train)), 1)
-        length = kept if fit.steps == "fraction" else len(self.train)
-        rounds = [torch.randperm(kept, generator=generator) for _ in range(-(-length // kept))]
+        kept, count = self._kept(fit), len(self.train)
+        passes = [torch.randperm(kept, generator=generator) + number * count for number in numbers]
         assert fit.batch_size is not None
-        steps = list(torch.cat(rounds)[:length].split(fit.batch_size))
+        steps = list(torch.cat(passes)[: self._length(fit)].split(fit.batch_size))
         # Batch normalisation has no variance over one image.
         return steps[:-1] if len(steps) > 1 and len(steps[-1]) == 1 else steps
 
-    def batch(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented, normalised images (N, C, H, W) and their labels."""
-        index = index.to(self.train.device)
-        pixels = augmented(self.train[index], self.augment, generator)
-        return self.prepare(pixels), self.labels[index].to(self.mean.device)
+    def epoch(self, fit: Fit, generator: torch.Generator, numbers: Sequence[int] | None) -> Iterator[Batch]:
+        """One epoch's batches, in these fixed views, or (None) in views drawn for it alone."""
+        passes = self.passes(fit)
+        steps = self.batches(fit, generator, range(passes) if numbers is None else numbers)
+        changes = None
+        if numbers is None:
+            changes = drawn(self.augment, passes * len(self.train), min(self.shape[1:]), generator)
+            changes = changes.to(self.train.device)
+        # One copy to the device for the whole epoch: each would wait for the step before.
+        there = torch.cat(steps).to(self.train.device).split([len(step) for step in steps])
+        for samples, place in zip(steps, there, strict=True):
+            labels = _moved(self.labels[place % len(self.train)], self.mean.device)
+            yield Batch(self.pixels(place, changes), labels, samples)
 
-    def to(self, device: torch.device) -> "Images":
+    def pixels(self, samples: Tensor, changes: Changes | None = None) -> Tensor:
+        """Training images (N, C, H, W), normalised, in their fixed views unless other changes are given."""
+        pixels = self.train.permute(0, 2, 3, 1)[samples % len(self.train)]
+        pixels = changed(pixels, changes or self.fixed, samples, self.augment)
+        return self.prepare(pixels.permute(0, 3, 1, 2))
+
+    def to(self, device: torch.device, precision: Precision = "float32") -> "Images":
         """Statistics on the device; pixels too where they fill at most a third of its free memory."""
-        if device.type == "cpu":
-            return self
-        free, _ = torch.cuda.mem_get_info(device)
-        fits = self.train.nbytes + self.validation.nbytes < free / 3
-        moved = {"mean": self.mean.to(device), "std": self.std.to(device)}
-        if fits:
-            moved |= {n: getattr(self, n).to(device) for n in ("train", "labels", "validation", "validation_labels")}
+        moved: dict = {"precision": precision}
+        if device.type != "cpu":
+            free, _ = torch.cuda.mem_get_info(device)
+            fits = self.train.nbytes + self.validation.nbytes < free / 3
+            pixels = ("train", "labels", "validation", "validation_labels") if fits else ()
+            moved |= {name: getattr(self, name).to(device) for name in ("mean", "std", *pixels)}
         return replace(self, **moved)
 
+    def _kept(self, fit: Fit) -> int:
+        return max(round(fit.fraction * len(self.train)), 1)
 
-def augmented(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Randomly cropped after padding by an eighth of the side, and flipped, as `kind` says. (N, C, H, W) uint8."""
-    count, _, height, width = pixels.shape
-    device = pixels.device
-    if "crop" in kind:
-        pad = max(min(height, width) // 8, 1)
-        top = torch.randint(2 * pad + 1, (count, 1), generator=generator).to(device)
-        left = torch.randint(2 * pad + 1, (count, 1), generator=generator).to(device)
-        rows = (top + torch.arange(height, device=device))[:, :, None]
-        columns = (left + torch.arange(width, device=device))[:, None, :]
-        image = torch.arange(count, device=device)[:, None, None]
-        pixels = F.pad(pixels, (pad, pad, pad, pad))[image, :, rows, columns].permute(0, 3, 1, 2)
-    if "flip" in kind:
-        turned = (torch.rand(count, 1, 1, 1, generator=generator) < 0.5).to(device)
-        pixels = torch.where(turned, pixels.flip(-1), pixels)
-    return pixels
+    def _length(self, fit: Fit) -> int:
+        return self._kept(fit) if fit.steps == "fraction" else len(self.train)
+
+
+def _moved(some: Tensor, device: torch.device) -> Tensor:
+    """To the device; from pinned memory, so that nobody waits for the device's earlier work."""
+    if some.device.type == device.type:
+        return some
+    return some.pin_memory().to(device, non_blocking=True)
 
 
 def stratified(labels: Tensor, seed: int) -> Tensor:
@@ -127,11 +161,12 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
     held = min(max(round(data.validation * len(order)), 1), len(order) - 1)
     validation, train = order[:held], order[held:]
     mean, std = _statistics(pixels[train])
+    last = torch.channels_last
     return Images(
-        train=pixels[train], labels=labels[train],
-        validation=pixels[validation], validation_labels=labels[validation],
+        train=pixels[train].contiguous(memory_format=last), labels=labels[train],
+        validation=pixels[validation].contiguous(memory_format=last), validation_labels=labels[validation],
         classes=tuple(classes), mean=mean, std=std, fingerprint=fingerprint,
-        augment=data.changes,
+        augment=data.changes, views=data.fixed_views,
     )  # fmt: skip
 
 
@@ -167,7 +202,7 @@ def _decoded(
     name: str, part: str, data_dir: Path, wanted: sources.Wanted, progress: sources.Progress
 ) -> tuple[Tensor, Tensor, list[str], str]:
     """Pixels, labels, class names, fingerprint: from the cache, else read and cached."""
-    path = cache_folder() / "images" / f"{_source_key(name, part, data_dir, wanted)}.safetensors"
+    path = cache.folder() / "images" / f"{_source_key(name, part, data_dir, wanted)}.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
             meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")

@@ -105,7 +105,7 @@ class Watch(Screen):
             counts = f"{states['running']} running · {total - over - states['running']} waiting"
             lines.append(_bar("trials", over, total, counts))
             lines.append(Text(f"           {self._pace(self.search)}"))
-            lines.append(Text(f"           {self._running(rows)}", style="dim"))
+            lines.append(Text(f"           {self._running(rows, self.search.doing)}", style="dim"))
         else:
             trained = all(net["epoch"] == net["epochs"] for net in self.search.networks.values())
             lines.append(Text("starting the first trials …" if trained else ""))
@@ -125,9 +125,11 @@ class Watch(Screen):
         return text
 
     @staticmethod
-    def _running(rows: Iterable[Mapping[str, Any]]) -> str:
+    def _running(rows: Iterable[Mapping[str, Any]], doing: Mapping[str, str]) -> str:
         busy = [row for row in rows if row["state"] == "running"]
-        return "   ".join(f"trial {row['trial']}: epoch {row['epochs']}" for row in busy[:4])
+        return "   ".join(
+            f"trial {row['trial']}: {doing.get(row['trial']) or 'epoch ' + str(row['epochs'])}" for row in busy[:4]
+        )
 
 
 class SeedWatch(Screen):

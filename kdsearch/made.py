@@ -4,7 +4,9 @@ import platform
 from pathlib import Path
 from typing import Any, Literal
 
-from kdsearch.config import Count, Part
+from kdsearch.config import Choice, Count, Part, Precision
+
+Stage = Literal["hint", "kd"]
 
 
 class MadeTeacher(Part, frozen=True):
@@ -14,6 +16,8 @@ class MadeTeacher(Part, frozen=True):
     digest: str
     """Hash of its weights."""
     threads: Count
+    precision: Precision
+    targets: dict[Stage, Choice]
     accuracy: float | None
 
 
@@ -25,7 +29,9 @@ class Made(Part, frozen=True):
     device: str
     machine: str
     """Its processor: another one may add in another order."""
-    precision: Literal["float32"]
+    precision: Precision
+    targets: dict[Stage, Choice]
+    """How its teacher answered, for each stage that asks one."""
     threads: Count
     fingerprint: str
     """Of the training images."""
@@ -51,22 +57,24 @@ def machine() -> str:
         return platform.processor() or platform.machine()
 
 
-def made_with(pipeline: Any, images: Any, store: Path, accuracy: float | None) -> dict[str, Any]:
+def made_with(pipeline: Any, means: Any, accuracy: float | None) -> dict[str, Any]:
     """What a config must record so that training it again gives the same number, as plain data."""
     from importlib.metadata import version
 
     import torch
 
-    from kdsearch.store import Store, key_of, read_facts
+    from kdsearch.store import key_of, read_facts
 
-    keys = [key_of(pipeline, number, images.fingerprint) for number in range(len(pipeline.links) - 1)]
-    facts = [read_facts(Store(store).path(key)) for key in keys]
+    images, last = means.images, len(pipeline.links) - 1
+    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
+    facts = [read_facts(means.store.path(key)) for key in keys]
     made = Made(
         kdsearch=version("kdsearch"),
         torch=torch.__version__,
         device=images.mean.device.type,
         machine=machine(),
-        precision="float32",
+        precision=images.precision,
+        targets=means.targets.choices(pipeline, last, images),
         threads=torch.get_num_threads(),
         fingerprint=images.fingerprint,
         classes=images.classes,

@@ -56,7 +56,7 @@ def _section(channels: int, width: int, batch_norm: bool, pool: tuple | None) ->
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
     if batch_norm:
         layers.append(nn.BatchNorm2d(width))
-    layers.append(nn.ReLU())
+    layers.append(nn.ReLU(inplace=True))
     if pool:
         layers.append(nn.MaxPool2d(*pool))
     return nn.Sequential(*layers)
@@ -115,20 +115,29 @@ class Survey:
     maps: tuple[Shape, ...]
     """After each convolution (and its pool)."""
     parameters: int
-    macs: int
-    """Multiply-accumulates for one image, of convolutions and linear layers."""
+    reach: tuple[int, ...]
+    """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier last."""
+    classes: int
+
+    @property
+    def macs(self) -> int:
+        """Of the whole network."""
+        return self.reach[-1]
 
 
 @lru_cache(maxsize=4096)
 def survey(net: Net, image: Shape, classes: int) -> Survey:
     """Shapes and costs of a network, from one dummy forward pass on the meta device: no memory, no arithmetic."""
+    shapes, reach = [], []
     with torch.device("meta"), torch.no_grad():
         module = build(net, image, classes).eval()
+        found = torch.empty(1, *image)
         with FlopCounterMode(display=False) as counter:
-            found = maps(module, torch.empty(1, *image), set(range(1, net.depth + 1)))
-            module[-1](found[net.depth])
-    shapes = tuple((item.shape[1], item.shape[2], item.shape[3]) for item in found.values())
-    return Survey(shapes, parameters(module), counter.get_total_flops() // 2)
+            for section in module:
+                found = section(found)
+                shapes.append(tuple(found.shape[1:]))
+                reach.append(counter.get_total_flops() // 2)
+    return Survey(tuple(shapes[:-1]), parameters(module), tuple(reach), classes)
 
 
 def training_parameters(link: Link, teacher: Net | None, image: Shape, classes: int) -> int:

@@ -15,6 +15,9 @@ from kdsearch.trial import cause_of, prepare
 ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
 
+KEPT = ("key", "accuracy", "digest", "threads", "precision", "targets")
+"""Of a network's facts, in search.json."""
+
 
 def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
     """The teacher's and at most ASSISTANTS other chains of networks that students learn from, shortest first."""
@@ -83,7 +86,7 @@ def _follow(search: Search, running: dict[Any, str]) -> None:
 
 def _trained(search: Search, name: str, facts: dict) -> None:
     search.networks[name] |= {"epoch": search.networks[name]["epochs"], "accuracy": facts["accuracy"]}
-    search.facts.setdefault("networks", {})[name] = {n: facts[n] for n in ("key", "accuracy", "digest", "threads")}
+    search.facts.setdefault("networks", {})[name] = {n: facts[n] for n in KEPT}
     if name == "teacher":
         search.facts |= {"teacher": facts["key"], "teacher_accuracy": facts["accuracy"]}
     search.write_facts()

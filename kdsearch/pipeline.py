@@ -1,29 +1,37 @@
 """Running a pipeline: each link learns from the one before it; stage 1, then stage 2. Knows nothing of Ray."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from kdsearch import losses, nets
-from kdsearch.config import Link, Pipeline
-from kdsearch.data import Images
+from kdsearch.answers import Live, Recorded, Taught
+from kdsearch.config import Link, Pair, Pipeline
+from kdsearch.data import Batch, Images
 from kdsearch.errors import Refusal
-from kdsearch.store import Store, digest, key_of, load_net, save_net
-from kdsearch.train import Epoch, Stage, accuracy, seed_of, train
+from kdsearch.store import Store, digest, key_of, load_net, read_facts, save_net
+from kdsearch.targets import Targets
+from kdsearch.train import Epoch, Stage, Terms, accuracy, seed_of, train
+
+Answers = Live | Recorded
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch of one link."""
+    """One epoch of one link, or one recording of what a link answers."""
 
     link: int
     """From 0, the teacher."""
     stage: str
-    """labels, hint or kd."""
+    """labels, hint or kd; record, where the link was asked about every training image."""
     epoch: int
-    """Of the link, both stages together, from 1."""
+    """Of the link, both stages together, from 1; of a recording, the view, from 0."""
     kd_epoch: int | None
     """Of the link's last stage, from 1; None in stage 1, and for links before the student."""
     accuracy: float | None
@@ -40,40 +48,47 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Taught:
-    """A trained link and where it came from."""
+class Means:
+    """What a pipeline is run with."""
 
-    net: nn.Sequential
-    facts: dict
+    images: Images
+    store: Store
+    targets: Targets
 
 
 def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
-    """The network of a link with weights drawn by the link's seed, on the images' device."""
+    """The network of a link with weights drawn by the link's seed, channels last, on the images' device."""
     link = pipeline.links[number]
     torch.manual_seed(seed_of(link.seed, number, "weights"))
-    return nets.build(link.net, images.shape, len(images.classes)).to(images.mean.device)
+    return placed(nets.build(link.net, images.shape, len(images.classes)), images)
 
 
-def run(pipeline: Pipeline, images: Images, store: Store, student: nn.Sequential) -> Iterator[Row]:
+def placed(net: Module, images: Images) -> Module:
+    """On the images' device, channels last: on both kinds of device the faster order."""
+    return net.to(device=images.mean.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def run(pipeline: Pipeline, means: Means, student: nn.Sequential) -> Iterator[Row]:
     """Train the student, the last link's network, in place; links before it come from the store or are made for it."""
-    nets.check(pipeline, images.shape, len(images.classes))
+    nets.check(pipeline, means.images.shape, len(means.images.classes))
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
         raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
     last = len(pipeline.links) - 1
-    teacher = (yield from taught(pipeline, last - 1, images, store)) if last else None
-    yield from learn(pipeline, last, student, teacher and teacher.net, images)
+    teacher = (yield from taught(pipeline, last - 1, means)) if last else None
+    yield from learn(pipeline, last, student, teacher, means)
 
 
-def taught(pipeline: Pipeline, number: int, images: Images, store: Store) -> Generator[Row, None, Taught]:
+def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Taught]:
     """A trained link, from the store; where it lacks it, this one trains it (and its teachers) while others wait."""
+    images, store = means.images, means.store
     key = key_of(pipeline, number, images.fingerprint)
-    net = untrained(pipeline, number, images)
+    path = store.path(key)
     with store.lock(key):
         if key in store:
-            return Taught(net.eval(), load_net(store.path(key), net))
-        teacher = (yield from taught(pipeline, number - 1, images, store)) if number else None
-        row = None
-        for row in learn(pipeline, number, net, teacher and teacher.net, images):
+            return Taught(read_facts(path), partial(_loaded, pipeline.links[number], path, images))
+        teacher = (yield from taught(pipeline, number - 1, means)) if number else None
+        row, net = None, untrained(pipeline, number, images)
+        for row in learn(pipeline, number, net, teacher, means):
             yield row
         facts = {
             "key": key,
@@ -81,25 +96,39 @@ def taught(pipeline: Pipeline, number: int, images: Images, store: Store) -> Gen
             "accuracy": row and row.accuracy,
             "digest": digest(net),
             "threads": torch.get_num_threads(),
+            "precision": images.precision,
+            "targets": means.targets.choices(pipeline, number, images),
         }
-        save_net(store.path(key), net, facts)
-    return Taught(net.eval(), facts)
+        save_net(path, net, facts)
+    return Taught(facts, lambda: net)
 
 
-def learn(
-    pipeline: Pipeline, number: int, net: nn.Sequential, teacher: nn.Sequential | None, images: Images
-) -> Iterator[Row]:
+def _loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
+    with torch.device("meta"):  # weights that are replaced at once need not be drawn
+        net = nets.build(link.net, images.shape, len(images.classes))
+    load_net(path, net)
+    return placed(net, images)
+
+
+def learn(pipeline: Pipeline, number: int, net: nn.Sequential, teacher: Taught | None, means: Means) -> Iterator[Row]:
     """Train one link's network in place, stage after stage."""
     link, epoch, last = pipeline.links[number], 0, number == len(pipeline.links) - 1
-    if teacher is not None:
-        teacher.eval().requires_grad_(False)
-    for stage in stages(pipeline, number, net, teacher, images):
+    for stage, answers in stages(pipeline, number, net, teacher, means):
         judged = stage.name != "hint"
         # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
-        for done in train(stage, images, link.fit, (link.seed, number, 2 if judged else 1)):
+        work = train(stage, means.images, link.fit, (link.seed, number, 2 if judged else 1))
+        for past in range(stage.epochs):
+            views = stage.views(means.images, link.fit, past)
+            for view, seconds in answers.ready(views or []) if answers else ():
+                yield Row(number - 1, "record", view, None, None, seconds, {}, {})
+            done = next(work)
             epoch += 1
-            reached = accuracy(net, images, images.validation, images.validation_labels) if judged else None
+            reached = _validated(net, means.images) if judged else None
             yield _row(number, stage, epoch, done, reached, last and judged)
+
+
+def _validated(net: nn.Sequential, images: Images) -> float:
+    return accuracy(net, images, images.validation, images.validation_labels)
 
 
 def _row(number: int, stage: Stage, epoch: int, done: Epoch, reached: float | None, counts: bool) -> Row:
@@ -108,50 +137,62 @@ def _row(number: int, stage: Stage, epoch: int, done: Epoch, reached: float | No
 
 
 def stages(
-    pipeline: Pipeline, number: int, net: nn.Sequential, teacher: nn.Sequential | None, images: Images
-) -> Iterator[Stage]:
-    """What a link goes through: stage 1 where it has hints, then stage 2."""
-    link = pipeline.links[number]
+    pipeline: Pipeline, number: int, net: nn.Sequential, teacher: Taught | None, means: Means
+) -> Iterator[tuple[Stage, Answers | None]]:
+    """What a link goes through, and what its teacher answers: stage 1 where it has hints, then stage 2."""
+    link, images = pipeline.links[number], means.images
     assert link.fit.epochs is not None
-    if link.hints and teacher is not None:
+
+    def answers(stage: str) -> Answers:
+        assert teacher is not None
+        return means.targets.answers(pipeline, number, stage, images, teacher)
+
+    if link.hints:
         torch.manual_seed(seed_of(link.seed, number, "regressors"))
         bridges = nets.regressors(link, pipeline.links[number - 1].net, images.shape, len(images.classes))
-        yield hint_stage(link, net, teacher, [bridge.to(images.mean.device) for bridge in bridges])
+        bridges = [placed(bridge, images) for bridge in bridges]
+        maps = answers("hint")
+        trained = nn.ModuleList([net[: max(pair.guided for pair in link.hints.pairs)], *bridges])
+        weights = {str(pair): pair.weight for pair in link.hints.pairs}
+        yield Stage("hint", trained, hint_terms(link.hints.pairs, net, maps, bridges), weights, link.hint_epochs), maps
     rest = link.fit.epochs - link.hint_epochs
-    if link.kd and teacher is not None:
-        weight = link.kd.weight
-        terms = kd_terms(net, teacher, link.kd.temperature)
-        yield Stage("kd", net, terms, {"ce": 1 - weight, "kd": weight}, rest)
+    if link.kd:
+        soft = answers("kd")
+        terms = kd_terms(net, soft, link.kd.temperature)
+        yield Stage("kd", net, terms, {"ce": 1 - link.kd.weight, "kd": link.kd.weight}, rest), soft
     else:
-        yield Stage("labels", net, lambda x, y: {"ce": losses.cross_entropy(net(x), y)}, {"ce": 1.0}, rest)
+        yield Stage("labels", net, label_terms(net), {"ce": 1.0}, rest, replayed=number > 0), None
 
 
-def hint_stage(link: Link, net: nn.Sequential, teacher: nn.Sequential, bridges: list[nets.Regressor]) -> Stage:
+def hint_terms(pairs: tuple[Pair, ...], net: nn.Sequential, answers: Answers, bridges: list[nets.Regressor]) -> Terms:
     """Stage 1 (Romero et al. 2015, section 2.2): up to the deepest guided layer and the regressors, without labels."""
-    assert link.hints is not None
-    pairs = link.hints.pairs
-    asked, guided = {pair.hint for pair in pairs}, {pair.guided for pair in pairs}
+    guided = {pair.guided for pair in pairs}
 
-    def terms(x: Tensor, _: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            targets = nets.maps(teacher, x, asked)
-        ours = nets.maps(net, x, guided)
+    def terms(batch: Batch) -> dict[str, Tensor]:
+        hints = answers(batch)
+        ours = nets.maps(net, batch.pixels, guided)
         return {
-            str(pair): losses.hint(bridge(ours[pair.guided]), bridge.match(targets[pair.hint]))
+            str(pair): losses.hint(bridge(ours[pair.guided]).float(), bridge.match(hints[pair.hint].float()))
             for pair, bridge in zip(pairs, bridges, strict=True)
         }
 
-    trained = nn.ModuleList([net[: max(guided)], *bridges])
-    return Stage("hint", trained, terms, {str(pair): pair.weight for pair in pairs}, link.hint_epochs)
+    return terms
 
 
-def kd_terms(net: nn.Sequential, teacher: nn.Sequential, temperature: float) -> Callable:
+def kd_terms(net: nn.Sequential, answers: Answers, temperature: float) -> Terms:
     """Stage 2's two terms: cross-entropy with the labels, and with the teacher's softened answers."""
 
-    def terms(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            soft = teacher(x)
-        logits = net(x)
-        return {"ce": losses.cross_entropy(logits, y), "kd": losses.distillation(logits, soft, temperature)}
+    def terms(batch: Batch) -> dict[str, Tensor]:
+        (soft,) = answers(batch).values()
+        logits = net(batch.pixels).float()
+        return {
+            "ce": losses.cross_entropy(logits, batch.labels),
+            "kd": losses.distillation(logits, soft, temperature),
+        }
 
     return terms
+
+
+def label_terms(net: nn.Sequential) -> Terms:
+    """Cross-entropy with the labels."""
+    return lambda batch: {"ce": losses.cross_entropy(net(batch.pixels).float(), batch.labels)}

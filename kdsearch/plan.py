@@ -5,16 +5,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kdsearch import nets, results, spaces
+from kdsearch import cache, nets, results, spaces
 from kdsearch.config import Net, Pipeline
 from kdsearch.data import Images, load, silent
 from kdsearch.errors import Refusal, listed
 from kdsearch.settings import Settings
+from kdsearch.targets import most_views
 
 DRAWS = 1000
 """Random draws in which a search looks for its assistants."""
@@ -39,6 +40,8 @@ class Search:
     gpus_per_trial: float | None = None
     """None: 1 where Ray sees a GPU, else 0."""
     max_concurrent: int | None = None
+    precision: str = "auto"
+    """Of the networks' arithmetic: float32, bfloat16, or what each trial's device does well."""
     command: str = ""
     show: Show = lambda search: None
     progress: Callable[[str, int, int], None] = silent
@@ -53,14 +56,19 @@ class Search:
     """A trial's, as Ray is asked for them."""
     tables: results.Tables = field(init=False)
     images: Images = field(init=False)
+    cache_limit: int = field(init=False)
+    """Bytes of recorded targets, on each node."""
     networks: dict[str, dict] = field(default_factory=dict)
     """Of the teacher and the assistants: epoch, epochs and accuracy, by name."""
     ranges: dict[str, str] = field(default_factory=dict)
     """Of the knobs: Optuna's distributions as JSON."""
     facts: dict[str, Any] = field(default_factory=dict)
+    doing: dict[str, str] = field(default_factory=dict)
+    """What a trial does between epochs, by its id."""
 
     def __post_init__(self) -> None:
         self.tables = results.Tables(self.folder)
+        self.cache_limit = cache.limit()
 
     @property
     def store(self) -> Path:
@@ -72,6 +80,8 @@ class Search:
             "store": str(self.store.resolve()),
             "data_dir": str(self.data_dir.resolve()),
             "threads": max(int(self.cpus_per_trial), 1),
+            "precision": self.precision,
+            "cache_limit": self.cache_limit,
             "device": "cuda" if self.resources["gpu"] else "cpu",
         }
 
@@ -133,7 +143,7 @@ class Search:
 def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     """Read the data, draw, check: all that can refuse a search before it is written. Returns draws, references."""
     spaces.check_overrides(search.space, search.settings)
-    drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
+    drawn, references = _drawn(search)
     for draw in drawn:
         search.ranges |= draw.ranges
     names = {draw.pipeline.data.name for draw in drawn}
@@ -141,9 +151,18 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
         raise Refusal(f"A search has one data set, but '{search.space.name}' draws {listed(sorted(names))}.")
     search.data = names.pop()
     search.epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
-    references = spaces.references(search.space, drawn, search.settings)
     search.images = load(drawn[0].pipeline.data, search.data_dir, search.progress)
-    search.facts["teacher_parameters"] = search.survey(spaces.commonest_teacher(drawn).net).parameters
-    for pipeline in [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]:
+    looked_at = [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]
+    for pipeline in looked_at:
         search.check(pipeline)
+    views = most_views(looked_at, search.images, search.cache_limit)
+    if views < search.images.views:
+        search.settings = replace(search.settings, most_views=views)
+        drawn, references = _drawn(search)
+    search.facts["teacher_parameters"] = search.survey(spaces.commonest_teacher(drawn).net).parameters
     return drawn, references
+
+
+def _drawn(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
+    drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
+    return drawn, spaces.references(search.space, drawn, search.settings)

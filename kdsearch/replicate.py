@@ -9,12 +9,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from kdsearch import data, pipeline, sources
+from kdsearch import cache, data, device, pipeline, sources
 from kdsearch.config import Pipeline
 from kdsearch.export import Recipe, config_text
-from kdsearch.made import Made, machine, made_with
-from kdsearch.pipeline import Row
+from kdsearch.made import Made, MadeTeacher, machine, made_with
+from kdsearch.pipeline import Means, Row
 from kdsearch.store import Store, save_net
+from kdsearch.targets import Targets, most_views
 from kdsearch.train import accuracy
 
 
@@ -24,13 +25,12 @@ class Student:
 
     net: nn.Sequential
     pipeline: Pipeline
-    images: data.Images
-    store: Store
+    means: Means
     accuracy: float | None
 
     def save(self, folder: Path) -> None:
         """Its weights and its config, as export writes them."""
-        made = made_with(self.pipeline, self.images, self.store.folder, self.accuracy)
+        made = made_with(self.pipeline, self.means, self.accuracy)
         save_net(folder / "student.safetensors", self.net, made)
         text = config_text(self.pipeline.model_dump(mode="json"), made, f"Seed {self.pipeline.student.seed}.")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -57,39 +57,51 @@ def replicates(
 
     On the device that the config was made on, where there is one; on the GPU for a config made by hand.
     """
-    there = torch.cuda.is_available() and not (recipe.made and recipe.made.device == "cpu")
-    images = data.load(recipe.pipeline.data, data_dir, progress).to(torch.device("cuda" if there else "cpu"))
-    tested = data.load_test(recipe.pipeline.data, data_dir, images, progress) if test else None
-    yield from differences(recipe.made, images)
-    first = recipe.pipeline.student.seed
+    chosen, made = recipe.pipeline, recipe.made
+    kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
+    precision = device.precision_of(made.precision if made else "auto", kind)
+    images = data.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
+    if chosen.data.views is None:
+        images = replace(images, views=most_views([chosen], images, cache.limit()))
+        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
+    tested = data.load_test(chosen.data, data_dir, images, progress) if test else None
+    yield from differences(made, images)
+    means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
+    first = chosen.student.seed
     for seed in range(first, first + seeds):
-        *before, student = recipe.pipeline.links
+        *before, student = chosen.links
         links = (*before, student.model_copy(update={"seed": seed}))
-        again = recipe.pipeline.model_copy(update={"links": links})
-        yield from _replicate(again, recipe.made, images, Store(store), tested)
+        again = chosen.model_copy(update={"links": links})
+        yield from _replicate(again, made, means, tested)
 
 
 def _replicate(
-    again: Pipeline, made: Made | None, images: data.Images, store: Store, tested: tuple[Tensor, Tensor] | None
+    again: Pipeline, made: Made | None, means: Means, tested: tuple[Tensor, Tensor] | None
 ) -> Iterator[Step | str]:
-    # A network that the store lacks is trained with the threads it had: sums in another order give other weights.
+    # A network that the store lacks is trained as it was: sums in another order give other weights.
     for number, teacher in enumerate(made.teachers[: len(again.links) - 1] if made else ()):
-        torch.set_num_threads(teacher.threads)
-        there = yield from _steps(pipeline.taught(again, number, images, store), again)
+        work = pipeline.taught(again, number, _as_made(teacher, means))
+        there = yield from _steps(work, again)
         if there.facts["digest"] != teacher.digest:
             yield f"the network of link {number} has other weights than the one that taught the recorded student"
-    if made:
-        torch.set_num_threads(made.threads)
-    net = pipeline.untrained(again, len(again.links) - 1, images)
-    step = yield from _steps(learning(again, images, store, net), again)
-    test = accuracy(net, images, *tested) if tested else None
-    yield replace(step, student=Student(net, again, images, store, step.row.accuracy), test=test)
+    means = _as_made(made, means) if made else means
+    net = pipeline.untrained(again, len(again.links) - 1, means.images)
+    step = yield from _steps(learning(again, means, net), again)
+    test = accuracy(net, means.images, *tested) if tested else None
+    yield replace(step, student=Student(net, again, means, step.row.accuracy), test=test)
 
 
-def learning(again: Pipeline, images: data.Images, store: Store, net: nn.Sequential) -> Generator[Row, None, Step]:
+def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
+    """The same threads, precision, and choice between recorded and live answers."""
+    device.set_up(made.threads)
+    images = replace(means.images, precision=made.precision)
+    return replace(means, images=images, targets=replace(means.targets, told=made.targets))
+
+
+def learning(again: Pipeline, means: Means, net: nn.Sequential) -> Generator[Row, None, Step]:
     """The rows of a run; returns its last step."""
     row = None
-    for row in pipeline.run(again, images, store, net):
+    for row in pipeline.run(again, means, net):
         yield row
     assert row is not None
     return Step(again.student.seed, row, row.epoch)

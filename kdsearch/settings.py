@@ -25,6 +25,8 @@ class Settings:
     data: str | None = None
     image_size: int | None = None
     seed: int = 0
+    most_views: int = 64
+    """Of an image's fixed views, where the space leaves their number to what is usual."""
     overrides: tuple[tuple[str, str], ...] = ()
     """Dotted path and YAML value of each --set."""
 
@@ -53,7 +55,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     resolved = parse(Pipeline, plain, "the pipeline")
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in resolved.links):
         raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
-    data = resolved.data.model_copy(update={"augment": resolved.data.changes})
+    views = resolved.data.views or min(resolved.data.fixed_views, settings.most_views)
+    data = resolved.data.model_copy(update={"augment": resolved.data.changes, "views": views})
     return resolved.model_copy(update={"data": data})
 
 

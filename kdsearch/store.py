@@ -17,7 +17,7 @@ from torch import nn
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever training the same pipeline would give other weights."""
 AGAIN = "Delete it, and it will be trained again."
 
@@ -26,7 +26,8 @@ def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
     """Of link `number` (from 0): hash of all links up to it, their seeds, the data and the recipe's version."""
     made_of = {
         "links": [link.model_dump(mode="json") for link in pipeline.links[: number + 1]],
-        "data": pipeline.data.model_dump(mode="json", exclude={"name"}),
+        # The first link sees fresh views whatever the others see.
+        "data": pipeline.data.model_dump(mode="json", exclude={"name"} if number else {"name", "views"}),
         "fingerprint": fingerprint,
         "recipe": RECIPE,
     }
@@ -46,7 +47,9 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
     with _opened(path, AGAIN) as file:
-        net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+        # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
+        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        net.load_state_dict(weights, assign=True)
         return json.loads(file.metadata()["facts"])
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config import Fit
-from kdsearch.data import Images
+from kdsearch.data import Batch, Images
 
-Terms = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""Images (N, C, H, W) and labels (N,) -> each loss term, unweighted, by name."""
+Terms = Callable[[Batch], dict[str, Tensor]]
+"""Each loss term of a batch, unweighted, by name."""
 
 
 class Diverged(ArithmeticError):
@@ -31,6 +31,15 @@ class Stage:
     terms: Terms
     weights: dict[str, float]
     epochs: int
+    replayed: bool = True
+    """The images come in their fixed views, one a pass in turn; else each epoch draws new changes."""
+
+    def views(self, images: Images, fit: Fit, epoch: int) -> list[int] | None:
+        """Of each pass of an epoch (from 0); None: new ones."""
+        if not (self.replayed and images.views):
+            return None
+        passes = images.passes(fit)
+        return [number % images.views for number in range(epoch * passes, (epoch + 1) * passes)]
 
 
 @dataclass(frozen=True)
@@ -79,21 +88,23 @@ def train(stage: Stage, images: Images, fit: Fit, seed: tuple[object, ...]) -> I
         for group in steps.param_groups:
             group["lr"] = rate(fit, epoch, stage.epochs)
         stage.trained.train()
-        losses, shares = _epoch(stage, images, fit, steps, generator)
+        batches = images.epoch(fit, generator, stage.views(images, fit, epoch))
+        losses, shares = _epoch(stage, images, batches, steps)
         if not all(math.isfinite(value) for value in losses.values()):
             raise Diverged(f"the loss is not finite in stage {stage.name}, epoch {epoch + 1}: {losses}.")
         yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started)
 
 
 def _epoch(
-    stage: Stage, images: Images, fit: Fit, steps: torch.optim.Optimizer, generator: torch.Generator
+    stage: Stage, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer
 ) -> tuple[dict[str, float], dict[str, float]]:
+    # Sums stay on the device until the epoch's end: reading a number at every step would wait for it.
     totals: dict[str, Tensor] = {}
-    shares: dict[str, float] = {}
+    shares: dict[str, Tensor] = {}
     seen = 0
-    for index in images.batches(fit, generator):
-        pixels, labels = images.batch(index, generator)
-        terms = stage.terms(pixels, labels)
+    for batch in batches:
+        with images.autocast():
+            terms = stage.terms(batch)
         if not seen:
             shares = gradient_shares(stage, terms)
         loss = torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum()
@@ -101,13 +112,13 @@ def _epoch(
         loss.backward()
         steps.step()
         for name, term in terms.items():
-            # Added on the device: reading a number at every step would wait for it.
-            totals[name] = totals.get(name, 0) + term.detach() * len(index)
-        seen += len(index)
-    return {name: float(total) / seen for name, total in totals.items()}, shares
+            totals[name] = totals.get(name, 0) + term.detach() * len(batch.samples)
+        seen += len(batch.samples)
+    means = {name: float(total) / seen for name, total in totals.items()}
+    return means, {name: float(share) for name, share in shares.items()}
 
 
-def gradient_shares(stage: Stage, terms: dict[str, Tensor]) -> dict[str, float]:
+def gradient_shares(stage: Stage, terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Each weighted term's gradient norm over their sum, for terms with non-zero weight."""
     used = {name: stage.weights[name] * term for name, term in terms.items() if stage.weights[name]}
     weights = list(stage.trained.parameters())
@@ -115,16 +126,16 @@ def gradient_shares(stage: Stage, terms: dict[str, Tensor]) -> dict[str, float]:
     for name, term in used.items():
         found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
         parts = [gradient.norm() for gradient in found if gradient is not None]
-        norms[name] = float(torch.stack(parts).norm()) if parts else 0.0
-    total = sum(norms.values())
-    return {name: norm / total if total else 0.0 for name, norm in norms.items()}
+        norms[name] = torch.stack(parts).norm() if parts else torch.zeros_like(term)
+    total = torch.stack(list(norms.values())).sum()
+    return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
 
 
 def accuracy(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> float:
     """Share of uint8 images (N, C, H, W) whose largest logit is at the label, 0–1; the net in eval mode."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=images.mean.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), images.autocast():
         for some, truth in zip(pixels.split(1000), labels.split(1000), strict=True):
             right += (net(images.prepare(some)).argmax(1) == truth.to(right.device)).sum()
     return int(right) / len(labels)

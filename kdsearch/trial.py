@@ -18,8 +18,15 @@ def trial(config: dict[str, Any]) -> None:
 
     waiting: list[dict] = []
     reported = time.monotonic()
+
+    def recording(doing: str, done: int, total: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > REPORT_EVERY:
+            tune.report({"rows": [], "complete": False, "doing": f"{doing}, {100 * done // total} %"})
+            reported = time.monotonic()
+
     try:
-        for row, last in _rows(config):
+        for row, last in _rows(config, recording):
             waiting.append(row)
             due = last or row["kd_epoch"] in config["milestones"] or time.monotonic() - reported > REPORT_EVERY
             if due:
@@ -35,53 +42,59 @@ def cause_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
 
 
-def _rows(config: dict[str, Any]) -> Iterator[tuple[dict, bool]]:
+def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
     """Flat rows, and whether each is the last; the student is saved before the last one is given out."""
     from kdsearch import pipeline as pipelines
     from kdsearch.config import Pipeline
     from kdsearch.made import made_with
-    from kdsearch.store import Store, save_net
+    from kdsearch.store import save_net
 
     pipeline = Pipeline.model_validate(config["pipeline"])
-    images = _opened(config)
+    means = _means(config, progress)
     number = len(pipeline.links) - 1
-    student = pipelines.untrained(pipeline, number, images)
+    student = pipelines.untrained(pipeline, number, means.images)
     link = pipeline.student
     assert link.fit.epochs is not None
-    for row in pipelines.run(pipeline, images, Store(Path(config["store"])), student):
+    for row in pipelines.run(pipeline, means, student):
         last = row.link == number and row.epoch == link.fit.epochs
         if last:
-            save_net(Path(config["student"]), student, made_with(pipeline, images, Path(config["store"]), row.accuracy))
+            save_net(Path(config["student"]), student, made_with(pipeline, means, row.accuracy))
         yield row.flat(), last
 
 
-def _opened(config: dict[str, Any]) -> Any:
-    import torch
+def _means(config: dict[str, Any], progress: Any) -> Any:
+    from kdsearch import cache, device
+    from kdsearch.pipeline import Means
+    from kdsearch.store import Store
+    from kdsearch.targets import Targets
 
-    torch.set_num_threads(config["threads"])
-    return _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"])
+    device.set_up(config["threads"])
+    images = _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"], config["precision"])
+    targets = Targets(cache.folder() / "targets", config["cache_limit"], progress=progress)
+    return Means(images, Store(Path(config["store"])), targets)
 
 
 @lru_cache(maxsize=2)
-def _images(data: str, data_dir: str, device: str) -> Any:
+def _images(data: str, data_dir: str, device: str, precision: str) -> Any:
     """The images of a worker process, opened once for all its trials."""
     import torch
 
     from kdsearch import data as images
     from kdsearch.config import Data
+    from kdsearch.device import precision_of
 
-    return images.load(Data.model_validate(json.loads(data)), Path(data_dir)).to(torch.device(device))
+    found = images.load(Data.model_validate(json.loads(data)), Path(data_dir))
+    return found.to(torch.device(device), precision_of(precision, device))
 
 
 def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:
     """A Ray task: link `number` of a pipeline, trained through the store; yields its rows, then its facts."""
     from kdsearch import pipeline as pipelines
     from kdsearch.config import Pipeline
-    from kdsearch.store import Store
+    from kdsearch.data import silent
 
     pipeline = Pipeline.model_validate(config["pipeline"])
-    images = _opened(config)
-    work = pipelines.taught(pipeline, number, images, Store(Path(config["store"])))
+    work = pipelines.taught(pipeline, number, _means(config, silent))
     while True:
         try:
             # In its own chain this link is the last, but no student: no epoch of its counts as a KD epoch.

@@ -166,6 +166,7 @@ class Watcher(tune.Callback):
         self._mark(trial, "running")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        self.search.doing[trial.config["trial"]] = result.get("doing", "")
         last = len(trial.config["pipeline"]["links"]) - 1
         self.search.tables.extend(trial.config["trial"], result["rows"], last)
         if result.get("cause"):

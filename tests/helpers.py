@@ -1,6 +1,9 @@
 """Pipelines that train in a blink."""
 
+import torch
+
 from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
+from kdsearch.data import Batch, Images
 
 TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)
@@ -12,3 +15,9 @@ def pipeline(**student: object) -> Pipeline:
     """A small teacher and a small student; keywords change the student's link."""
     link = Link.model_validate({"net": STUDENT, "fit": FIT, "hints": HINTS, "kd": KD(), **student})
     return Pipeline(links=(Link(net=TEACHER, fit=FIT), link))
+
+
+def first(images: Images, count: int) -> Batch:
+    """The first training images, in view 0."""
+    samples = torch.arange(count)
+    return Batch(images.pixels(samples), images.labels[samples], samples)

@@ -52,25 +52,27 @@ def test_any_first_part_of_the_stratified_order_is_in_proportion_to_one_image(co
         assert abs(found - part * count) <= 1 + 1e-9 + part
 
 
+def order(images, fit: Fit) -> list[int]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.cat(images.batches(fit, generator, [0] * images.passes(fit))).tolist()
+
+
 def test_a_smaller_fraction_is_part_of_a_larger_one(images):
-    seen = [
-        set(torch.cat(images.batches(Fit(fraction=fraction), torch.Generator().manual_seed(0))).tolist())
-        for fraction in (0.1, 0.5, 1.0)
-    ]
+    seen = [set(order(images, Fit(fraction=fraction))) for fraction in (0.1, 0.5, 1.0)]
     assert seen[0] < seen[1] < seen[2] and len(seen[0]) == round(0.1 * len(images.train))
 
 
 def test_an_epoch_of_a_fraction_has_the_full_set_s_steps_unless_told_otherwise(images):
     def steps(**fit: object) -> int:
-        return len(images.batches(Fit.model_validate({"batch_size": 64, **fit}), torch.Generator()))
+        told = Fit.model_validate({"batch_size": 64, **fit})
+        return len(images.batches(told, torch.Generator(), [0] * images.passes(told)))
 
     assert steps() == steps(fraction=0.1) == 18
     assert steps(fraction=0.1, steps="fraction") == 2
 
 
 def test_an_epoch_shows_each_image_once(images):
-    index = torch.cat(images.batches(Fit(), torch.Generator().manual_seed(3)))
-    assert sorted(index.tolist()) == list(range(len(images.train)))
+    assert sorted(order(images, Fit())) == list(range(len(images.train)))
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(images):
@@ -82,27 +84,6 @@ def test_at_most_so_many_images_are_used_and_stay_stratified():
     few = data.load(Data(images=100), HERE)
     assert len(few.train) == 80 and len(few.validation) == 20
     assert few.labels.bincount().min() >= 7
-
-
-def test_a_crop_is_a_window_of_the_padded_image_and_a_flip_its_mirror():
-    pixels = torch.randint(1, 256, (64, 3, 16, 16), dtype=torch.uint8)
-    generator = torch.Generator().manual_seed(5)
-    changed = data.augmented(pixels, "crop+flip", generator)
-    padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
-    flips, shifts = 0, set()
-    for before, after in zip(padded, changed, strict=True):
-        windows = {(top, left): before[:, top : top + 16, left : left + 16] for top in range(5) for left in range(5)}
-        plain = [place for place, window in windows.items() if torch.equal(window, after)]
-        mirrored = [place for place, window in windows.items() if torch.equal(window.flip(-1), after)]
-        assert len(plain + mirrored) == 1
-        flips += len(mirrored)
-        shifts.update(plain + mirrored)
-    assert 15 < flips < 49 and len(shifts) > 15
-
-
-def test_no_change_is_no_change():
-    pixels = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
-    assert data.augmented(pixels, "none", torch.Generator()) is pixels
 
 
 def test_the_next_process_takes_decoded_images_from_the_cache(tmp_path, monkeypatch):

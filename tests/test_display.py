@@ -30,7 +30,9 @@ def search(tmp_path) -> Any:
     for name in ("0", "1", "2", "3"):
         tables.add(name, pipeline().model_dump(mode="json"), sizes, {})
         tables.extend(name, [{"link": 1, "stage": "kd", "epoch": 7, "kd_epoch": 2, "accuracy": 0.5, "seconds": 1.0}], 1)
-    return SimpleNamespace(tables=tables, trials=9, networks={"teacher": {"epoch": 3, "epochs": 4, "accuracy": 0.91}})
+    return SimpleNamespace(
+        tables=tables, trials=9, networks={"teacher": {"epoch": 3, "epochs": 4, "accuracy": 0.91}}, doing={}
+    )
 
 
 def test_the_picture_follows_a_search_from_the_data_to_the_trials(search):

@@ -4,122 +4,135 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import FIT, HINTS, STUDENT, TEACHER, pipeline
+from helpers import FIT, HINTS, STUDENT, TEACHER, first, pipeline
 
 from kdsearch import nets
 from kdsearch import pipeline as pl
+from kdsearch.answers import Taught
 from kdsearch.config import KD, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.store import Store, digest
-from kdsearch.train import train
+from kdsearch.targets import Targets
+from kdsearch.train import Stage, train
 
 
-def ran(asked: Pipeline, images, store: Store) -> tuple[list[pl.Row], torch.nn.Sequential]:
-    student = pl.untrained(asked, len(asked.links) - 1, images)
-    return list(pl.run(asked, images, store, student)), student
+def ran(asked: Pipeline, means: pl.Means) -> tuple[list[pl.Row], torch.nn.Sequential]:
+    """The rows of a run, recordings aside, and the trained student."""
+    student = pl.untrained(asked, len(asked.links) - 1, means.images)
+    return [row for row in pl.run(asked, means, student) if row.stage != "record"], student
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path)
+def means(images, tmp_path) -> pl.Means:
+    return pl.Means(images, Store(tmp_path / "store"), Targets(tmp_path / "targets", 10**9))
+
+
+def teaching(net: torch.nn.Sequential) -> Taught:
+    return Taught({"key": "random", "digest": digest(net)}, lambda: net)
 
 
 @pytest.fixture
 def taught(images):
     """A pipeline, an untrained student and a teacher of random weights."""
     asked = pipeline()
-    return asked, pl.untrained(asked, 1, images), pl.untrained(asked, 0, images)
+    return asked, pl.untrained(asked, 1, images), teaching(pl.untrained(asked, 0, images))
 
 
-def hint_stage(taught, images):
+def hint_stage(taught, means, **told) -> Stage:
+    """Stage 1, its teacher asked live unless told otherwise."""
     asked, student, teacher = taught
-    return next(iter(pl.stages(asked, 1, student, teacher, images)))
+    live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, told or {"hint": "live"}))
+    return next(iter(pl.stages(asked, 1, student, teacher, live)))[0]
 
 
-def test_the_hint_s_gradient_reaches_the_layers_up_to_the_guided_one_and_none_beyond(taught, images):
+def test_the_hint_s_gradient_reaches_the_layers_up_to_the_guided_one_and_none_beyond(taught, means):
     _, student, _ = taught
-    stage = hint_stage(taught, images)
-    terms = stage.terms(images.prepare(images.train[:16]), images.labels[:16])
+    stage = hint_stage(taught, means)
+    terms = stage.terms(first(means.images, 16))
     torch.stack(list(terms.values())).sum().backward()
     for number, section in enumerate(student, start=1):
         norms = [weight.grad is not None and float(weight.grad.norm()) > 0 for weight in section.parameters()]
         assert norms == [number <= 4] * len(norms)
 
 
-def test_stage_1_leaves_the_layers_beyond_the_guided_one_as_they_were(taught, images):
+def test_stage_1_leaves_the_layers_beyond_the_guided_one_as_they_were(taught, means):
     _, student, _ = taught
     before = {name: weight.clone() for name, weight in student.state_dict().items()}
-    list(train(hint_stage(taught, images), images, FIT, (0, 1)))
+    list(train(hint_stage(taught, means), means.images, FIT, (0, 1)))
     for name, weight in student.state_dict().items():
         assert torch.equal(weight, before[name]) == (int(name.split(".")[0]) >= 4)
 
 
-def test_labels_do_not_influence_stage_1(images):
+def test_labels_do_not_influence_stage_1(means):
     ends = []
+    images = means.images
     for labels in (images.labels, images.labels.flip(0)):
         asked = pipeline()
-        student, teacher = pl.untrained(asked, 1, images), pl.untrained(asked, 0, images)
-        stage = next(iter(pl.stages(asked, 1, student, teacher, images)))
+        student, teacher = pl.untrained(asked, 1, images), teaching(pl.untrained(asked, 0, images))
+        stage = hint_stage((asked, student, teacher), means)
         list(train(stage, dataclasses.replace(images, labels=labels), FIT, (0, 1)))
         ends.append(digest(student))
     assert ends[0] == ends[1]
 
 
-def test_stage_1_learns_the_hint(taught, images):
-    epochs = list(train(dataclasses.replace(hint_stage(taught, images), epochs=12), images, FIT, (0, 1)))
+def test_stage_1_learns_the_hint(taught, means):
+    epochs = list(train(dataclasses.replace(hint_stage(taught, means), epochs=12), means.images, FIT, (0, 1)))
     assert epochs[-1].losses["2→4"] < 0.8 * epochs[0].losses["2→4"]
 
 
-def test_the_regressor_trains_and_is_not_part_of_the_student(taught, images):
+def test_the_regressor_trains_and_is_not_part_of_the_student(taught, means):
     _, student, _ = taught
-    stage = hint_stage(taught, images)
+    stage = hint_stage(taught, means)
     bridge = next(module for module in stage.trained.modules() if isinstance(module, nets.Regressor))
     before = digest(bridge)
-    list(train(stage, images, FIT, (0, 1)))
+    list(train(stage, means.images, FIT, (0, 1)))
     assert digest(bridge) != before
-    assert nets.parameters(student) == nets.survey(STUDENT, images.shape, 10).parameters
+    assert nets.parameters(student) == nets.survey(STUDENT, means.images.shape, 10).parameters
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_the_teacher_stays_as_it_was_in_eval_mode_and_without_gradients(images, batch_norm):
-    teaching = Link(net=TEACHER.model_copy(update={"batch_norm": batch_norm}), fit=FIT)
-    asked = Pipeline(links=(teaching, pipeline().student))
-    teacher, student = pl.untrained(asked, 0, images).train(), pl.untrained(asked, 1, images)
+def test_the_teacher_stays_as_it_was_in_eval_mode_and_without_gradients(means, batch_norm):
+    first_link = Link(net=TEACHER.model_copy(update={"batch_norm": batch_norm}), fit=FIT)
+    asked = Pipeline(links=(first_link, pipeline().student))
+    teacher, student = (pl.untrained(asked, number, means.images).train() for number in (0, 1))
     before, modes = digest(teacher), []
     teacher[0].register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
-    for row in pl.learn(asked, 1, student, teacher, images):
+    live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"hint": "live", "kd": "live"}))
+    for row in pl.learn(asked, 1, student, teaching(teacher), live):
         assert row.link == 1
     assert digest(teacher) == before and set(modes) == {(False, False)}
     assert all(weight.grad is None for weight in teacher.parameters())
 
 
-def test_kd_of_weight_0_is_cross_entropy(images, store):
-    ends = [ran(pipeline(hints=None, kd=kd), images, store) for kd in (KD(weight=0), None)]
+def test_kd_of_weight_0_is_cross_entropy(means):
+    ends = [ran(pipeline(hints=None, kd=kd), means) for kd in (KD(weight=0), None)]
     accuracies = [[row.accuracy for row in rows if row.link == 1] for rows, _ in ends]
     assert accuracies[0] == accuracies[1]
     assert digest(ends[0][1]) == digest(ends[1][1])
 
 
-def test_stage_2_s_loss_is_the_convention_s(images):
+def test_stage_2_s_loss_is_the_convention_s(means):
     asked = pipeline(hints=None, kd=KD(weight=0.3, temperature=5.0))
-    student, teacher = pl.untrained(asked, 1, images).eval(), pl.untrained(asked, 0, images).eval()
-    (stage,) = pl.stages(asked, 1, student, teacher, images)
-    x, y = images.prepare(images.train[:16]), images.labels[:16]
-    loss = sum(stage.weights[name] * float(term.detach()) for name, term in stage.terms(x, y).items())
+    student, teacher = (pl.untrained(asked, number, means.images).eval() for number in (1, 0))
+    live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"kd": "live"}))
+    ((stage, _),) = pl.stages(asked, 1, student, teaching(teacher), live)
+    batch = first(means.images, 16)
+    x, y = batch.pixels, batch.labels
+    loss = sum(stage.weights[name] * float(term.detach()) for name, term in stage.terms(batch).items())
     with torch.no_grad():
         p, q = (torch.softmax(net(x).double() / 5, 1) for net in (teacher, student))
         ce = -torch.log_softmax(student(x).double(), 1)[torch.arange(16), y].mean()
     assert loss == pytest.approx(float(0.7 * ce + 0.3 * 25 * (p * (p / q).log()).sum(1).mean()), rel=1e-5)
 
 
-def test_parts_left_out_leave_labels_only_and_kd_only(images, store):
-    assert [row.stage for row in ran(pipeline(hints=None, kd=None), images, store)[0] if row.link] == ["labels"] * 4
-    assert [row.stage for row in ran(pipeline(hints=None), images, store)[0] if row.link] == ["kd"] * 4
-    assert [row.stage for row in ran(pipeline(kd=None), images, store)[0] if row.link] == ["hint"] * 2 + ["labels"] * 2
+def test_parts_left_out_leave_labels_only_and_kd_only(means):
+    assert [row.stage for row in ran(pipeline(hints=None, kd=None), means)[0] if row.link] == ["labels"] * 4
+    assert [row.stage for row in ran(pipeline(hints=None), means)[0] if row.link] == ["kd"] * 4
+    assert [row.stage for row in ran(pipeline(kd=None), means)[0] if row.link] == ["hint"] * 2 + ["labels"] * 2
 
 
-def test_rows_tell_the_link_s_epochs_and_kd_epochs_count_in_the_last_stage_only(images, store):
-    rows, _ = ran(pipeline(), images, store)
+def test_rows_tell_the_link_s_epochs_and_kd_epochs_count_in_the_last_stage_only(means):
+    rows, _ = ran(pipeline(), means)
     told = [(row.link, row.stage, row.epoch, row.kd_epoch, row.accuracy is None) for row in rows]
     assert told == [
         *[(0, "labels", epoch, None, False) for epoch in (1, 2, 3, 4)],
@@ -128,9 +141,9 @@ def test_rows_tell_the_link_s_epochs_and_kd_epochs_count_in_the_last_stage_only(
     ]
 
 
-def test_each_loss_term_and_its_gradient_s_share_are_columns(images, store):
+def test_each_loss_term_and_its_gradient_s_share_are_columns(means):
     two = Hints(pairs=(Pair(hint=1, guided=2), Pair(hint=3, guided=6, weight=0.5)))
-    rows = [row.flat() for row in ran(pipeline(hints=two), images, store)[0] if row.link]
+    rows = [row.flat() for row in ran(pipeline(hints=two), means)[0] if row.link]
     hinted, softened = rows[0], rows[-1]
     assert {"loss.1→2", "loss.3→6", "gradient.1→2", "gradient.3→6"} <= set(hinted)
     assert {"loss.ce", "loss.kd", "gradient.ce", "gradient.kd"} <= set(softened)
@@ -138,9 +151,9 @@ def test_each_loss_term_and_its_gradient_s_share_are_columns(images, store):
     assert softened["gradient.ce"] + softened["gradient.kd"] == pytest.approx(1)
 
 
-def test_a_network_in_the_store_is_not_made_again(images, store):
-    first, one = ran(pipeline(), images, store)
-    second, two = ran(pipeline(), images, store)
+def test_a_network_in_the_store_is_not_made_again(means):
+    first, one = ran(pipeline(), means)
+    second, two = ran(pipeline(), means)
     assert {row.link for row in first} == {0, 1} and {row.link for row in second} == {1}
     assert [row.accuracy for row in second] == [row.accuracy for row in first if row.link == 1]
     assert digest(one) == digest(two)
@@ -151,48 +164,48 @@ def test_weights_are_drawn_by_the_link_s_seed(images):
     assert one == two != other
 
 
-def test_a_student_s_seed_changes_the_student_and_not_the_teacher(images, store):
-    _, one = ran(pipeline(), images, store)
-    rows, two = ran(pipeline(seed=1), images, store)
+def test_a_student_s_seed_changes_the_student_and_not_the_teacher(means):
+    _, one = ran(pipeline(), means)
+    rows, two = ran(pipeline(seed=1), means)
     assert {row.link for row in rows} == {1} and digest(one) != digest(two)
 
 
-def test_an_assistant_learns_from_the_teacher_and_teaches_the_student(images, store):
+def test_an_assistant_learns_from_the_teacher_and_teaches_the_student(means):
     teacher, student = pipeline().links
     assistant = Link(
         net=Net(widths=(6, 6, 6), depth=3, hidden=8), kd=KD(), hints=Hints(pairs=(Pair(hint=1, guided=1),)), fit=FIT
     )
     student = student.model_copy(update={"hints": Hints(pairs=(Pair(hint=3, guided=6),))})
     chain = Pipeline(links=(teacher, assistant, student))
-    rows, _ = ran(chain, images, store)
+    rows, _ = ran(chain, means)
     assert [row.link for row in rows] == [0] * 4 + [1] * 4 + [2] * 4
     assert [row.stage for row in rows if row.link] == ["hint", "hint", "kd", "kd"] * 2
     assert [row.kd_epoch for row in rows if row.link == 1] == [None] * 4
-    assert {row.link for row in ran(chain, images, store)[0]} == {2}
+    assert {row.link for row in ran(chain, means)[0]} == {2}
 
 
-def test_a_pair_that_cannot_fit_is_refused_before_anything_trains(images, store):
+def test_a_pair_that_cannot_fit_is_refused_before_anything_trains(means):
     wrong = pipeline(hints=Hints(pairs=(Pair(hint=4, guided=1),)))
     with pytest.raises(Refusal, match="teacher has 3 convolutions"):
-        ran(wrong, images, store)
-    assert not store.folder.exists() or not list(store.folder.glob("*.safetensors"))
+        ran(wrong, means)
+    assert not means.store.folder.exists() or not list(means.store.folder.glob("*.safetensors"))
 
 
-def test_a_damaged_teacher_is_refused_and_not_replaced_in_silence(images, store):
-    ran(pipeline(), images, store)
-    (path,) = store.folder.glob("*.safetensors")
+def test_a_damaged_teacher_is_refused_and_not_replaced_in_silence(means):
+    ran(pipeline(), means)
+    (path,) = means.store.folder.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(Refusal, match="damaged"):
-        ran(pipeline(), images, store)
+        ran(pipeline(), means)
 
 
-def test_a_link_without_epochs_is_refused(images, store):
+def test_a_link_without_epochs_is_refused(means):
     with pytest.raises(Refusal, match=r"fit\.epochs"):
-        ran(pipeline(fit=FIT.model_copy(update={"epochs": None}), hints=None), images, store)
+        ran(pipeline(fit=FIT.model_copy(update={"epochs": None}), hints=None), means)
 
 
-def test_an_abandoned_run_lets_go_of_the_store(images, store):
-    work = pl.run(pipeline(), images, store, pl.untrained(pipeline(), 1, images))
+def test_an_abandoned_run_lets_go_of_the_store(means):
+    work = pl.run(pipeline(), means, pl.untrained(pipeline(), 1, means.images))
     next(work)
     work.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert {row.link for row in ran(pipeline(hints=HINTS), images, store)[0]} == {0, 1}
+    assert {row.link for row in ran(pipeline(hints=HINTS), means)[0]} == {0, 1}

@@ -114,16 +114,25 @@ def test_trials_are_judged_in_their_last_stage_at_milestones_only(trials, epochs
 
 def test_no_trial_trains_a_network_that_was_trained_before(trials, epochs):
     student = {name: len(json.loads(text)["links"]) - 1 for name, text in trials["pipeline"].items()}
-    own = epochs[epochs["trial"].isin(trials.index)]
+    trained = epochs[epochs["stage"] != "record"]
+    own = trained[trained["trial"].isin(trials.index)]
     assert len(own) and (own["link"] == own["trial"].map(student)).all()
-    before = epochs[~epochs["trial"].isin(trials.index)]
+    before = trained[~trained["trial"].isin(trials.index)]
     assert before["trial"].value_counts().to_dict() == {name: 3 for name in before["trial"].unique()}
     assert "teacher" in set(before["trial"]) and before["trial"].nunique() == 2 and before["kd_epoch"].isna().all()
 
 
+def test_what_a_teacher_answers_is_recorded_once_for_all_trials(trials, epochs, ran):
+    records = epochs[epochs["stage"] == "record"]
+    # Of the teacher and of the assistant: logits, and the hint if it was asked for later. Not once for each trial.
+    assert 2 <= len(records) <= 4 < len(trials) and set(records["link"]) == {0, 1} and set(records["epoch"]) == {0}
+    kept = results.read_facts(ran[0] / "results" / "s")["networks"]
+    assert [net["targets"] for net in kept.values()] == [{}, {"kd": "recorded"}]
+
+
 def test_epochs_and_accuracies_of_the_two_tables_agree(trials, epochs):
     for name, row in trials[trials["state"] == "complete"].iterrows():
-        own = epochs[epochs["trial"] == name]
+        own = epochs[(epochs["trial"] == name) & (epochs["stage"] != "record")]
         assert len(own) == row["epochs"] == 6 and own["accuracy"].iloc[-1] == row["accuracy"]
         assert own["kd_epoch"].max() == row["kd_epochs"]
 

@@ -4,18 +4,19 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import STUDENT
+from helpers import STUDENT, first
 from torch import nn
 
 from kdsearch import losses, nets
 from kdsearch.config import Fit
+from kdsearch.data import Batch
 from kdsearch.train import Diverged, Stage, accuracy, gradient_shares, rate, seed_of, train
 
 
 def stage(net: nn.Module, weights: dict[str, float] | None = None, epochs: int = 2) -> Stage:
-    def terms(x, y):
-        logits = net(x)
-        return {"ce": losses.cross_entropy(logits, y), "norm": logits.square().mean()}
+    def terms(batch: Batch):
+        logits = net(batch.pixels)
+        return {"ce": losses.cross_entropy(logits, batch.labels), "norm": logits.square().mean()}
 
     return Stage("labels", net, terms, weights or {"ce": 1.0, "norm": 0.1}, epochs)
 
@@ -42,14 +43,14 @@ def test_training_lowers_the_loss(images):
 def test_gradient_shares_are_those_of_the_weighted_terms_computed_apart(images):
     net = small(images).eval()
     asked = stage(net, {"ce": 0.7, "norm": 0.3})
-    x, y = images.prepare(images.train[:32]), images.labels[:32]
+    batch = first(images, 32)
     norms = {}
     for name, weight in asked.weights.items():
         net.zero_grad()
-        (weight * asked.terms(x, y)[name]).backward()
+        (weight * asked.terms(batch)[name]).backward()
         norms[name] = float(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm())
     expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}
-    assert gradient_shares(asked, asked.terms(x, y)) == pytest.approx(expected, rel=1e-4)
+    assert gradient_shares(asked, asked.terms(batch)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_term_of_weight_0_has_a_value_but_no_share(images):

@@ -1,0 +1,192 @@
+"""What a teacher answers about training images: read from memory-mapped files (and first recorded), or asked live."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from kdsearch import cache, nets
+from kdsearch.data import Batch, Images
+from kdsearch.sources import Progress
+
+FORMAT = 1
+"""Raised whenever a recorded file would hold something else."""
+CHUNK = 500
+"""Images a forward pass, where there is no batch to follow."""
+HIGHEST = 65504.0
+"""Of half precision; larger values of a hint are cut there."""
+
+
+def answered(teacher: nn.Sequential, pixels: Tensor, layers: Iterable[int]) -> dict[int, Tensor]:
+    """One forward pass: hints by the number of their convolution in half precision, logits by len(teacher) in float32.
+
+    Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised.
+    """
+    with torch.no_grad():
+        found = nets.maps(teacher, pixels, set(layers))
+    logits = len(teacher)
+    return {n: a.float() if n == logits else a.clamp(-HIGHEST, HIGHEST).half() for n, a in found.items()}
+
+
+class Taught:
+    """A trained link: its facts, and its network once somebody asks for it."""
+
+    def __init__(self, facts: dict, load: Callable[[], nn.Sequential]) -> None:
+        self.facts = facts
+        self._load = load
+
+    @cached_property
+    def net(self) -> nn.Sequential:
+        """In eval mode, without gradients."""
+        return self._load().eval().requires_grad_(False)
+
+    @property
+    def key(self) -> str:
+        """Of these weights."""
+        return f"{self.facts['key']}-{self.facts['digest']}"
+
+
+@dataclass
+class Live:
+    """The teacher asked at every step."""
+
+    teacher: Taught
+    layers: tuple[int, ...]
+
+    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
+        """Nothing to be made ready."""
+        return iter(())
+
+    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+        """The answers about a batch, by layer."""
+        return answered(self.teacher.net, batch.pixels, self.layers)
+
+
+@dataclass
+class Recorded:
+    """Answers read from memory-mapped files, a file for each view and layer; recorded where they are lacking."""
+
+    teacher: Taught
+    layers: tuple[int, ...]
+    images: Images
+    folder: Path
+    """Of this teacher."""
+    limit: int
+    progress: Progress
+    opened: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """(N, …) by view and layer."""
+
+    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
+        """Open these views' files; yields (view, seconds) for each that this process had to record."""
+        wanted = [view for view in dict.fromkeys(views) if (view, self.layers[0]) not in self.opened]
+        for view in wanted:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
+                started = time.perf_counter()
+                lacking = [layer for layer in self.layers if self._open(view, layer) is None]
+                if lacking:
+                    self._record(view, lacking)
+            for layer in self.layers:
+                found = self._open(view, layer)
+                assert found is not None
+                self.opened[view, layer] = found
+            if lacking:
+                yield view, time.perf_counter() - started
+
+    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+        """The answers about a batch, by layer, on the device of its pixels."""
+        count = len(self.images.train)
+        views, rows = batch.samples // count, batch.samples % count
+        own = views.unique().tolist()
+        return {layer: self._read(own, views, rows, layer, batch.pixels.device) for layer in self.layers}
+
+    def _read(self, own: list[int], views: Tensor, rows: Tensor, layer: int, device: torch.device) -> Tensor:
+        if len(own) == 1:
+            found = self.opened[own[0], layer][rows]
+        else:  # the end of one pass over a fraction and the beginning of the next
+            found = torch.empty(
+                len(rows), *self.opened[own[0], layer].shape[1:], dtype=self.opened[own[0], layer].dtype
+            )
+            for view in own:
+                found[views == view] = self.opened[view, layer][rows[views == view]]
+        if device.type == "cuda":
+            found = found.pin_memory().to(device, non_blocking=True)
+        return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
+
+    def _path(self, view: int, layer: int) -> Path:
+        return self.folder / f"view{view}-layer{layer}.safetensors"
+
+    def _facts(self, view: int, layer: int) -> dict[str, str]:
+        told = {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "layer": str(layer)}
+        return told | {"checksum": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+
+    def _open(self, view: int, layer: int) -> Tensor | None:
+        """A file's answers without reading them; None where there is none, or where it is damaged."""
+        path = self._path(view, layer)
+        try:
+            stat = path.stat()
+            found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, layer)))
+            cache.touch(path)
+        except (OSError, SafetensorError, ValueError):
+            return None
+        return found if len(found) == len(self.images.train) else None
+
+    def _record(self, view: int, layers: list[int]) -> None:
+        """One forward pass over all training images; the logits join where they are lacking, for they are small."""
+        logits = len(self.teacher.net)
+        if self._open(view, logits) is None:
+            layers = sorted({*layers, logits})
+        files: dict[int, BinaryIO] = {}
+        with ExitStack() as drafts:
+            for done, found in self._answers(view, layers):
+                for layer, rows in found.items():
+                    if layer not in files:
+                        files[layer] = drafts.enter_context(self._draft(view, layer, rows))
+                    files[layer].write(rows.numpy().data)
+                self.progress(f"recording view {view}", done, len(self.images.train))
+
+    def _answers(self, view: int, layers: list[int]) -> Iterator[tuple[int, dict[int, Tensor]]]:
+        count, teacher = len(self.images.train), self.teacher.net
+        for rows in torch.arange(count).split(CHUNK):
+            pixels = self.images.pixels(view * count + rows)
+            with self.images.autocast():
+                found = answered(teacher, pixels, layers)
+            # Channels last, as the student's maps will be.
+            plain = {n: a.permute(0, 2, 3, 1) if a.dim() == 4 else a for n, a in found.items()}
+            yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}
+
+    @contextmanager
+    def _draft(self, view: int, layer: int, rows: Tensor) -> Iterator[BinaryIO]:
+        """A file in the safetensors format, open behind its header; `rows` are the first of its answers."""
+        shape = (len(self.images.train), *rows.shape[1:])
+        size = math.prod(shape) * rows.element_size()
+        kind = {torch.float16: "F16", torch.float32: "F32"}[rows.dtype]
+        answers = {"dtype": kind, "shape": shape, "data_offsets": (0, size)}
+        head = json.dumps({"__metadata__": self._facts(view, layer), "answers": answers}).encode()
+        head += b" " * (-len(head) % 8)
+        path = self._path(view, layer)
+        with cache.draft(path, 8 + len(head) + size, self.limit) as sketch, open(sketch, "r+b", buffering=0) as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            yield file
+            os.fsync(file.fileno())
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
+    """A file's answers, memory-mapped, once a process; raises ValueError where it holds something else."""
+    with safe_open(path, framework="pt") as file:
+        if file.metadata() != json.loads(facts):
+            raise ValueError(f"'{path}' is not what its name says.")
+        return file.get_tensor("answers")

@@ -1,0 +1,103 @@
+"""What lies on this machine's disk for the next process: decoded images, recorded targets; it can be made again."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from kdsearch.errors import Refusal
+
+LIMIT = 20.0
+"""GB (10⁹ bytes) of recorded targets, unless $KDSEARCH_CACHE_LIMIT says otherwise."""
+ABANDONED = 3600.0
+"""Seconds without a write after which a draft is nobody's."""
+
+
+def folder() -> Path:
+    """$KDSEARCH_CACHE, else kdsearch/ in the user's cache folder."""
+    chosen = os.environ.get("KDSEARCH_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else base / "kdsearch"
+
+
+def limit() -> int:
+    """Bytes that recorded targets may fill; raises Refusal."""
+    told = os.environ.get("KDSEARCH_CACHE_LIMIT")
+    try:
+        size = float(told) if told else LIMIT
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1e9:
+        raise Refusal(f"KDSEARCH_CACHE_LIMIT is a number of GB, such as 50 (0: no targets), but got '{told}'.")
+    return int(size * 1e9)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache."""
+
+    path: Path
+    bytes: int
+    used: float
+    """Seconds since the epoch when it was last opened or written."""
+
+
+def entries(root: Path) -> list[Entry]:
+    """All files under a folder, the least recently used first; drafts are among them."""
+    found = []
+    for path in root.rglob("*"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # another process was faster
+            continue
+        if path.is_file() and path.suffix != ".lock":
+            found.append(Entry(path, stat.st_size, max(stat.st_atime, stat.st_mtime)))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def touch(path: Path) -> None:
+    """Note that a file is used now: many disks are mounted so that reading does not."""
+    os.utime(path, (time.time(), path.stat().st_mtime))
+
+
+@contextmanager
+def draft(path: Path, size: int, most: int) -> Iterator[Path]:
+    """A new file of `size` bytes that becomes `path` at the end, whole; the least recently used ones make room.
+
+    The folder two levels up holds at most `most` bytes, drafts included.
+    """
+    root = path.parent.parent
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sketch = path.with_name(f".{path.name}")
+    with FileLock(root / ".lock"):
+        sketch.unlink(missing_ok=True)
+        _make_room(root, size, most)
+        with open(sketch, "wb") as file:
+            file.truncate(size)
+    try:
+        yield sketch
+        os.replace(sketch, path)
+    finally:
+        sketch.unlink(missing_ok=True)
+
+
+def _make_room(root: Path, size: int, most: int) -> None:
+    there = entries(root)
+    filled = sum(entry.bytes for entry in there)
+    for entry in there:
+        unfinished = entry.path.name.startswith(".")
+        if unfinished and time.time() - entry.used < ABANDONED:
+            continue
+        if unfinished or filled + size > most:
+            entry.path.unlink(missing_ok=True)  # who has it open reads on
+            filled -= entry.bytes
+
+
+def clear(root: Path) -> None:
+    """Delete a folder of the cache."""
+    shutil.rmtree(root, ignore_errors=True)

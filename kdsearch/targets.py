@@ -1,0 +1,88 @@
+"""When a teacher's answers are recorded and when it is asked live: a fixed rule on bytes, never a timing."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdsearch import nets
+from kdsearch.answers import FORMAT, Live, Recorded, Taught
+from kdsearch.config import Choice, Link, Pipeline
+from kdsearch.data import Images, silent
+from kdsearch.sources import Progress
+
+WORTH = {"cpu": 20, "cuda": 5000}
+"""Multiply-accumulates of a forward pass that take about as long as reading one byte: below, the teacher is asked."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A folder of what teachers answered, for the processes of one machine; and when to use it."""
+
+    folder: Path
+    limit: int
+    """Bytes at most, of all teachers together."""
+    told: Mapping[str, Choice] = field(default_factory=dict)
+    """By stage, where a config says what was chosen."""
+    progress: Progress = silent
+
+    def choices(self, pipeline: Pipeline, number: int, images: Images) -> dict[str, Choice]:
+        """How the teacher of link `number` answers, for each stage that asks it."""
+        if number == 0:
+            return {}
+        survey = _teacher(pipeline, number, images)
+        asked = {stage: layers_of(pipeline.links[number], stage, survey) for stage in ("hint", "kd")}
+        return {
+            stage: self.told.get(stage) or self._choice(layers, survey, images)
+            for stage, layers in asked.items()
+            if layers
+        }
+
+    def _choice(self, layers: tuple[int, ...], survey: nets.Survey, images: Images) -> Choice:
+        cost = sum(bytes_of(survey, layer) for layer in layers)
+        fits = cost * len(images.train) * images.views <= self.limit
+        worth = survey.reach[max(layers) - 1] >= WORTH[images.mean.device.type] * cost
+        return "recorded" if images.views and fits and worth else "live"
+
+    def answers(self, pipeline: Pipeline, number: int, stage: str, images: Images, teacher: Taught) -> Live | Recorded:
+        """What link `number` asks of the teacher before it in a stage."""
+        layers = layers_of(pipeline.links[number], stage, _teacher(pipeline, number, images))
+        if self.choices(pipeline, number, images)[stage] == "live":
+            return Live(teacher, layers)
+        name = hashlib.sha256(json.dumps([FORMAT, teacher.key, images.precision]).encode()).hexdigest()[:16]
+        return Recorded(teacher, layers, images, self.folder / name, self.limit, self.progress)
+
+
+def layers_of(link: Link, stage: str, teacher: nets.Survey) -> tuple[int, ...]:
+    """The teacher's layers whose answers a stage needs; the classifier's number is the one after the convolutions'."""
+    if stage == "hint":
+        return tuple(sorted({pair.hint for pair in link.hints.pairs})) if link.hints else ()
+    return (len(teacher.reach),) if link.kd else ()
+
+
+def _teacher(pipeline: Pipeline, number: int, images: Images) -> nets.Survey:
+    return nets.survey(pipeline.links[number - 1].net, images.shape, len(images.classes))
+
+
+def bytes_of(survey: nets.Survey, layer: int) -> int:
+    """Of one image's answer in one view."""
+    if layer > len(survey.maps):
+        return 4 * survey.classes
+    return 2 * math.prod(survey.maps[layer - 1])
+
+
+def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int:
+    """How many of an image's fixed views let all these pipelines' targets be recorded: at most the images' own number.
+
+    Where not even one fits, all of them: the teacher runs live, and views cost nothing.
+    """
+    asked = set()
+    for pipeline in pipelines:
+        for number, link in enumerate(pipeline.links[1:], start=1):
+            survey = _teacher(pipeline, number, images)
+            for layer in (*layers_of(link, "hint", survey), *layers_of(link, "kd", survey)):
+                asked.add((pipeline.links[:number], layer, bytes_of(survey, layer)))
+    each = len(images.train) * sum(size for _, _, size in asked)
+    return min(images.views, limit // each if each else images.views) or images.views
