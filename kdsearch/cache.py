@@ -1,7 +1,6 @@
 """What lies on this machine's disk for the next process: decoded images, recorded targets; it can be made again."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +54,7 @@ def entries(root: Path) -> list[Entry]:
             stat = path.stat()
         except FileNotFoundError:  # another process was faster
             continue
-        if path.is_file() and path.suffix != ".lock":
+        if path.is_file() and not path.name.endswith(".lock"):
             found.append(Entry(path, stat.st_size, max(stat.st_atime, stat.st_mtime)))
     return sorted(found, key=lambda entry: entry.used)
 
@@ -77,8 +76,14 @@ def draft(path: Path, size: int, most: int) -> Iterator[Path]:
     with FileLock(root / ".lock"):
         sketch.unlink(missing_ok=True)
         _make_room(root, size, most)
-        with open(sketch, "wb") as file:
-            file.truncate(size)
+        try:
+            _reserve(sketch, size)
+        except OSError as error:
+            sketch.unlink(missing_ok=True)
+            raise Refusal(
+                f"The disk of '{root}' has no room for {size / 1e9:.2g} GB of recorded targets ({error.strerror}). "
+                f"Make room, let KDSEARCH_CACHE name another disk, or lower KDSEARCH_CACHE_LIMIT (0: none)."
+            ) from error
     try:
         yield sketch
         os.replace(sketch, path)
@@ -86,18 +91,34 @@ def draft(path: Path, size: int, most: int) -> Iterator[Path]:
         sketch.unlink(missing_ok=True)
 
 
+def _reserve(path: Path, size: int) -> None:
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
 def _make_room(root: Path, size: int, most: int) -> None:
     there = entries(root)
     filled = sum(entry.bytes for entry in there)
     for entry in there:
-        unfinished = entry.path.name.startswith(".")
-        if unfinished and time.time() - entry.used < ABANDONED:
+        if _in_work(entry):
             continue
-        if unfinished or filled + size > most:
+        if entry.path.name.startswith(".") or filled + size > most:
             entry.path.unlink(missing_ok=True)  # who has it open reads on
             filled -= entry.bytes
 
 
-def clear(root: Path) -> None:
-    """Delete a folder of the cache."""
-    shutil.rmtree(root, ignore_errors=True)
+def clear(root: Path) -> int:
+    """Delete what a folder holds, except what is being written; returns the bytes."""
+    freed = 0
+    for entry in entries(root):
+        if not _in_work(entry):
+            entry.path.unlink(missing_ok=True)
+            freed += entry.bytes
+    return freed
+
+
+def _in_work(entry: Entry) -> bool:
+    return entry.path.name.startswith(".") and time.time() - entry.used < ABANDONED

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -74,6 +74,10 @@ def tune(
         float | None, typer.Option(min=0, help="Share of a GPU a trial, e.g. 0.25.  [default: 1 where there is one]")
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."),
+    ] = "auto",
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
@@ -104,7 +108,7 @@ def tune(
 
         search = Search(
             found, settings, trials or budget.trials, folder, data_dir.resolve(), cpus_per_trial, gpus_per_trial,
-            max_concurrent, command=shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
+            max_concurrent, precision, shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
         )  # fmt: skip
         drawn = look(search)[0][:3] if dry_run else []
         if not dry_run:
@@ -249,6 +253,20 @@ def train(
             if step.student and output:
                 step.student.save(output / f"seed-{step.seed}")
     watch.summary()
+
+
+@app.command("cache")
+def cache_(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
+) -> None:
+    """Show what lies in the cache: decoded images, and what teachers answered ($KDSEARCH_CACHE_LIMIT GB at most)."""
+    from kdsearch import cache, words
+
+    console = words.console()
+    if clear:
+        console.print(f"Deleted: {words.size(cache.clear(cache.folder()))} in {cache.folder()}", soft_wrap=True)
+        return
+    words.cached(cache.folder(), cache.limit(), console)
 
 
 @contextlib.contextmanager

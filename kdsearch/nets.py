@@ -56,7 +56,7 @@ def _section(channels: int, width: int, batch_norm: bool, pool: tuple | None) ->
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
     if batch_norm:
         layers.append(nn.BatchNorm2d(width))
-    layers.append(nn.ReLU(inplace=True))
+    layers.append(nn.ReLU())
     if pool:
         layers.append(nn.MaxPool2d(*pool))
     return nn.Sequential(*layers)

@@ -1,14 +1,12 @@
 """When a teacher's answers are recorded and when it is asked live: a fixed rule on bytes, never a timing."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdsearch import nets
-from kdsearch.answers import FORMAT, Live, Recorded, Taught
+from kdsearch.answers import Live, Recorded, Taught
 from kdsearch.config import Choice, Link, Pipeline
 from kdsearch.data import Images, silent
 from kdsearch.sources import Progress
@@ -51,8 +49,8 @@ class Targets:
         layers = layers_of(pipeline.links[number], stage, _teacher(pipeline, number, images))
         if self.choices(pipeline, number, images)[stage] == "live":
             return Live(teacher, layers)
-        name = hashlib.sha256(json.dumps([FORMAT, teacher.key, images.precision]).encode()).hexdigest()[:16]
-        return Recorded(teacher, layers, images, self.folder / name, self.limit, self.progress)
+        folder = self.folder / f"{teacher.key}-{images.precision}"
+        return Recorded(teacher, layers, images, folder, self.limit, self.progress)
 
 
 def layers_of(link: Link, stage: str, teacher: nets.Survey) -> tuple[int, ...]:

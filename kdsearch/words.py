@@ -1,13 +1,15 @@
 """Numbers as a person reads them; the front and the references as tables. Imports neither torch nor ray."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch import front, results
+from kdsearch import cache, front, results
 from kdsearch.config import Pipeline
 
 
@@ -26,6 +28,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size(count: float) -> str:
+    """2_621_440_000 -> 2.6 GB."""
+    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB") if count >= 1e6 else (1e3, "kB")
+    return f"{count / unit:.1f} {name}"
 
 
 def outcome(row: Mapping[str, Any]) -> str:
@@ -83,3 +91,24 @@ def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) 
     failed = [row for row in trials.values() if row["state"] == "failed"]
     for row in failed:
         console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", soft_wrap=True)
+
+
+def cached(folder: Path, limit: int, console: Console) -> None:
+    """What lies in the cache, teacher by teacher, the one used last first."""
+    images, targets = cache.entries(folder / "images"), cache.entries(folder / "targets")
+    console.print(f"{folder}", style="bold", soft_wrap=True)
+    console.print(f"decoded images: {size(sum(entry.bytes for entry in images))} in {len(images)} files")
+    filled = sum(entry.bytes for entry in targets)
+    console.print(f"targets: {size(filled)} in {len(targets)} files, of at most {size(limit)}")
+    teachers: dict[str, list[cache.Entry]] = {}
+    for entry in reversed(targets):
+        teachers.setdefault(entry.path.parent.name, []).append(entry)
+    if not teachers:
+        return
+    table = Table(header_style="bold")
+    for name in ("teacher (key-weights-precision)", "files", "size", "last used"):
+        table.add_column(name, justify="left" if name.startswith("teacher") else "right")
+    for name, own in teachers.items():
+        ago = duration(max(time.time() - own[0].used, 0))
+        table.add_row(name, str(len(own)), size(sum(entry.bytes for entry in own)), f"{ago} ago")
+    console.print(table)

@@ -15,7 +15,7 @@ FLOORS = {
 }  # fmt: skip
 RAY, OPTUNA = {"trial", "networks", "tuner", "search"}, {"spaces", "tuner", "search"}
 TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}
-TORCHLESS |= {"display", "cli", "export"}
+TORCHLESS |= {"cache", "display", "cli", "export"}
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 
 

@@ -8,7 +8,7 @@ from helpers import FIT, HINTS, STUDENT, TEACHER, first, pipeline
 
 from kdsearch import nets
 from kdsearch import pipeline as pl
-from kdsearch.answers import Taught
+from kdsearch.answers import Recorded, Taught
 from kdsearch.config import KD, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.store import Store, digest
@@ -209,3 +209,90 @@ def test_an_abandoned_run_lets_go_of_the_store(means):
     next(work)
     work.close()  # pyright: ignore[reportAttributeAccessIssue]
     assert {row.link for row in ran(pipeline(hints=HINTS), means)[0]} == {0, 1}
+
+
+# Recorded and live answers ------------------------------------------------------------------------------------------
+
+
+def learned(means: pl.Means, told: dict, precision="float32", views: int = 3) -> tuple[list[pl.Row], dict]:
+    """Two hint epochs, two KD epochs, cropped and flipped; the rows and the student's weights."""
+    images = dataclasses.replace(means.images, augment="crop+flip", views=views, precision=precision)
+    own = dataclasses.replace(means, images=images, targets=dataclasses.replace(means.targets, told=told))
+    asked = pipeline()
+    student, teacher = (pl.untrained(asked, number, images) for number in (1, 0))
+    rows = list(pl.learn(asked, 1, student, teaching(teacher), own))
+    return rows, student.state_dict()
+
+
+@pytest.mark.parametrize("precision, bound", [("float32", 1e-4), ("bfloat16", 2e-2)])
+def test_recorded_and_live_answers_teach_the_same(means, precision, bound):
+    """Hints are rounded to half in both; what differs is where sums in another order fall on either side of a rounding.
+
+    Over two epochs of each stage the losses stay within `bound` of each other, and the weights within `bound` of their
+    norm: 1e-4 is a tenth of half precision's step of 2⁻¹⁰, since few elements straddle one; bfloat16's step is 2⁻⁸.
+    """
+    recorded, ours = learned(means, {"hint": "recorded", "kd": "recorded"}, precision)
+    live, theirs = learned(means, {"hint": "live", "kd": "live"}, precision)
+    assert [row.stage for row in recorded if row.stage != "record"] == [row.stage for row in live]
+    assert sum(row.stage == "record" for row in recorded) == 2
+    for one, other in zip([row for row in recorded if row.stage != "record"], live, strict=True):
+        assert one.losses == pytest.approx(other.losses, rel=bound)
+    for name, weight in ours.items():
+        assert float((weight - theirs[name]).norm()) <= bound * float(theirs[name].norm()) + 1e-6, name
+
+
+def test_the_second_student_records_nothing(means):
+    first, _ = learned(means, {})
+    second, _ = learned(means, {})
+    assert [(row.link, row.epoch) for row in first if row.stage == "record"] == [(0, 0), (0, 1)]
+    assert not [row for row in second if row.stage == "record"]
+
+
+def test_an_epoch_sees_its_own_view_and_stage_2_begins_again(means):
+    seen = []
+    real = Recorded.ready
+
+    def noted(self, views):
+        seen.append(list(views))
+        return real(self, views)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorded, "ready", noted)
+        learned(means, {}, views=3)
+    assert seen == [[0], [1], [0], [1]]
+
+
+def test_a_first_link_sees_fresh_views_and_a_taught_one_fixed_ones(means):
+    images = dataclasses.replace(means.images, augment="crop+flip", views=2)
+    own = dataclasses.replace(means, images=images)
+    teacher, student = (pl.untrained(pipeline(kd=None, hints=None), number, images) for number in (0, 1))
+    ((alone, _),) = pl.stages(pipeline(), 0, teacher, None, own)
+    ((taught, _),) = pl.stages(pipeline(kd=None, hints=None), 1, student, teaching(teacher), own)
+    assert alone.views(images, FIT, 3) is None and taught.views(images, FIT, 3) == [1]
+    assert taught.views(dataclasses.replace(images, views=0), FIT, 3) is None
+
+
+def test_each_pass_over_a_fraction_is_another_view(means):
+    images = dataclasses.replace(means.images, augment="crop+flip", views=8)
+    fit = FIT.model_copy(update={"fraction": 0.34})
+    stage = Stage("kd", torch.nn.Identity(), lambda _: {}, {}, 2)
+    assert images.passes(fit) == 3
+    assert stage.views(images, fit, 0) == [0, 1, 2] and stage.views(images, fit, 2) == [6, 7, 0]
+
+
+def test_a_teacher_whose_answers_are_all_recorded_is_not_even_loaded(means):
+    learned(means, {})
+    images = dataclasses.replace(means.images, augment="crop+flip", views=3)
+    own = dataclasses.replace(means, images=images)
+    asked = pipeline()
+    student, teacher = (pl.untrained(asked, number, images) for number in (1, 0))
+    unloaded = Taught({"key": "random", "digest": digest(teacher)}, lambda: 1 / 0)  # pyright: ignore
+    assert len(list(pl.learn(asked, 1, student, unloaded, own))) == 4
+
+
+def test_a_student_in_bfloat16_has_float32_weights_and_other_numbers(means):
+    ours, weights = learned(means, {}, "bfloat16")
+    plain, _ = learned(means, {}, "float32")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    last, other = ours[-1].losses["ce"], plain[-1].losses["ce"]
+    assert last != other and last == pytest.approx(other, rel=0.1)

@@ -1,0 +1,257 @@
+"""How fast a student trains: labels, KD and hint epochs of kdsearch beside the tutorials' loops on the same images.
+
+python benchmarks/kd_step.py --data ./cifar10 --images 5000
+
+Seed 1's pair at 32×32 (teacher 3.2 M parameters, 9-conv student 140 k), batch 128. Every kind of epoch is run in turn,
+round after round, each side in a process of its own; medians of the rounds. Ends with one JSON line.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TEACHER = {"widths": (128, 356, 356), "depth": 3, "hidden": 512}
+STUDENT = {"widths": (16, 32, 48), "depth": 9, "hidden": 128}
+PAIRS = {"hint": (2, 6), "hint_1_3": (1, 3)}
+KINDS = ("labels", "kd", *PAIRS)
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="cifar10", help="a data set's name, or a folder with train/<class>/*")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where torchvision's data sets lie")
+    parser.add_argument("--images", type=int, default=5000, help="training images of an epoch")
+    parser.add_argument("--augment", default="none", help="none, flip, crop or crop+flip, for both sides")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    return parser.parse_args()
+
+
+def opened(told: argparse.Namespace, precision: str = "float32") -> Any:
+    import torch
+
+    from kdsearch import data
+    from kdsearch.config import Data
+
+    whole = Data(name=told.data, images=round(told.images / 0.8), augment=told.augment)
+    return data.load(whole, told.data_dir).to(torch.device(told.device), precision)  # pyright: ignore
+
+
+def textbook(told: argparse.Namespace, _: str) -> dict[str, Callable[[], float]]:
+    """The twin's epochs."""
+    import textbook as twin
+    import torch
+
+    from kdsearch.config import Net
+
+    torch.set_num_threads(told.threads)
+    kinds = twin.epochs(opened(told), told.batch_size, Net(**TEACHER), Net(**STUDENT), PAIRS)
+    return {kind: timed(run) for kind, run in kinds.items()}
+
+
+def ours(told: argparse.Namespace, precision: str) -> dict[str, Callable[[], float]]:
+    """kdsearch's epochs, from recorded targets; and recording beside a bare forward pass over the same images."""
+    from kdsearch import device
+
+    device.set_up(told.threads)
+    images = opened(told, precision)
+    folder = Path(tempfile.mkdtemp(prefix="kd_step-"))
+    found = {kind: epochs_of(kind, told, images, folder) for kind in KINDS}
+    return found | {"recording": lambda: recording(images, folder), "forward": lambda: forward(images)}
+
+
+def timed(run: Callable[[], Any]) -> Callable[[], float]:
+    def seconds() -> float:
+        started = time.perf_counter()
+        run()
+        return time.perf_counter() - started
+
+    return seconds
+
+
+def pipeline_of(kind: str, told: argparse.Namespace, epochs: int) -> Any:
+    from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
+
+    fit = Fit(epochs=epochs, batch_size=told.batch_size)
+    hints = Hints(pairs=(Pair(hint=PAIRS[kind][0], guided=PAIRS[kind][1]),), share=0.999) if kind in PAIRS else None
+    kd = KD(weight=0.25, temperature=2.0) if kind == "kd" else None
+    return Pipeline(links=(Link(net=Net(**TEACHER), fit=fit), Link(net=Net(**STUDENT), fit=fit, hints=hints, kd=kd)))
+
+
+def epochs_of(kind: str, told: argparse.Namespace, images: Any, folder: Path) -> Callable[[], float]:
+    """The next epoch of an endless stage, as a trial would run it; returns its seconds."""
+    from kdsearch import pipeline as pl
+    from kdsearch.train import train
+
+    endless = pipeline_of(kind, told, 10_000)
+    means = means_with(images, folder)
+    student = pl.untrained(endless, 1, images)
+    stage, answers = next(iter(pl.stages(endless, 1, student, teacher(endless, images), means)))
+    if answers:
+        list(answers.ready(range(images.views)))
+    work = train(stage, images, endless.student.fit, (0, 1, 2))
+    return lambda: next(work).seconds
+
+
+def means_with(images: Any, folder: Path) -> Any:
+    from kdsearch.pipeline import Means
+    from kdsearch.store import Store
+    from kdsearch.targets import Targets
+
+    return Means(images, Store(folder / "store"), Targets(folder / "targets", 10**12))
+
+
+def teacher(pipeline: Any, images: Any) -> Any:
+    """With random weights: a forward pass takes as long."""
+    from kdsearch import pipeline as pl
+    from kdsearch.answers import Taught
+
+    net = pl.untrained(pipeline, 0, images)
+    return Taught({"key": "random", "digest": "0"}, lambda: net)
+
+
+def recording(images: Any, folder: Path) -> float:
+    """Hint 2 and the logits of one view, written to disk."""
+    from kdsearch.answers import Recorded
+
+    told = argparse.Namespace(batch_size=128)
+    taught = teacher(pipeline_of("kd", told, 2), images)
+    taught.net  # noqa: B018 (loaded before the clock starts)
+    place = Path(tempfile.mkdtemp(dir=folder)) / "again"
+    one = replace(images, views=1)
+    started = time.perf_counter()
+    list(Recorded(taught, (2, 4), one, place, 10**12, lambda *_: None).ready([0]))
+    seconds = time.perf_counter() - started
+    shutil.rmtree(place.parent)
+    return seconds
+
+
+def forward(images: Any) -> float:
+    """The teacher's bare forward pass over the same images, in the same batches."""
+    import torch
+
+    from kdsearch.answers import CHUNK
+
+    told = argparse.Namespace(batch_size=128)
+    net = teacher(pipeline_of("kd", told, 2), images).net
+    started = time.perf_counter()
+    with torch.inference_mode(), images.autocast():
+        for samples in torch.arange(len(images.train)).split(CHUNK):
+            net(images.pixels(samples))
+    if images.mean.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def child(side: Callable, told: argparse.Namespace, precision: str, pipe: Any) -> None:
+    """Runs the epochs it is told to, each when told, and says how long each took."""
+    kinds = side(told, precision)
+    pipe.send(len(opened(told).train))
+    for kind in iter(pipe.recv, None):
+        pipe.send(kinds[kind]())
+
+
+class Side:
+    """A process that waits for orders."""
+
+    def __init__(self, side: Callable, told: argparse.Namespace, precision: str = "float32") -> None:
+        self.pipe, other = get_context("spawn").Pipe()
+        self.process = get_context("spawn").Process(target=child, args=(side, told, precision, other))
+        self.process.start()
+        self.images: int = self.pipe.recv()
+
+    def begin(self, kind: str) -> None:
+        self.pipe.send(kind)
+
+    def seconds(self, kind: str | None = None) -> float:
+        if kind:
+            self.begin(kind)
+        return self.pipe.recv()
+
+    def end(self) -> None:
+        self.pipe.send(None)
+        self.process.join()
+
+
+def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, float], int]:
+    """Median seconds of each epoch, by side and kind; and the number of images."""
+    from kdsearch.device import precision_of
+
+    sides = {"textbook": Side(textbook, told), "ours": Side(ours, told)}
+    if precision_of("auto", told.device) == "bfloat16":
+        sides["bfloat16"] = Side(ours, told, "bfloat16")
+    single = argparse.Namespace(**{**vars(told), "threads": 1})
+    pair = [Side(ours, single), Side(ours, single)] if told.device == "cpu" and told.threads == 2 else []
+    found: dict[str, list[float]] = {}
+    with console.status("warming up") as status:
+        for number in range(told.rounds + 1):
+            for kind in (*KINDS, "recording", "forward"):
+                for name, side in sides.items():
+                    if name == "textbook" and kind not in KINDS:
+                        continue
+                    status.update(f"round {number} of {told.rounds} (0 is a warm-up): {name} {kind}")
+                    found.setdefault(f"{name} {kind}", []).append(side.seconds(kind))
+            if pair:
+                for side in pair:
+                    side.begin("labels")
+                found.setdefault("pair labels", []).append(max(side.seconds() for side in pair))
+    for side in (*sides.values(), *pair):
+        side.end()
+    return {name: statistics.median(times[1:]) for name, times in found.items()}, sides["ours"].images
+
+
+def shown(medians: dict[str, float], count: int, console: Console) -> dict[str, float]:
+    """A table, and the numbers for the JSON line."""
+    table = Table(title="Images a second, and how many times the textbook loop's")
+    for name in ("epoch", "textbook", "kdsearch", "×", "kdsearch, bfloat16", "×"):
+        table.add_column(name, justify="left" if name == "epoch" else "right")
+    numbers: dict[str, float] = {}
+    for kind in KINDS:
+        rates = {
+            side: count / medians[f"{side} {kind}"]
+            for side in ("textbook", "ours", "bfloat16")
+            if f"{side} {kind}" in medians
+        }
+        cells = [kind, f"{rates['textbook']:,.0f}"]
+        for side, prefix in (("ours", ""), ("bfloat16", "bfloat16_")):
+            if side in rates:
+                cells += [f"{rates[side]:,.0f}", f"{rates[side] / rates['textbook']:.1f}"]
+                numbers[f"{prefix}{kind}_images_per_s"] = rates[side]
+        numbers[f"textbook_{kind}_images_per_s"] = rates["textbook"]
+        table.add_row(*cells)
+    console.print(table)
+    for side, prefix in (("ours", ""), ("bfloat16", "bfloat16_")):
+        if f"{side} kd" in medians:
+            numbers[f"{prefix}kd_over_labels"] = medians[f"{side} kd"] / medians[f"{side} labels"]
+            numbers[f"{prefix}recording_over_forward"] = medians[f"{side} recording"] / medians[f"{side} forward"]
+    if "pair labels" in medians:
+        numbers["two_single_threads_over_one_double"] = 2 * medians["ours labels"] / medians["pair labels"]
+    for name in numbers:
+        if "over" in name:
+            console.print(f"{name}: {numbers[name]:.2f}")
+    return numbers
+
+
+def main() -> None:
+    told, console = asked(), Console(stderr=False)
+    medians, count = measured(told, console)
+    numbers = shown(medians, count, console)
+    facts = {"images": count, "threads": told.threads, "batch_size": told.batch_size, "device": told.device}
+    print(json.dumps(facts | {name: round(value, 3) for name, value in numbers.items()}))
+
+
+if __name__ == "__main__":
+    main()
