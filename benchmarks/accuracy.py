@@ -21,7 +21,7 @@ ARMS = ("labels", "kd", "hint+kd")
 
 
 def asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="cifar10", help="a data set's name, or a folder with train/<class>/*")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where torchvision's data sets lie")
     parser.add_argument("--images", type=int, default=10_000, help="in all; a fifth is for validation")

@@ -28,7 +28,7 @@ KINDS = ("labels", "kd", *PAIRS)
 
 
 def asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="cifar10", help="a data set's name, or a folder with train/<class>/*")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where torchvision's data sets lie")
     parser.add_argument("--images", type=int, default=5000, help="training images of an epoch")
@@ -190,11 +190,12 @@ def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, floa
     """Median seconds of each epoch, by side and kind; and the number of images."""
     from kdsearch.device import precision_of
 
-    sides = {"textbook": Side(textbook, told), "ours": Side(ours, told)}
-    if precision_of("auto", told.device) == "bfloat16":
-        sides["bfloat16"] = Side(ours, told, "bfloat16")
+    default = precision_of("auto", told.device)
+    sides = {"textbook": Side(textbook, told)}
+    sides |= {precision: Side(ours, told, precision) for precision in dict.fromkeys(("float32", default))}
     single = argparse.Namespace(**{**vars(told), "threads": 1})
-    pair = [Side(ours, single), Side(ours, single)] if told.device == "cpu" and told.threads == 2 else []
+    paired = told.device == "cpu" and told.threads == 2
+    pair = [Side(ours, single, default) for _ in range(2)] if paired else []
     found: dict[str, list[float]] = {}
     with console.status("warming up") as status:
         for number in range(told.rounds + 1):
@@ -210,46 +211,56 @@ def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, floa
                 found.setdefault("pair labels", []).append(max(side.seconds() for side in pair))
     for side in (*sides.values(), *pair):
         side.end()
-    return {name: statistics.median(times[1:]) for name, times in found.items()}, sides["ours"].images
+    return {name: statistics.median(times[1:]) for name, times in found.items()}, sides["float32"].images
 
 
-def shown(medians: dict[str, float], count: int, console: Console) -> dict[str, float]:
-    """A table, and the numbers for the JSON line."""
-    table = Table(title="Images a second, and how many times the textbook loop's")
-    for name in ("epoch", "textbook", "kdsearch", "×", "kdsearch, bfloat16", "×"):
-        table.add_column(name, justify="left" if name == "epoch" else "right")
+def shown(medians: dict[str, float], count: int, default: str, console: Console) -> dict[str, float]:
+    """A table; returns the numbers for the JSON line: without a prefix, those of a search's own precision."""
+    precisions = list(dict.fromkeys(("float32", default)))
+    table = Table(title="Images a second, and how many times the textbook loop's (which is float32)")
+    table.add_column("epoch")
+    for name in ("textbook", *(name for precision in precisions for name in (f"kdsearch {precision}", "×"))):
+        table.add_column(name, justify="right")
     numbers: dict[str, float] = {}
     for kind in KINDS:
-        rates = {
-            side: count / medians[f"{side} {kind}"]
-            for side in ("textbook", "ours", "bfloat16")
-            if f"{side} {kind}" in medians
-        }
-        cells = [kind, f"{rates['textbook']:,.0f}"]
-        for side, prefix in (("ours", ""), ("bfloat16", "bfloat16_")):
-            if side in rates:
-                cells += [f"{rates[side]:,.0f}", f"{rates[side] / rates['textbook']:.1f}"]
-                numbers[f"{prefix}{kind}_images_per_s"] = rates[side]
-        numbers[f"textbook_{kind}_images_per_s"] = rates["textbook"]
+        base = count / medians[f"textbook {kind}"]
+        numbers[f"textbook_{kind}_images_per_s"] = base
+        cells = [kind, f"{base:,.0f}"]
+        for precision in precisions:
+            rate = count / medians[f"{precision} {kind}"]
+            cells += [f"{rate:,.0f}", f"{rate / base:.1f}"]
+            for prefix in prefixes(precision, default):
+                numbers[f"{prefix}{kind}_images_per_s"] = rate
         table.add_row(*cells)
     console.print(table)
-    for side, prefix in (("ours", ""), ("bfloat16", "bfloat16_")):
-        if f"{side} kd" in medians:
-            numbers[f"{prefix}kd_over_labels"] = medians[f"{side} kd"] / medians[f"{side} labels"]
-            numbers[f"{prefix}recording_over_forward"] = medians[f"{side} recording"] / medians[f"{side} forward"]
+    for precision in precisions:
+        own = {kind: medians[f"{precision} {kind}"] for kind in (*KINDS, "recording", "forward")}
+        for prefix in prefixes(precision, default):
+            numbers[f"{prefix}kd_over_labels"] = own["kd"] / own["labels"]
+            numbers[f"{prefix}recording_over_forward"] = own["recording"] / own["forward"]
+        console.print(f"{precision}: a KD epoch takes {own['kd'] / own['labels']:.2f} labels-only epochs;", end=" ")
+        console.print(f"recording takes {own['recording'] / own['forward']:.2f} forward passes of the teacher")
     if "pair labels" in medians:
-        numbers["two_single_threads_over_one_double"] = 2 * medians["ours labels"] / medians["pair labels"]
-    for name in numbers:
-        if "over" in name:
-            console.print(f"{name}: {numbers[name]:.2f}")
+        gain = 2 * medians[f"{default} labels"] / medians["pair labels"]
+        numbers["two_single_threads_over_one_double"] = gain
+        console.print(f"two trials of one thread side by side train {gain:.2f} times the images of one of two threads")
     return numbers
 
 
+def prefixes(precision: str, default: str) -> list[str]:
+    """Of the JSON keys that a precision's numbers have."""
+    return ([""] if precision == default else []) + (["float32_"] if precision == "float32" else [])
+
+
 def main() -> None:
-    told, console = asked(), Console(stderr=False)
+    from kdsearch.device import precision_of
+
+    told, console = asked(), Console()
+    default = precision_of("auto", told.device)
     medians, count = measured(told, console)
-    numbers = shown(medians, count, console)
-    facts = {"images": count, "threads": told.threads, "batch_size": told.batch_size, "device": told.device}
+    numbers = shown(medians, count, default, console)
+    facts = {name: getattr(told, name) for name in ("threads", "batch_size", "device", "augment")}
+    facts |= {"images": count, "precision": default, "textbook_precision": "float32"}
     print(json.dumps(facts | {name: round(value, 3) for name, value in numbers.items()}))
 
 

@@ -4,9 +4,8 @@ Images decoded in memory, a DataLoader with two workers, the teacher's forward p
 no_grad, PyTorch's default memory format and Adam (PyTorch's "Knowledge Distillation Tutorial", Chariton 2023).
 """
 
-import random
+from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -19,7 +18,7 @@ from kdsearch import nets
 class Pictures(Dataset):
     """Decoded PIL images, as torchvision's CIFAR10 gives them."""
 
-    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, transform: transforms.Compose) -> None:
+    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, transform: Any) -> None:
         rows = pixels.permute(0, 2, 3, 1).contiguous().numpy()
         self.pictures = [Image.fromarray(row.squeeze(2) if row.shape[2] == 1 else row) for row in rows]
         self.labels = labels.tolist()
@@ -114,7 +113,7 @@ def train_hint(teacher: WithMap, student: WithMap, batches: DataLoader, optimize
 
 def epochs(images, batch_size: int, teacher_net, student_net, pairs) -> dict:
     """A function for each kind of epoch: labels, kd, and a hint's for each (hint, guided) pair, by name."""
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    torch.manual_seed(0)
     batches, classes = loader(images, batch_size), len(images.classes)
 
     def made(net):

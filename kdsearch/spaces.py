@@ -143,6 +143,11 @@ def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str,
     teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]
     middle = (len(teacher.net.widths) + 1) // 2, (len(space.reference.widths) + 1) // 2
     pair = Pair(hint=teacher.net.block_end(middle[0]), guided=space.reference.block_end(middle[1]))
+    if fit.epochs == 1:
+        raise Refusal(
+            f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "
+            f"give them --epochs 2 or more."
+        )
     arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}
     return {
         name: resolve(Pipeline(links=(teacher, Link(net=space.reference, fit=fit, **arm)), data=first.data), settings)

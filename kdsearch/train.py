@@ -105,11 +105,11 @@ def _epoch(
     for batch in batches:
         with images.autocast():
             terms = stage.terms(batch)
-        if not seen:
-            shares = gradient_shares(stage, terms)
-        loss = torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum()
         steps.zero_grad()
-        loss.backward()
+        if not seen:
+            shares = backward_by_term(stage, terms)
+        else:
+            torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum().backward()
         steps.step()
         for name, term in terms.items():
             totals[name] = totals.get(name, 0) + term.detach() * len(batch.samples)
@@ -118,15 +118,21 @@ def _epoch(
     return means, {name: float(share) for name, share in shares.items()}
 
 
-def gradient_shares(stage: Stage, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Each weighted term's gradient norm over their sum, for terms with non-zero weight."""
-    used = {name: stage.weights[name] * term for name, term in terms.items() if stage.weights[name]}
+def backward_by_term(stage: Stage, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Backward through each weighted term by itself, gradients added up; returns each one's part of the sum of norms.
+
+    Terms of weight 0 have no part.
+    """
     weights = list(stage.trained.parameters())
     norms = {}
-    for name, term in used.items():
-        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
-        parts = [gradient.norm() for gradient in found if gradient is not None]
-        norms[name] = torch.stack(parts).norm() if parts else torch.zeros_like(term)
+    for name, term in terms.items():
+        if stage.weights[name]:
+            found = torch.autograd.grad(stage.weights[name] * term, weights, retain_graph=True, allow_unused=True)
+            reached = [(weight, own) for weight, own in zip(weights, found, strict=True) if own is not None]
+            for weight, own in reached:
+                weight.grad = own if weight.grad is None else weight.grad + own
+            parts = [own.norm() for _, own in reached]
+            norms[name] = torch.stack(parts).norm() if parts else torch.zeros_like(term)
     total = torch.stack(list(norms.values())).sum()
     return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
 

@@ -112,3 +112,10 @@ def test_a_proposal_is_plain_data_that_a_worker_can_read(written):
 
     plain = spaces.propose(Trial(), written(GOOD), Settings(2, 1))
     assert Pipeline.model_validate(json.loads(json.dumps(plain))["pipeline"]).student.net.width == 1.0
+
+
+def test_a_budget_of_one_epoch_is_refused_since_a_reference_has_two_stages(written):
+    space = spaces.load(spaces.find(str(written(GOOD))))
+    drawn = spaces.draws(space, Settings(1, 1), 3, seed=0)
+    with pytest.raises(Refusal, match="1 in all; give them --epochs 2 or more"):
+        spaces.references(space, drawn, Settings(1, 1))

@@ -10,7 +10,7 @@ from torch import nn
 from kdsearch import losses, nets
 from kdsearch.config import Fit
 from kdsearch.data import Batch
-from kdsearch.train import Diverged, Stage, accuracy, gradient_shares, rate, seed_of, train
+from kdsearch.train import Diverged, Stage, accuracy, backward_by_term, rate, seed_of, train
 
 
 def stage(net: nn.Module, weights: dict[str, float] | None = None, epochs: int = 2) -> Stage:
@@ -50,7 +50,19 @@ def test_gradient_shares_are_those_of_the_weighted_terms_computed_apart(images):
         (weight * asked.terms(batch)[name]).backward()
         norms[name] = float(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm())
     expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}
-    assert gradient_shares(asked, asked.terms(batch)) == pytest.approx(expected, rel=1e-4)
+    assert backward_by_term(asked, asked.terms(batch)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_going_backward_term_by_term_adds_up_to_the_whole_loss_s_gradient(images):
+    net = small(images).eval()
+    asked, batch = stage(net, {"ce": 0.7, "norm": 0.3}), first(images, 32)
+    terms = asked.terms(batch)
+    (0.7 * terms["ce"] + 0.3 * terms["norm"]).backward()
+    whole = [weight.grad for weight in net.parameters()]
+    net.zero_grad()
+    backward_by_term(asked, asked.terms(batch))
+    for weight, other in zip(net.parameters(), whole, strict=True):
+        assert weight.grad is not None and other is not None and torch.allclose(weight.grad, other, atol=1e-6)
 
 
 def test_a_term_of_weight_0_has_a_value_but_no_share(images):

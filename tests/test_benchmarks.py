@@ -1,0 +1,38 @@
+"""The benchmarks run and end with their numbers; what the numbers are is another machine's matter."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.benchmark
+HERE = Path(__file__).parents[1] / "benchmarks"
+
+
+def last_line(name: str, *words: object) -> dict:
+    call = [sys.executable, HERE / name, *map(str, words)]
+    done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_step_s_benchmark_ends_with_images_a_second_of_both_sides():
+    found = last_line("kd_step.py", "--data", "digits", "--images", 100, "--rounds", 1, "--batch-size", 50)
+    kinds = ("labels", "kd", "hint", "hint_1_3")
+    assert found["images"] == 100
+    assert all(found[f"{side}{kind}_images_per_s"] > 0 for kind in kinds for side in ("", "textbook_", "float32_"))
+    assert {"kd_over_labels", "recording_over_forward", "two_single_threads_over_one_double"} <= set(found)
+
+
+def test_a_search_of_trials_that_do_nothing_completes_them():
+    found = last_line("trial_overhead.py", "--child", "ours", 3)
+    assert found["startup"] > 0 and found["seconds"] > 0 and found["memory"] > 0
+
+
+def test_the_accuracy_benchmark_compares_views_and_precisions(tmp_path):
+    words = ("--data", "digits", "--images", 60, "--epochs", 2, "--teacher-epochs", 1, "--seeds", 1)
+    found = last_line("accuracy.py", *words, "--store", tmp_path)
+    assert len(found) == 12 and all(0 <= value <= 1 for values in found.values() for value in values)
