@@ -36,6 +36,9 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--together", type=int, nargs="*", default=[2], help="how many one-thread trials run side by side (GPU: 1 4 16)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     return parser.parse_args()
 
@@ -58,7 +61,7 @@ def textbook(told: argparse.Namespace, _: str) -> dict[str, Callable[[], float]]
     from kdsearch.config import Net
 
     torch.set_num_threads(told.threads)
-    kinds = twin.epochs(opened(told), told.batch_size, Net(**TEACHER), Net(**STUDENT), PAIRS)
+    kinds = twin.epochs(told.device, opened(told), told.batch_size, Net(**TEACHER), Net(**STUDENT), PAIRS)
     return {kind: timed(run) for kind, run in kinds.items()}
 
 
@@ -171,6 +174,7 @@ class Side:
         self.pipe, other = get_context("spawn").Pipe()
         self.process = get_context("spawn").Process(target=child, args=(side, told, precision, other))
         self.process.start()
+        other.close()  # so that a process that dies is not waited for
         self.images: int = self.pipe.recv()
 
     def begin(self, kind: str) -> None:
@@ -194,8 +198,7 @@ def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, floa
     sides = {"textbook": Side(textbook, told)}
     sides |= {precision: Side(ours, told, precision) for precision in dict.fromkeys(("float32", default))}
     single = argparse.Namespace(**{**vars(told), "threads": 1})
-    paired = told.device == "cpu" and told.threads == 2
-    pair = [Side(ours, single, default) for _ in range(2)] if paired else []
+    crowd = [Side(ours, single, default) for _ in range(max(told.together))]
     found: dict[str, list[float]] = {}
     with console.status("warming up") as status:
         for number in range(told.rounds + 1):
@@ -205,11 +208,12 @@ def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, floa
                         continue
                     status.update(f"round {number} of {told.rounds} (0 is a warm-up): {name} {kind}")
                     found.setdefault(f"{name} {kind}", []).append(side.seconds(kind))
-            if pair:
-                for side in pair:
+            for many in told.together:
+                status.update(f"round {number} of {told.rounds}: {many} trials together")
+                for side in crowd[:many]:
                     side.begin("labels")
-                found.setdefault("pair labels", []).append(max(side.seconds() for side in pair))
-    for side in (*sides.values(), *pair):
+                found.setdefault(f"{many} together", []).append(max(side.seconds() for side in crowd[:many]))
+    for side in (*sides.values(), *crowd):
         side.end()
     return {name: statistics.median(times[1:]) for name, times in found.items()}, sides["float32"].images
 
@@ -240,10 +244,11 @@ def shown(medians: dict[str, float], count: int, default: str, console: Console)
             numbers[f"{prefix}recording_over_forward"] = own["recording"] / own["forward"]
         console.print(f"{precision}: a KD epoch takes {own['kd'] / own['labels']:.2f} labels-only epochs;", end=" ")
         console.print(f"recording takes {own['recording'] / own['forward']:.2f} forward passes of the teacher")
-    if "pair labels" in medians:
-        gain = 2 * medians[f"{default} labels"] / medians["pair labels"]
-        numbers["two_single_threads_over_one_double"] = gain
-        console.print(f"two trials of one thread side by side train {gain:.2f} times the images of one of two threads")
+    for name in (name for name in medians if name.endswith(" together")):
+        many = int(name.split()[0])
+        numbers[f"together_{many}_images_per_s"] = many * count / medians[name]
+        gain = many * medians[f"{default} labels"] / medians[name]
+        console.print(f"{many} trials of one thread together train {gain:.2f} times the images of one with all threads")
     return numbers
 
 

@@ -41,15 +41,17 @@ def loader(images, batch_size: int) -> DataLoader:
         changes.append(transforms.RandomHorizontalFlip())
     transform = transforms.Compose([*changes, transforms.ToTensor(), transforms.Normalize(mean, std)])
     pictures = Pictures(images.train, images.labels, transform)
-    return DataLoader(pictures, batch_size, shuffle=True, num_workers=2)
+    # Forked as in a script of one's own: in a process that was itself spawned, workers would import torch first.
+    return DataLoader(pictures, batch_size, shuffle=True, num_workers=2, multiprocessing_context="fork")
 
 
-def train_labels(student: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer) -> float:
+def train_labels(device: str, student: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer) -> float:
     """An epoch of cross-entropy; returns the mean loss."""
     criterion = nn.CrossEntropyLoss()
     student.train()
     running_loss = 0.0
     for inputs, labels in batches:
+        inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         loss = criterion(student(inputs), labels)
         loss.backward()
@@ -59,14 +61,16 @@ def train_labels(student: nn.Module, batches: DataLoader, optimizer: torch.optim
 
 
 def train_kd(
-    teacher: nn.Module, student: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer, T: float = 2.0
+    device: str, teacher: nn.Module, student: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer
 ) -> float:
-    """An epoch of 0.75·CE + 0.25·T²·KL."""
+    """An epoch of 0.75·CE + 0.25·T²·KL, with T = 2."""
+    T = 2.0
     ce_loss = nn.CrossEntropyLoss()
     teacher.eval()
     student.train()
     running_loss = 0.0
     for inputs, labels in batches:
+        inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         with torch.no_grad():
             teacher_logits = teacher(inputs)
@@ -93,13 +97,16 @@ class WithMap(nn.Module):
         return self.rest(found), self.regressor(found) if self.regressor else found
 
 
-def train_hint(teacher: WithMap, student: WithMap, batches: DataLoader, optimizer: torch.optim.Optimizer) -> float:
+def train_hint(
+    device: str, teacher: WithMap, student: WithMap, batches: DataLoader, optimizer: torch.optim.Optimizer
+) -> float:
     """An epoch of the mean squared error between the student's regressed map and the teacher's."""
     mse_loss = nn.MSELoss()
     teacher.eval()
     student.train()
     running_loss = 0.0
     for inputs, _ in batches:
+        inputs = inputs.to(device)
         optimizer.zero_grad()
         with torch.no_grad():
             _, teacher_map = teacher(inputs)
@@ -111,13 +118,13 @@ def train_hint(teacher: WithMap, student: WithMap, batches: DataLoader, optimize
     return running_loss / len(batches)
 
 
-def epochs(images, batch_size: int, teacher_net, student_net, pairs) -> dict:
+def epochs(device: str, images, batch_size: int, teacher_net, student_net, pairs) -> dict:
     """A function for each kind of epoch: labels, kd, and a hint's for each (hint, guided) pair, by name."""
     torch.manual_seed(0)
     batches, classes = loader(images, batch_size), len(images.classes)
 
     def made(net):
-        return nets.build(net, images.shape, classes)
+        return nets.build(net, images.shape, classes).to(device)
 
     def with_adam(student):
         return student, torch.optim.Adam(student.parameters(), lr=1e-3)
@@ -125,14 +132,13 @@ def epochs(images, batch_size: int, teacher_net, student_net, pairs) -> dict:
     teacher = made(teacher_net)
     plain, soft = with_adam(made(student_net)), with_adam(made(student_net))
     found = {
-        "labels": lambda: train_labels(plain[0], batches, plain[1]),
-        "kd": lambda: train_kd(teacher, soft[0], batches, soft[1]),
+        "labels": lambda: train_labels(device, plain[0], batches, plain[1]),
+        "kd": lambda: train_kd(device, teacher, soft[0], batches, soft[1]),
     }
     hints, guided = (nets.survey(net, images.shape, classes).maps for net in (teacher_net, student_net))
     for name, (hint, guide) in pairs.items():
-        regressor = nn.Conv2d(guided[guide - 1][0], hints[hint - 1][0], 3, padding=1)
+        regressor = nn.Conv2d(guided[guide - 1][0], hints[hint - 1][0], 3, padding=1).to(device)
         student = with_adam(WithMap(made(student_net), guide, regressor))
-        found[name] = lambda student=student, hint=hint: train_hint(
-            WithMap(teacher, hint), student[0], batches, student[1]
-        )
+        asked = WithMap(teacher, hint)
+        found[name] = lambda own=student, asked=asked: train_hint(device, asked, own[0], batches, own[1])
     return found

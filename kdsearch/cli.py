@@ -1,17 +1,12 @@
-"""Words to functions; the only place that exits."""
+"""Words to functions; the only place that exits with an error."""
 
-import contextlib
-import json
-import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from kdsearch import __version__
+from kdsearch import __version__, looking, working
 from kdsearch.errors import Refusal
 
 app = typer.Typer(
@@ -22,10 +17,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Results = Annotated[Path, typer.Option("--results", help="Folder of all searches.", metavar="DIR")]
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]
-SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name under --results, or its path.")]
-RESULTS, DATA_DIR = Path("results"), Path("data")
 
 
 @app.callback(invoke_without_command=True)
@@ -38,245 +29,16 @@ def _root(
         raise typer.Exit
 
 
-@app.command("spaces")
-def spaces_() -> None:
-    """List the search spaces and their questions."""
-    from rich.table import Table
-
-    from kdsearch import spaces, words
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    for name, question in spaces.names().items():
-        table.add_row(name, question)
-    console = words.console()
-    console.print(table)
-    console.print("Your own: kdsearch tune ./my_space.py", style="dim")
-
-
-@app.command()
-def tune(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, or a folder."),
-    ] = None,
-    data_dir: DataDir = DATA_DIR,
-    image_size: Annotated[int | None, typer.Option(min=8, help="Side to which images are brought.")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Pipelines to draw; references come on top.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of a student, in all; caps the teacher's too.")] = None,
-    teacher_epochs: Annotated[int | None, typer.Option(min=1, help="Of the teacher and of each assistant.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws and of the students.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Of the search's folder.  [default: the space's name]")] = None,
-    results: Results = RESULTS,
-    cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Cores (and threads) a trial.")] = 1,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="Share of a GPU a trial, e.g. 0.25.  [default: 1 where there is one]")
-    ] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."),
-    ] = "auto",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
-) -> None:
-    """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
-    from kdsearch import spaces, words
-    from kdsearch.display import Watch
-    from kdsearch.settings import Settings, folder_for, pairs_of
-
-    found = spaces.load(spaces.find(space))
-    pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
-    if data is not None:
-        from kdsearch.sources import placed
-
-        data = placed(data)
-    budget = found.budget if data in (None, "digits") else found.full_budget
-    settings = Settings(
-        epochs=epochs or budget.epochs, teacher_epochs=teacher_epochs or budget.teacher_epochs,
-        batch_size=budget.batch_size,
-        epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
-        data=data, image_size=image_size, seed=seed, overrides=pairs,
-    )  # fmt: skip
-    console = words.console()
-    with Watch(console) as watch:
-        from kdsearch.plan import Search, look
-
-        search = Search(
-            found, settings, trials or budget.trials, folder, data_dir.resolve(), cpus_per_trial, gpus_per_trial,
-            max_concurrent, precision, shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
-        )  # fmt: skip
-        drawn = look(search)[0][:3] if dry_run else []
-        if not dry_run:
-            from kdsearch.search import run
-
-            with _interruptible(lambda: _left(folder)):
-                run(search)
-    if dry_run:
-        _show_draws(search, drawn, console)
-        return
-    _show_end(folder, console)
-    if not any(row["state"] == "complete" for row in search.tables.trials.values()):
-        raise typer.Exit(1)
-
-
-def _left(folder: Path) -> str:
-    if not folder.exists():
-        return "No trial had begun, so there are no results."
-    return f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"
-
-
-def _show_draws(search: Any, drawn: list, console: Any) -> None:
-    import yaml
-
-    from kdsearch import nets
-
-    shape, classes = search.images.shape, len(search.images.classes)
-    for number, draw in enumerate(drawn):
-        sizes = [f"{nets.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
-        console.print(f"Draw {number}: {draw.knobs}", style="bold", soft_wrap=True)
-        console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
-        plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
-        console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
-    console.print(f"Dry run: nothing was trained. The search would run {search.trials} trials and 3 references.")
-
-
-def _show_end(folder: Path, console: Any) -> None:
-    from kdsearch import results, words
-
-    words.summary(results.read(folder), results.read_facts(folder), console)
-    written = f"Written: {folder}/: trials.parquet, epochs.parquet, search.json, students/"
-    console.print(written, soft_wrap=True)
-    name = shlex.quote(name_of(folder))
-    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)
-
-
-def name_of(folder: Path) -> str:
-    """What a user types for a search: its name where it lies in the default place, else its path."""
-    return folder.name if folder.parent == RESULTS else str(folder)
-
-
-@app.command()
-def status(
-    search: SearchName,
-    results: Results = RESULTS,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """How a search stands: running, finished or interrupted; its front and failures."""
-    from kdsearch import results as tables
-    from kdsearch import words
-    from kdsearch.front import members
-
-    folder = tables.find(search, results)
-    facts, found = tables.read_facts(folder), tables.read(folder)
-    stands = tables.standing(found, facts)
-    if as_json:
-        rows = [found.trials[name] for name in members(found.trials.values())]
-        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in rows]
-        print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
-        return
-    console = words.console()
-    said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
-    counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
-    ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
-    console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
-    words.summary(found, facts, console)
-
-
-@app.command()
-def report(
-    search: SearchName,
-    results: Results = RESULTS,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
-    png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
-) -> None:
-    """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
-    import importlib
-
-    from kdsearch import results as tables
-
-    folder = tables.find(search, results)
-    reports: Any = importlib.import_module("kdsearch.analysis.report")
-    target = output or folder / "report.html"
-    for path in reports.write(folder, target, png):
-        print(path)
-
-
-@app.command()
-def export(
-    search: SearchName,
-    trial: Annotated[str | None, typer.Option(metavar="ID", help="One trial.")] = None,
-    best: Annotated[str | None, typer.Option(metavar="accuracy|knee", help="The best trial by this.")] = None,
-    front: Annotated[bool, typer.Option("--front", help="All trials of the front.")] = False,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="A folder a trial is made in it.")] = Path("exports"),
-    results: Results = RESULTS,
-) -> None:
-    """Write a trial's config.yaml, student.safetensors and metrics.json."""
-    from kdsearch import export as exports
-    from kdsearch import results as tables
-
-    folder = tables.find(search, results)
-    found = tables.read(folder)
-    for path in exports.export(folder, found, exports.chosen(found, trial, best, front), output):
-        print(path)
-
-
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config.yaml, as export writes it.")],
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Students to train, each with a seed of its own.")] = 1,
-    test: Annotated[bool, typer.Option("--test", help="Read the test images, once, at the end.")] = False,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the students and configs here.")] = None,
-    data_dir: DataDir = DATA_DIR,
-    results: Results = RESULTS,
-) -> None:
-    """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
-    from kdsearch import words
-    from kdsearch.display import SeedWatch
-    from kdsearch.export import read_config
-
-    recipe = read_config(config)
-    recorded = recipe.made and recipe.made.accuracy
-    met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
-    with SeedWatch(words.console(), met) as watch, _interruptible(lambda: "The seeds that were finished are above."):
-        from kdsearch.replicate import replicates
-
-        for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):
-            if isinstance(step, str):
-                watch.warn(step)
-                continue
-            watch.show(step)
-            if step.student and output:
-                step.student.save(output / f"seed-{step.seed}")
-    watch.summary()
-
-
-@app.command("cache")
-def cache_(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
-) -> None:
-    """Show what lies in the cache: decoded images, and what teachers answered ($KDSEARCH_CACHE_LIMIT GB at most)."""
-    from kdsearch import cache, words
-
-    console = words.console()
-    if clear:
-        console.print(f"Deleted: {words.size(cache.clear(cache.folder()))} in {cache.folder()}", soft_wrap=True)
-        return
-    words.cached(cache.folder(), cache.limit(), console)
-
-
-@contextlib.contextmanager
-def _interruptible(said: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C ends a command with exit code 130 and a word on what there is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"kdsearch: interrupted. {said()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+for command in (
+    looking.spaces,
+    working.tune,
+    looking.status,
+    looking.report,
+    looking.export,
+    working.train,
+    looking.cache,
+):
+    app.command(command.__name__)(command)
 
 
 def main() -> None:

@@ -117,6 +117,7 @@ class Images:
 
     def pixels(self, samples: Tensor, changes: Changes | None = None) -> Tensor:
         """Training images (N, C, H, W), normalised, in their fixed views unless other changes are given."""
+        samples = samples.to(self.train.device)
         pixels = self.train.permute(0, 2, 3, 1).index_select(0, samples % len(self.train))
         pixels = changed(pixels, changes or self.fixed, samples, self.augment)
         return self.prepare(pixels.permute(0, 3, 1, 2))

@@ -76,11 +76,16 @@ def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int
 
     Where not even one fits, all of them: the teacher runs live, and views cost nothing.
     """
+    each = bytes_a_view(pipelines, images)
+    return min(images.views, limit // each if each else images.views) or images.views
+
+
+def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
+    """Of all that these pipelines ask their teachers about all training images in one view."""
     asked = set()
     for pipeline in pipelines:
         for number, link in enumerate(pipeline.links[1:], start=1):
             survey = _teacher(pipeline, number, images)
             for layer in (*layers_of(link, "hint", survey), *layers_of(link, "kd", survey)):
                 asked.add((pipeline.links[:number], layer, bytes_of(survey, layer)))
-    each = len(images.train) * sum(size for _, _, size in asked)
-    return min(images.views, limit // each if each else images.views) or images.views
+    return len(images.train) * sum(size for _, _, size in asked)

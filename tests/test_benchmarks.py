@@ -24,7 +24,7 @@ def test_the_step_s_benchmark_ends_with_images_a_second_of_both_sides():
     kinds = ("labels", "kd", "hint", "hint_1_3")
     assert found["images"] == 100
     assert all(found[f"{side}{kind}_images_per_s"] > 0 for kind in kinds for side in ("", "textbook_", "float32_"))
-    assert {"kd_over_labels", "recording_over_forward", "two_single_threads_over_one_double"} <= set(found)
+    assert {"kd_over_labels", "recording_over_forward", "together_2_images_per_s"} <= set(found)
 
 
 def test_a_search_of_trials_that_do_nothing_completes_them():

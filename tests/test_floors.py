@@ -11,11 +11,11 @@ FLOORS = {
     "errors": 0, "config": 0, "front": 1, "rungs": 0, "losses": 0, "views": 0, "parsing": 1, "results": 2, "nets": 1,
     "sources": 1, "cache": 1, "device": 1, "settings": 2, "words": 3, "data": 2, "store": 2, "spaces": 3, "answers": 3,
     "display": 4, "train": 3, "made": 3, "targets": 4, "pipeline": 5, "trial": 6, "export": 5,
-    "replicate": 6, "plan": 6, "networks": 7, "tuner": 7, "search": 8, "cli": 9,
+    "replicate": 6, "plan": 6, "networks": 7, "tuner": 7, "search": 8, "looking": 9, "working": 10, "cli": 11,
 }  # fmt: skip
 RAY, OPTUNA = {"trial", "networks", "tuner", "search"}, {"spaces", "tuner", "search"}
 TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}
-TORCHLESS |= {"cache", "display", "cli", "export"}
+TORCHLESS |= {"cache", "looking", "working", "display", "cli", "export"}
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 
 

@@ -1,0 +1,103 @@
+"""The commands that look: at spaces, at searches, at the cache."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of all searches.", metavar="DIR")]
+SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name under --results, or its path.")]
+RESULTS = Path("results")
+
+
+def spaces() -> None:
+    """List the search spaces and their questions."""
+    from rich.table import Table
+
+    from kdsearch import spaces as found
+    from kdsearch import words
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    for name, question in found.names().items():
+        table.add_row(name, question)
+    console = words.console()
+    console.print(table)
+    console.print("Your own: kdsearch tune ./my_space.py", style="dim")
+
+
+def status(
+    search: SearchName,
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """How a search stands: running, finished or interrupted; its front and failures."""
+    from kdsearch import results as tables
+    from kdsearch import words
+    from kdsearch.front import members
+
+    folder = tables.find(search, results)
+    facts, found = tables.read_facts(folder), tables.read(folder)
+    stands = tables.standing(found, facts)
+    if as_json:
+        rows = [found.trials[name] for name in members(found.trials.values())]
+        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in rows]
+        print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
+        return
+    console = words.console()
+    said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
+    counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
+    ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
+    console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
+    words.summary(found, facts, console)
+
+
+def report(
+    search: SearchName,
+    results: Results = RESULTS,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
+) -> None:
+    """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
+    import importlib
+
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    reports: Any = importlib.import_module("kdsearch.analysis.report")
+    target = output or folder / "report.html"
+    for path in reports.write(folder, target, png):
+        print(path)
+
+
+def export(
+    search: SearchName,
+    trial: Annotated[str | None, typer.Option(metavar="ID", help="One trial.")] = None,
+    best: Annotated[str | None, typer.Option(metavar="accuracy|knee", help="The best trial by this.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="All trials of the front.")] = False,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="A folder a trial is made in it.")] = Path("exports"),
+    results: Results = RESULTS,
+) -> None:
+    """Write a trial's config.yaml, student.safetensors and metrics.json."""
+    from kdsearch import export as exports
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    found = tables.read(folder)
+    for path in exports.export(folder, found, exports.chosen(found, trial, best, front), output):
+        print(path)
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
+) -> None:
+    """Show what is kept on disk: decoded images, teachers' answers (at most KDSEARCH_CACHE_LIMIT GB)."""
+    from kdsearch import cache as disk
+    from kdsearch import words
+
+    console = words.console()
+    if clear:
+        console.print(f"Deleted: {words.size(disk.clear(disk.folder()))} in {disk.folder()}", soft_wrap=True)
+        return
+    words.cached(disk.folder(), disk.limit(), console)
