@@ -183,7 +183,7 @@ class Recorded:
             os.fsync(file.fileno())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
     """A file's answers, memory-mapped, once a process; raises ValueError where it holds something else."""
     with safe_open(path, framework="pt") as file:

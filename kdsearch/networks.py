@@ -80,7 +80,8 @@ def _follow(search: Search, running: dict[Any, str]) -> None:
         else:
             row = said["row"]
             search.tables.extend(name, [row], student=-1)
-            search.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
+            if row["stage"] != "record":
+                search.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
         search.changed()
 
 

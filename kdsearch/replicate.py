@@ -60,6 +60,7 @@ def replicates(
     chosen, made = recipe.pipeline, recipe.made
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)
+    device.set_up(torch.get_num_threads())
     images = data.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
     if chosen.data.views is None:
         images = replace(images, views=most_views([chosen], images, cache.limit()))
@@ -119,7 +120,8 @@ def _steps(rows: Generator[Row, None, Result], again: Pipeline) -> Generator[Ste
             return end.value
         epochs = again.links[row.link].fit.epochs
         assert epochs is not None
-        yield Step(again.student.seed, row, epochs)
+        if row.stage != "record":
+            yield Step(again.student.seed, row, epochs)
 
 
 def differences(made: Made | None, images: data.Images) -> list[str]:

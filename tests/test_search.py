@@ -257,6 +257,36 @@ def test_a_dry_run_shows_three_pipelines_and_trains_nothing(ran, monkeypatch, ca
     assert sorted(ran[0].rglob("*")) == before
 
 
+def test_views_are_fewer_where_all_the_hints_would_not_fit(ran, monkeypatch, capsys):
+    words = "tune ./tiny.py --dry-run --set data.augment=crop"
+    assert "Views of each image: 8; " in say(words, ran[0], monkeypatch, capsys)[1]
+    monkeypatch.setenv("KDSEARCH_CACHE_LIMIT", "0.001")
+    said = say(words, ran[0], monkeypatch, capsys)[1]
+    assert "Views of each image: 4; " in said and "(at most 1.0 MB: KDSEARCH_CACHE_LIMIT)" in said
+    # What a user asks for is not lowered: the teacher runs live then.
+    assert "Views of each image: 7; " in say(f"{words} --set data.views=7", ran[0], monkeypatch, capsys)[1]
+    assert "Views" not in say(f"{words} --set data.views=fresh", ran[0], monkeypatch, capsys)[1]
+
+
+def test_the_cache_is_shown_and_cleared(ran, monkeypatch, capsys, tmp_path):
+    told = say("cache", ran[0], monkeypatch, capsys)[1]
+    assert "decoded images:" in told and "of at most 20.0 GB" in told
+    key = results.read_facts(ran[0] / "results" / "s")["teacher"]
+    assert f"{key}-" in told and "ago" in told
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "x.safetensors").write_bytes(b"0" * 5000)
+    assert say("cache --clear", ran[0], monkeypatch, capsys)[1].startswith("Deleted: 5.0 kB")
+    assert "0.0 kB in 0 files" in say("cache", ran[0], monkeypatch, capsys)[1]
+
+
+def test_an_exported_config_says_how_the_teacher_answered(ran, monkeypatch, capsys):
+    say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
+    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    assert plain["made"]["targets"] == {"hint": "recorded", "kd": "recorded"} and plain["data"]["views"] == 1
+    assert plain["made"]["precision"] in ("float32", "bfloat16") and plain["made"]["teachers"][0]["targets"] == {}
+
+
 def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
     code, said, _ = say("report s --png", ran[0], monkeypatch, capsys)
     names = [Path(path).name for path in said.split()]

@@ -3,7 +3,7 @@
 import pytest
 from helpers import FIT, STUDENT, TEACHER
 
-from kdsearch.config import KD, Fit, Link, Pipeline
+from kdsearch.config import KD, Data, Fit, Link, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.settings import Settings, folder_for, override, pairs_of, resolve
 
@@ -97,3 +97,12 @@ def test_a_search_gets_a_folder_that_is_not_there(tmp_path):
     for name in ("depth", "store", "a/b", "..", ""):
         with pytest.raises(Refusal):
             folder_for(tmp_path, "depth", name)
+
+
+def test_views_are_the_usual_ones_unless_there_are_too_many_or_the_space_says_otherwise():
+    def views(most: int, **data: object):
+        asked = CHAIN.model_copy(update={"data": Data.model_validate({"augment": "crop", **data})})
+        return resolve(asked, Settings(4, 4, most_views=most)).data.views
+
+    assert views(64) == 8 and views(3) == 3 and views(3, views=5) == 5 and views(3, views="fresh") == "fresh"
+    assert views(64, augment="none") == 1 and views(64, augment="flip") == 2

@@ -20,6 +20,14 @@ def test_a_key_changes_with_everything_up_to_its_link_and_with_nothing_behind_it
     assert key_of(pipeline(seed=7), 0, "f") == key_of(base, 0, "f")
 
 
+def test_views_are_part_of_a_taught_network_s_key_and_not_of_the_first_one_s():
+    keys = [
+        [key_of(pipeline().model_copy(update={"data": Data(views=views)}), number, "f") for views in (4, 8)]
+        for number in (0, 1)
+    ]
+    assert keys[0][0] == keys[0][1] and keys[1][0] != keys[1][1]
+
+
 def test_a_key_does_not_depend_on_where_the_data_lie():
     moved = pipeline().model_copy(update={"data": Data(name="/elsewhere")})
     assert key_of(moved, 1, "f") == key_of(pipeline(), 1, "f")
