@@ -160,11 +160,22 @@ def test_files_are_readable_by_the_safetensors_library_and_mapped_not_read(teach
     read = recorded(teacher, viewed, tmp_path)
     list(read.ready([0]))
     path = tmp_path / "targets" / "abc" / "view0-layer2.safetensors"
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(path) in maps.read_text()
     plain = load_file(path)["answers"]
     assert plain.shape == (200, 2, 2, 8) and plain.dtype == torch.float16
     assert torch.equal(plain, read.opened[0, 2])
-    maps = Path("/proc/self/maps")
-    assert not maps.exists() or str(path) in maps.read_text()
+
+
+def test_a_file_that_is_open_is_read_on_when_others_needed_its_room(teacher, viewed, tmp_path):
+    read = recorded(teacher, viewed, tmp_path)
+    list(read.ready([0]))
+    for path in (tmp_path / "targets" / "abc").glob("*.safetensors"):
+        path.unlink()
+    assert list(read.ready([0])) == []
+    assert torch.allclose(
+        read(batch(viewed, torch.arange(8)))[LOGITS], teacher(viewed.pixels(torch.arange(8))), rtol=1e-5
+    )
 
 
 def test_hints_beyond_half_precision_are_cut_and_not_infinite(teacher, viewed):
