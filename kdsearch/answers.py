@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from kdsearch import cache, nets
 from kdsearch.data import Batch, Images
+from kdsearch.errors import Refusal
 from kdsearch.sources import Progress
 
 FORMAT = 1
@@ -90,18 +91,20 @@ class Recorded:
 
     def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
         """Open these views' files; yields (view, seconds) for each that this process had to record."""
-        wanted = [view for view in dict.fromkeys(views) if (view, self.layers[0]) not in self.opened]
-        for view in wanted:
+        for view in dict.fromkeys(views):
+            if (view, self.layers[0]) in self.opened:
+                continue
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
                 started = time.perf_counter()
-                lacking = [layer for layer in self.layers if self._open(view, layer) is None]
+                lacking = [layer for layer in self.layers if not self._open(view, layer)]
                 if lacking:
                     self._record(view, lacking)
-            for layer in self.layers:
-                found = self._open(view, layer)
-                assert found is not None
-                self.opened[view, layer] = found
+                if not all([self._open(view, layer) for layer in lacking]):
+                    raise Refusal(
+                        f"What was recorded in '{self.folder}' is gone at once: others need the room. Raise "
+                        f"KDSEARCH_CACHE_LIMIT, or lower it so that teachers run live."
+                    )
             if lacking:
                 yield view, time.perf_counter() - started
 
@@ -113,12 +116,11 @@ class Recorded:
         return {layer: self._read(own, views, rows, layer, batch.pixels.device) for layer in self.layers}
 
     def _read(self, own: list[int], views: Tensor, rows: Tensor, layer: int, device: torch.device) -> Tensor:
+        first = self.opened[own[0], layer]
         if len(own) == 1:
-            found = self.opened[own[0], layer][rows]
+            found = first[rows]
         else:  # the end of one pass over a fraction and the beginning of the next
-            found = torch.empty(
-                len(rows), *self.opened[own[0], layer].shape[1:], dtype=self.opened[own[0], layer].dtype
-            )
+            found = first.new_empty(len(rows), *first.shape[1:])
             for view in own:
                 found[views == view] = self.opened[view, layer][rows[views == view]]
         if device.type == "cuda":
@@ -132,21 +134,24 @@ class Recorded:
         told = {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "layer": str(layer)}
         return told | {"checksum": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
 
-    def _open(self, view: int, layer: int) -> Tensor | None:
-        """A file's answers without reading them; None where there is none, or where it is damaged."""
+    def _open(self, view: int, layer: int) -> bool:
+        """Open a file without reading its answers; False where there is none, or where it is damaged."""
         path = self._path(view, layer)
         try:
             stat = path.stat()
             found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, layer)))
             cache.touch(path)
         except (OSError, SafetensorError, ValueError):
-            return None
-        return found if len(found) == len(self.images.train) else None
+            return False
+        if len(found) != len(self.images.train):
+            return False
+        self.opened[view, layer] = found
+        return True
 
     def _record(self, view: int, layers: list[int]) -> None:
         """One forward pass over all training images; the logits join where they are lacking, for they are small."""
         logits = len(self.teacher.net)
-        if self._open(view, logits) is None:
+        if not self._open(view, logits):
             layers = sorted({*layers, logits})
         files: dict[int, BinaryIO] = {}
         with ExitStack() as drafts:

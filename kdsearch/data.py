@@ -1,20 +1,16 @@
 """Images whole in memory: splits, nested fractions, batches changed by tensor operations."""
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from kdsearch import cache, sources
+from kdsearch import sources
 from kdsearch.config import Data, Fit, Precision
+from kdsearch.decoded import decoded
 from kdsearch.errors import Refusal
 from kdsearch.views import Changes, changed, drawn, fixed
 
@@ -161,7 +157,7 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
     """Read (or take from the cache), choose, split. Never touches the test images. Raises Refusal."""
     side = data.image_size
     wanted = sources.Wanted(size=(side, side) if side else None)
-    pixels, labels, classes, fingerprint = _decoded(data.name, "train", data_dir, wanted, progress)
+    pixels, labels, classes, fingerprint = decoded(data.name, "train", data_dir, wanted, progress)
     counts = labels.bincount(minlength=len(classes))
     if len(classes) < 2 or counts.min() < 2:
         least = classes[int(counts.argmin())]
@@ -186,7 +182,7 @@ def load_test(data: Data, data_dir: Path, images: Images, progress: sources.Prog
     """
     channels, height, width = images.shape
     wanted = sources.Wanted(size=(width, height), grey=channels == 1)
-    pixels, labels, classes, _ = _decoded(data.name, "test", data_dir, wanted, progress)
+    pixels, labels, classes, _ = decoded(data.name, "test", data_dir, wanted, progress)
     if tuple(classes) != images.classes:
         ours, theirs = sources.listed(images.classes), sources.listed(classes)
         raise Refusal(f"The classes of '{data.name}' must be the same in train and test: {ours}, but in test {theirs}.")
@@ -205,44 +201,3 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
         stds.append((share * (values - mean) ** 2).sum().sqrt().clamp(min=1e-3))
     shape = (-1, 1, 1)
     return torch.stack(means).float().view(shape), torch.stack(stds).float().view(shape)
-
-
-def _decoded(
-    name: str, part: str, data_dir: Path, wanted: sources.Wanted, progress: sources.Progress
-) -> tuple[Tensor, Tensor, list[str], str]:
-    """Pixels, labels, class names, fingerprint: from the cache, else read and cached."""
-    path = cache.folder() / "images" / f"{_source_key(name, part, data_dir, wanted)}.safetensors"
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
-            return pixels, labels, json.loads(meta["classes"]), meta["fingerprint"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        pass  # not there, or cut short: it is only a copy, made anew below
-    pixels, labels, classes = sources.read(name, part, data_dir, wanted, progress)
-    digest = hashlib.sha256(json.dumps([list(pixels.shape), classes]).encode())
-    digest.update(pixels.numpy().data)
-    digest.update(labels.numpy().data)
-    fingerprint = digest.hexdigest()[:16]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    save_file({"pixels": pixels, "labels": labels}, draft, {"classes": json.dumps(classes), "fingerprint": fingerprint})
-    os.replace(draft, path)
-    return pixels, labels, classes, fingerprint
-
-
-def _source_key(name: str, part: str, data_dir: Path, wanted: sources.Wanted) -> str:
-    """Changes whenever the files of a folder do; torchvision checks the sums of its own files when they arrive."""
-    path = sources.folder(name)
-    if path is None:
-        parts: list = [name, str(data_dir.resolve()) if name != "digits" else ""]
-    else:
-        root = (path / part).resolve()
-        files = sorted(root.glob("*/*")) if root.is_dir() else []
-        stats = [(str(file), *_size_and_time(file)) for file in files]
-        parts = [str(root), hashlib.sha256(json.dumps(stats).encode()).hexdigest()]
-    return hashlib.sha256(json.dumps([part, wanted.size, wanted.grey, *parts]).encode()).hexdigest()[:16]
-
-
-def _size_and_time(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns

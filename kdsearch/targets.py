@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from kdsearch import nets
 from kdsearch.answers import Live, Recorded, Taught
 from kdsearch.config import Choice, Link, Pipeline
@@ -49,7 +51,10 @@ class Targets:
         layers = layers_of(pipeline.links[number], stage, _teacher(pipeline, number, images))
         if self.choices(pipeline, number, images)[stage] == "live":
             return Live(teacher, layers)
-        folder = self.folder / f"{teacher.key}-{images.precision}"
+        # Sums in another order round otherwise: what is recorded is of these weights, computed in just this way.
+        device = images.mean.device.type
+        how = device if device == "cuda" else f"{device}{torch.get_num_threads()}"
+        folder = self.folder / f"{teacher.key}-{how}-{images.precision}"
         return Recorded(teacher, layers, images, folder, self.limit, self.progress)
 
 

@@ -106,7 +106,7 @@ def cached(folder: Path, limit: int, console: Console) -> None:
     if not teachers:
         return
     table = Table(header_style="bold")
-    for name in ("teacher (key-weights-precision)", "files", "size", "last used"):
+    for name in ("teacher (key-weights-device-precision)", "files", "size", "last used"):
         table.add_column(name, justify="left" if name.startswith("teacher") else "right")
     for name, own in teachers.items():
         ago = duration(max(time.time() - own[0].used, 0))

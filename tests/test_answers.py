@@ -11,6 +11,7 @@ from helpers import TEACHER
 from kdsearch import answers as an
 from kdsearch import nets
 from kdsearch.data import Batch, Images
+from kdsearch.errors import Refusal
 
 LOGITS = TEACHER.depth + 1
 
@@ -190,3 +191,10 @@ def test_the_hint_s_layout_is_the_student_s(teacher, viewed, tmp_path):
     list(read.ready([0]))
     found = read(batch(viewed, torch.arange(16)))[1]
     assert found.shape == (16, 8, 4, 4) and found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_gone_before_it_could_be_opened_is_told(teacher, viewed, tmp_path, monkeypatch):
+    read = recorded(teacher, viewed, tmp_path)
+    monkeypatch.setattr(read, "_record", lambda view, layers: None)
+    with pytest.raises(Refusal, match=r"gone at once.*KDSEARCH_CACHE_LIMIT"):
+        list(read.ready([0]))

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 FLOORS = {
-    "errors": 0, "config": 0, "front": 1, "rungs": 0, "losses": 0, "views": 0, "parsing": 1, "results": 2, "nets": 1,
-    "sources": 1, "cache": 1, "device": 1, "settings": 2, "words": 3, "data": 2, "store": 2, "spaces": 3, "answers": 3,
-    "display": 4, "train": 3, "made": 3, "targets": 4, "pipeline": 5, "trial": 6, "export": 5,
-    "replicate": 6, "plan": 6, "networks": 7, "tuner": 7, "search": 8, "looking": 9, "working": 10, "cli": 11,
+    "config": 0, "errors": 0, "losses": 0, "rungs": 0, "views": 0, "cache": 1, "device": 1, "front": 1, "nets": 1,
+    "parsing": 1, "sources": 1, "store": 1, "decoded": 2, "made": 2, "results": 2, "settings": 2, "data": 3,
+    "export": 3, "spaces": 3, "words": 3, "answers": 4, "display": 4, "looking": 4, "train": 4, "targets": 5,
+    "pipeline": 6, "plan": 6, "replicate": 7, "trial": 7, "networks": 8, "tuner": 8, "search": 9, "working": 10,
+    "cli": 11,
 }  # fmt: skip
 RAY, OPTUNA = {"trial", "networks", "tuner", "search"}, {"spaces", "tuner", "search"}
 TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}

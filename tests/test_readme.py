@@ -51,7 +51,7 @@ def where(tmp_path_factory) -> Path:
 
 def test_every_command_of_the_readme_runs_in_its_order(where):
     found = commands()
-    assert {words[1] for words in found} == {"tune", "report", "export", "train", "status", "spaces"}
+    assert {words[1] for words in found} == {"tune", "report", "export", "train", "status", "spaces", "cache"}
     for words in found:
         run(lightened(words), where)
 
@@ -88,6 +88,14 @@ def test_the_output_shown_is_that_of_the_command_and_in_its_words():
         "Teacher: accuracy",
     ):
         assert words in shown
+
+
+def test_every_benchmark_is_there_and_has_its_command():
+    told = set(re.findall(r"^python benchmarks/(\w+\.py)", README, flags=re.MULTILINE))
+    runnable = {
+        path.name for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py") if path.stem != "textbook"
+    }
+    assert told == runnable
 
 
 def test_every_picture_is_there():

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import FIT, pipeline
 
 from kdsearch import nets
@@ -79,7 +80,12 @@ def test_other_weights_or_another_precision_have_files_of_their_own(images):
         return found.folder
 
     assert len({folder("a", "float32"), folder("b", "float32"), folder("a", "bfloat16")}) == 3
-    assert folder("a", "float32") == Path("t") / "k-a-float32"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    other = folder("a", "float32")
+    torch.set_num_threads(threads)
+    assert other != folder("a", "float32")
+    assert folder("a", "float32") == Path("t") / f"k-a-cpu{torch.get_num_threads()}-float32"
 
 
 def test_a_choice_makes_the_answers(images):
