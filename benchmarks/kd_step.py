@@ -53,7 +53,7 @@ def opened(told: argparse.Namespace, precision: str = "float32") -> Any:
     return data.load(whole, told.data_dir).to(torch.device(told.device), precision)  # pyright: ignore
 
 
-def textbook(told: argparse.Namespace, _: str) -> dict[str, Callable[[], float]]:
+def textbook(told: argparse.Namespace, _: str, __: Path) -> dict[str, Callable[[], float]]:
     """The twin's epochs."""
     import textbook as twin
     import torch
@@ -65,13 +65,12 @@ def textbook(told: argparse.Namespace, _: str) -> dict[str, Callable[[], float]]
     return {kind: timed(run) for kind, run in kinds.items()}
 
 
-def ours(told: argparse.Namespace, precision: str) -> dict[str, Callable[[], float]]:
+def ours(told: argparse.Namespace, precision: str, folder: Path) -> dict[str, Callable[[], float]]:
     """kdsearch's epochs, from recorded targets; and recording beside a bare forward pass over the same images."""
     from kdsearch import device
 
     device.set_up(told.threads)
     images = opened(told, precision)
-    folder = Path(tempfile.mkdtemp(prefix="kd_step-"))
     found = {kind: epochs_of(kind, told, images, folder) for kind in KINDS}
     return found | {"recording": lambda: recording(images, folder), "forward": lambda: forward(images)}
 
@@ -133,7 +132,7 @@ def recording(images: Any, folder: Path) -> float:
     told = argparse.Namespace(batch_size=128)
     taught = teacher(pipeline_of("kd", told, 2), images)
     taught.net  # noqa: B018 (loaded before the clock starts)
-    place = Path(tempfile.mkdtemp(dir=folder)) / "again"
+    place = folder / "recorded anew" / "again"
     one = replace(images, views=1)
     started = time.perf_counter()
     list(Recorded(taught, (2, 4), one, place, 10**12, lambda *_: None).ready([0]))
@@ -161,10 +160,11 @@ def forward(images: Any) -> float:
 
 def child(side: Callable, told: argparse.Namespace, precision: str, pipe: Any) -> None:
     """Runs the epochs it is told to, each when told, and says how long each took."""
-    kinds = side(told, precision)
-    pipe.send(len(opened(told).train))
-    for kind in iter(pipe.recv, None):
-        pipe.send(kinds[kind]())
+    with tempfile.TemporaryDirectory(prefix="kd_step-") as folder:
+        kinds = side(told, precision, Path(folder))
+        pipe.send(len(opened(told).train))
+        for kind in iter(pipe.recv, None):
+            pipe.send(kinds[kind]())
 
 
 class Side:

@@ -74,6 +74,9 @@ class Watch(Screen):
                 if not (done and key in self.told):
                     text = f"{name}: epoch {net['epoch']}/{net['epochs']}, accuracy {percent(net['accuracy'])}"
                     self._line(key, text, always=done)
+        for name, doing in list(search.doing.items()):
+            if doing:
+                self._line(f"trial {name} doing", f"trial {name}: {doing}")
         for name, row in list(search.tables.trials.items()):
             if row["state"] in results.ENDED and name not in self.ended:
                 self.ended.add(name)

@@ -1,5 +1,6 @@
 """Splits, fractions, changes of images, folders, the cache."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,31 @@ def test_an_epoch_of_a_fraction_has_the_full_set_s_steps_unless_told_otherwise(i
 
 def test_an_epoch_shows_each_image_once(images):
     assert sorted(order(images, Fit())) == list(range(len(images.train)))
+
+
+def test_a_batch_holds_the_pixels_of_its_samples_in_the_view_of_its_pass(images):
+    cropped = dataclasses.replace(images, augment="crop+flip", views=3)
+    fit, count = Fit(fraction=0.5), len(images.train)
+    batches = list(cropped.epoch(fit, torch.Generator().manual_seed(3), [2, 0]))
+    views = torch.cat([batch.samples for batch in batches]) // count
+    assert set(views[: count // 2].tolist()) == {2} and set(views[-count // 2 + 1 :].tolist()) == {0}
+    for batch in batches:
+        assert torch.equal(batch.pixels, cropped.pixels(batch.samples))
+        assert torch.equal(batch.labels, images.labels[batch.samples % count])
+    first, again = (cropped.pixels(torch.arange(50) + count * view) for view in (0, 2))
+    assert not torch.equal(first, again)
+
+
+def test_fresh_changes_are_drawn_by_the_generator_and_are_none_of_the_fixed_views(images):
+    cropped = dataclasses.replace(images, augment="crop+flip", views=1)
+
+    def epoch(seed: int) -> torch.Tensor:
+        batches = list(cropped.epoch(Fit(), torch.Generator().manual_seed(seed), None))
+        pixels, samples = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("pixels", "samples"))
+        return pixels[samples.argsort()]
+
+    assert torch.equal(epoch(0), epoch(0)) and not torch.equal(epoch(0), epoch(1))
+    assert not torch.equal(epoch(0), cropped.pixels(torch.arange(len(images.train))))
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(images):

@@ -12,7 +12,7 @@ def test_a_precision_that_is_asked_for_is_taken():
     assert device.precision_of("float32", "cpu") == "float32" and device.precision_of("bfloat16", "cpu") == "bfloat16"
 
 
-@pytest.mark.parametrize("flags, found", [("fpu avx512f avx512_bf16", "bfloat16"), ("fpu avx2", "float32")])
+@pytest.mark.parametrize("flags, found", [("fpu avx512f avx512_bf16", "bfloat16"), ("fpu avx512f avx2", "float32")])
 def test_auto_is_bfloat16_where_the_processor_multiplies_in_it(monkeypatch, flags, found):
     monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: f"model name : x\nflags : {flags}\n")
     assert device.precision_of("auto", "cpu") == found

@@ -55,6 +55,17 @@ def test_the_picture_counts_trials_by_state(search):
     assert "trials/min" in said and "left" in said and "trial 3: epoch 7" in said
 
 
+def test_a_trial_that_records_says_so_in_a_terminal_and_without_one(search):
+    search.doing["3"] = "recording view 0, 34 %"
+    search.tables.mark("3", "running")
+    watch = display.Watch(screen(True)[0])
+    watch.show(search)
+    assert "trial 3: recording view 0, 34 %" in drawn(watch) and "epoch 7" not in drawn(watch)
+    console, out = screen(False)
+    display.Watch(console).show(search)
+    assert "trial 3: recording view 0, 34 %" in out.getvalue()
+
+
 def test_without_a_terminal_each_end_is_a_line_told_once(search):
     console, out = screen(False)
     with display.Watch(console) as watch:

@@ -125,6 +125,18 @@ def test_stage_2_s_loss_is_the_convention_s(means):
     assert loss == pytest.approx(float(0.7 * ce + 0.3 * 25 * (p * (p / q).log()).sum(1).mean()), rel=1e-5)
 
 
+def test_stage_1_s_loss_is_the_mean_squared_error_from_the_teacher_s_map_in_half_precision(taught, means):
+    _, student, teacher = taught
+    stage = hint_stage(taught, means)
+    bridge = next(module for module in stage.trained.modules() if isinstance(module, nets.Regressor))
+    batch = first(means.images, 16)
+    with torch.no_grad():
+        regressed, hint = bridge.conv(student[:4](batch.pixels)), teacher.net[:2](batch.pixels).half()
+        assert regressed.shape == hint.shape
+        expected = float((regressed.double() - hint.double()).square().mean())
+    assert float(stage.terms(batch)["2→4"].detach()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_parts_left_out_leave_labels_only_and_kd_only(means):
     assert [row.stage for row in ran(pipeline(hints=None, kd=None), means)[0] if row.link] == ["labels"] * 4
     assert [row.stage for row in ran(pipeline(hints=None), means)[0] if row.link] == ["kd"] * 4
@@ -288,6 +300,12 @@ def test_a_teacher_whose_answers_are_all_recorded_is_not_even_loaded(means):
     student, teacher = (pl.untrained(asked, number, images) for number in (1, 0))
     unloaded = Taught({"key": "random", "digest": digest(teacher)}, lambda: 1 / 0)  # pyright: ignore
     assert len(list(pl.learn(asked, 1, student, unloaded, own))) == 4
+
+
+def test_a_stored_teacher_is_not_read_where_its_answers_are(means, monkeypatch):
+    ran(pipeline(), means)
+    monkeypatch.setattr(pl, "load_net", None)
+    assert {row.link for row in ran(pipeline(), means)[0]} == {1}
 
 
 def test_a_student_in_bfloat16_has_float32_weights_and_other_numbers(means):

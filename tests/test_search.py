@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from kdsearch import cli, front, results
+from kdsearch.answers import Recorded
 
 SPACE = """
 '''Does a tiny search do what a large one must?'''
@@ -285,6 +286,29 @@ def test_an_exported_config_says_how_the_teacher_answered(ran, monkeypatch, caps
     plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
     assert plain["made"]["targets"] == {"hint": "recorded", "kd": "recorded"} and plain["data"]["views"] == 1
     assert plain["made"]["precision"] in ("float32", "bfloat16") and plain["made"]["teachers"][0]["targets"] == {}
+
+
+def test_train_obeys_the_config_s_choice_and_precision(ran, monkeypatch, capsys, tmp_path):
+    say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
+    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[plain["made"]["precision"]]
+    plain["made"] |= {"targets": {"hint": "live", "kd": "live"}, "precision": other}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
+    monkeypatch.setattr(Recorded, "ready", None)
+    code, _, err = say(f"train {tmp_path}/config.yaml --output {tmp_path}/o", ran[0], monkeypatch, capsys)
+    assert code == 0, err
+    again = yaml.safe_load((tmp_path / "o" / "seed-0" / "config.yaml").read_text())["made"]
+    assert again["targets"] == {"hint": "live", "kd": "live"} and again["precision"] == other
+
+
+def test_a_config_written_by_hand_says_afterwards_how_many_views_it_had(ran, monkeypatch, capsys, tmp_path):
+    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    del plain["made"], plain["data"]["views"]
+    plain["data"]["augment"] = "flip"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
+    code, _, err = say(f"train {tmp_path}/config.yaml --output {tmp_path}/o", ran[0], monkeypatch, capsys)
+    assert code == 0, err
+    assert yaml.safe_load((tmp_path / "o" / "seed-0" / "config.yaml").read_text())["data"]["views"] == 2
 
 
 def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
