@@ -190,8 +190,8 @@ class Side:
         self.process.join()
 
 
-def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, float], int]:
-    """Median seconds of each epoch, by side and kind; and the number of images."""
+def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, list[float]], int]:
+    """Seconds of each epoch, by side and kind; and the number of images."""
     from kdsearch.device import precision_of
 
     default = precision_of("auto", told.device)
@@ -202,25 +202,36 @@ def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, floa
     found: dict[str, list[float]] = {}
     with console.status("warming up") as status:
         for number in range(told.rounds + 1):
-            for kind in (*KINDS, "recording", "forward"):
-                for name, side in sides.items():
-                    if name == "textbook" and kind not in KINDS:
-                        continue
-                    status.update(f"round {number} of {told.rounds} (0 is a warm-up): {name} {kind}")
-                    found.setdefault(f"{name} {kind}", []).append(side.seconds(kind))
+            # What is compared most closely lies side by side: these machines' speed drifts.
+            own = [
+                (name, kind) for name in sides if name != "textbook" for kind in (*KINDS * 2, "forward", "recording")
+            ]
+            for name, kind in [("textbook", kind) for kind in KINDS] + own:
+                status.update(f"round {number} of {told.rounds} (0 is a warm-up): {name} {kind}")
+                seconds = sides[name].seconds(kind)
+                if number:
+                    found.setdefault(f"{name} {kind}", []).append(seconds)
             for many in told.together:
                 status.update(f"round {number} of {told.rounds}: {many} trials together")
                 for side in crowd[:many]:
                     side.begin("labels")
-                found.setdefault(f"{many} together", []).append(max(side.seconds() for side in crowd[:many]))
+                longest = max([side.seconds() for side in crowd[:many]])
+                if number:
+                    found.setdefault(f"{many} together", []).append(longest)
     for side in (*sides.values(), *crowd):
         side.end()
-    return {name: statistics.median(times[1:]) for name, times in found.items()}, sides["float32"].images
+    return found, sides["float32"].images
 
 
-def shown(medians: dict[str, float], count: int, default: str, console: Console) -> dict[str, float]:
+def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
+    """The median of neighbours' ratios."""
+    return statistics.median(one / other for one, other in zip(found[above], found[below], strict=True))
+
+
+def shown(found: dict[str, list[float]], count: int, default: str, console: Console) -> dict[str, float]:
     """A table; returns the numbers for the JSON line: without a prefix, those of a search's own precision."""
     precisions = list(dict.fromkeys(("float32", default)))
+    medians = {name: statistics.median(times) for name, times in found.items()}
     table = Table(title="Images a second, and how many times the textbook loop's (which is float32)")
     table.add_column("epoch")
     for name in ("textbook", *(name for precision in precisions for name in (f"kdsearch {precision}", "×"))):
@@ -238,12 +249,12 @@ def shown(medians: dict[str, float], count: int, default: str, console: Console)
         table.add_row(*cells)
     console.print(table)
     for precision in precisions:
-        own = {kind: medians[f"{precision} {kind}"] for kind in (*KINDS, "recording", "forward")}
+        kd = ratio(found, f"{precision} kd", f"{precision} labels")
+        recording = ratio(found, f"{precision} recording", f"{precision} forward")
         for prefix in prefixes(precision, default):
-            numbers[f"{prefix}kd_over_labels"] = own["kd"] / own["labels"]
-            numbers[f"{prefix}recording_over_forward"] = own["recording"] / own["forward"]
-        console.print(f"{precision}: a KD epoch takes {own['kd'] / own['labels']:.2f} labels-only epochs;", end=" ")
-        console.print(f"recording takes {own['recording'] / own['forward']:.2f} forward passes of the teacher")
+            numbers |= {f"{prefix}kd_over_labels": kd, f"{prefix}recording_over_forward": recording}
+        console.print(f"{precision}: a KD epoch takes {kd:.2f} labels-only epochs;", end=" ")
+        console.print(f"recording takes {recording:.2f} forward passes of the teacher")
     for name in (name for name in medians if name.endswith(" together")):
         many = int(name.split()[0])
         numbers[f"together_{many}_images_per_s"] = many * count / medians[name]
@@ -262,8 +273,8 @@ def main() -> None:
 
     told, console = asked(), Console()
     default = precision_of("auto", told.device)
-    medians, count = measured(told, console)
-    numbers = shown(medians, count, default, console)
+    found, count = measured(told, console)
+    numbers = shown(found, count, default, console)
     facts = {name: getattr(told, name) for name in ("threads", "batch_size", "device", "augment")}
     facts |= {"images": count, "precision": default, "textbook_precision": "float32"}
     print(json.dumps(facts | {name: round(value, 3) for name, value in numbers.items()}))

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -24,7 +25,7 @@ from kdsearch.sources import Progress
 
 FORMAT = 1
 """Raised whenever a recorded file would hold something else."""
-CHUNK = 500
+CHUNK = 250
 """Images a forward pass, where there is no batch to follow."""
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
@@ -38,7 +39,7 @@ def answered(teacher: nn.Sequential, pixels: Tensor, layers: Iterable[int]) -> d
     with torch.no_grad():
         found = nets.maps(teacher, pixels, set(layers))
     logits = len(teacher)
-    return {n: a.float() if n == logits else a.clamp(-HIGHEST, HIGHEST).half() for n, a in found.items()}
+    return {n: a.float() if n == logits else a.half().clamp_(-HIGHEST, HIGHEST) for n, a in found.items()}
 
 
 class Taught:
@@ -154,13 +155,23 @@ class Recorded:
         if not self._open(view, logits):
             layers = sorted({*layers, logits})
         files: dict[int, BinaryIO] = {}
-        with ExitStack() as drafts:
+
+        def write(found: dict[int, Tensor]) -> None:
+            for layer, rows in found.items():
+                files[layer].write(rows.numpy().data)
+
+        # The disk works while the teacher does, one chunk behind.
+        with ExitStack() as drafts, ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
             for done, found in self._answers(view, layers):
-                for layer, rows in found.items():
-                    if layer not in files:
-                        files[layer] = drafts.enter_context(self._draft(view, layer, rows))
-                    files[layer].write(rows.numpy().data)
+                for layer in found.keys() - files.keys():
+                    files[layer] = drafts.enter_context(self._draft(view, layer, found[layer]))
+                if written:
+                    written.result()
+                written = writer.submit(write, found)
                 self.progress(f"recording view {view}", done, len(self.images.train))
+            if written:
+                written.result()
 
     def _answers(self, view: int, layers: list[int]) -> Iterator[tuple[int, dict[int, Tensor]]]:
         count, teacher = len(self.images.train), self.teacher.net
