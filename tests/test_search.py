@@ -297,7 +297,7 @@ def test_train_obeys_the_config_s_choice_and_precision(ran, monkeypatch, capsys,
     monkeypatch.setattr(Recorded, "ready", None)
     code, _, err = say(f"train {tmp_path}/config.yaml --output {tmp_path}/o", ran[0], monkeypatch, capsys)
     assert code == 0, err
-    again = yaml.safe_load((tmp_path / "o" / "seed-0" / "config.yaml").read_text())["made"]
+    again = yaml.safe_load((tmp_path / "o" / "seed-1" / "config.yaml").read_text())["made"]
     assert again["targets"] == {"hint": "live", "kd": "live"} and again["precision"] == other
 
 
@@ -308,7 +308,7 @@ def test_a_config_written_by_hand_says_afterwards_how_many_views_it_had(ran, mon
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
     code, _, err = say(f"train {tmp_path}/config.yaml --output {tmp_path}/o", ran[0], monkeypatch, capsys)
     assert code == 0, err
-    assert yaml.safe_load((tmp_path / "o" / "seed-0" / "config.yaml").read_text())["data"]["views"] == 2
+    assert yaml.safe_load((tmp_path / "o" / "seed-1" / "config.yaml").read_text())["data"]["views"] == 2
 
 
 def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
