@@ -27,6 +27,8 @@ FORMAT = 1
 """Raised whenever a recorded file would hold something else."""
 CHUNK = 250
 """Images a forward pass, where there is no batch to follow."""
+UNKNOWN = "?" * 64
+"""Holds the place of a hash in a header."""
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
 
@@ -103,8 +105,8 @@ class Recorded:
                     self._record(view, lacking)
                 if not all([self._open(view, layer) for layer in lacking]):
                     raise Refusal(
-                        f"What was recorded in '{self.folder}' is gone at once: others need the room. Raise "
-                        f"KDSEARCH_CACHE_LIMIT, or lower it so that teachers run live."
+                        f"What was recorded in '{self.folder}' is gone at once: others need the room. "
+                        f"Raise KDSEARCH_CACHE_LIMIT."
                     )
             if lacking:
                 yield view, time.perf_counter() - started
@@ -190,12 +192,16 @@ class Recorded:
         size = math.prod(shape) * rows.element_size()
         kind = {torch.float16: "F16", torch.float32: "F32"}[rows.dtype]
         answers = {"dtype": kind, "shape": shape, "data_offsets": (0, size)}
-        head = json.dumps({"__metadata__": self._facts(view, layer), "answers": answers}).encode()
+        head = json.dumps({"__metadata__": self._facts(view, layer) | {"sample": UNKNOWN}, "answers": answers}).encode()
         head += b" " * (-len(head) % 8)
         path = self._path(view, layer)
         with cache.draft(path, 8 + len(head) + size, self.limit) as sketch, open(sketch, "r+b", buffering=0) as file:
             file.write(len(head).to_bytes(8, "little") + head)
             yield file
+            # The header's last value: of rows all over the file, so that a body the disk has lost is noticed.
+            written = torch.from_file(str(sketch), size=8 + len(head) + size, dtype=torch.uint8)[8 + len(head) :]
+            file.seek(8)
+            file.write(head.replace(UNKNOWN.encode(), _sample(written.view(rows.dtype).view(shape)).encode()))
             os.fsync(file.fileno())
 
 
@@ -203,6 +209,13 @@ class Recorded:
 def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
     """A file's answers, memory-mapped, once a process; raises ValueError where it holds something else."""
     with safe_open(path, framework="pt") as file:
-        if file.metadata() != json.loads(facts):
-            raise ValueError(f"'{path}' is not what its name says.")
-        return file.get_tensor("answers")
+        told, found = file.metadata(), file.get_tensor("answers")
+    if told != json.loads(facts) | {"sample": _sample(found)}:
+        raise ValueError(f"'{path}' is not what its name says.")
+    return found
+
+
+def _sample(answers: Tensor) -> str:
+    """Hash of 64 rows, evenly apart."""
+    rows = torch.linspace(0, len(answers) - 1, min(64, len(answers))).long()
+    return hashlib.sha256(answers[rows].numpy().data).hexdigest()

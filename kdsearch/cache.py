@@ -1,6 +1,8 @@
 """What lies on this machine's disk for the next process: decoded images, recorded targets; it can be made again."""
 
+import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from kdsearch.errors import Refusal
 
 LIMIT = 20.0
 """GB (10⁹ bytes) of recorded targets, unless $KDSEARCH_CACHE_LIMIT says otherwise."""
+KINDS = ("images", "targets")
+"""Its folders."""
 ABANDONED = 3600.0
 """Seconds without a write after which a draft is nobody's."""
 
@@ -21,7 +25,19 @@ def folder() -> Path:
     """$KDSEARCH_CACHE, else kdsearch/ in the user's cache folder."""
     chosen = os.environ.get("KDSEARCH_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen) if chosen else base / "kdsearch"
+    return (Path(chosen) if chosen else base / "kdsearch").expanduser().resolve()
+
+
+def check() -> None:
+    """Raises Refusal where the cache cannot be written."""
+    try:
+        for name in KINDS:
+            (folder() / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder() / name):
+                pass
+    except OSError as error:
+        said = f"The cache '{folder()}' cannot be written ({error.strerror})"
+        raise Refusal(f"{said}; let KDSEARCH_CACHE name another folder.") from None
 
 
 def limit() -> int:
@@ -47,28 +63,29 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """All files under a folder, the least recently used first; drafts are among them."""
+    """Our files under a folder, the least recently used first; drafts are among them."""
     found = []
     for path in root.rglob("*"):
         try:
             stat = path.stat()
         except FileNotFoundError:  # another process was faster
             continue
-        if path.is_file() and not path.name.endswith(".lock"):
+        if path.is_file() and path.name.endswith(".safetensors"):
             found.append(Entry(path, stat.st_size, max(stat.st_atime, stat.st_mtime)))
     return sorted(found, key=lambda entry: entry.used)
 
 
 def touch(path: Path) -> None:
     """Note that a file is used now: many disks are mounted so that reading does not."""
-    os.utime(path, (time.time(), path.stat().st_mtime))
+    with contextlib.suppress(PermissionError):  # another user's file
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 @contextmanager
 def draft(path: Path, size: int, most: int) -> Iterator[Path]:
     """A new file of `size` bytes that becomes `path` at the end, whole; the least recently used ones make room.
 
-    The folder two levels up holds at most `most` bytes, drafts included.
+    The folder two levels up then holds at most `most` bytes, unless files in work or this one alone are more.
     """
     root = path.parent.parent
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +99,7 @@ def draft(path: Path, size: int, most: int) -> Iterator[Path]:
             sketch.unlink(missing_ok=True)
             raise Refusal(
                 f"The disk of '{root}' has no room for {size / 1e9:.2g} GB of recorded targets ({error.strerror}). "
-                f"Make room, let KDSEARCH_CACHE name another disk, or lower KDSEARCH_CACHE_LIMIT (0: none)."
+                f"Make room, let KDSEARCH_CACHE name another disk, or search with KDSEARCH_CACHE_LIMIT=0."
             ) from error
     try:
         yield sketch
@@ -105,15 +122,15 @@ def _make_room(root: Path, size: int, most: int) -> None:
     for entry in there:
         if _in_work(entry):
             continue
-        if entry.path.name.startswith(".") or filled + size > most:
+        if entry.path.name.startswith(".") or filled + size > most >= size:
             entry.path.unlink(missing_ok=True)  # who has it open reads on
             filled -= entry.bytes
 
 
 def clear(root: Path) -> int:
-    """Delete what a folder holds, except what is being written; returns the bytes."""
+    """Delete decoded images and recorded targets, except what is being written; returns the bytes."""
     freed = 0
-    for entry in entries(root):
+    for entry in [entry for name in KINDS for entry in entries(root / name)]:
         if not _in_work(entry):
             entry.path.unlink(missing_ok=True)
             freed += entry.bytes

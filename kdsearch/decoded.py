@@ -23,19 +23,26 @@ def decoded(
     try:
         with safe_open(path, framework="pt") as file:
             meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
-            return pixels, labels, json.loads(meta["classes"]), meta["fingerprint"]
+            classes = json.loads(meta["classes"])
+            if meta["fingerprint"] == _fingerprint(pixels, labels, classes):
+                return pixels, labels, classes, meta["fingerprint"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        pass  # not there, or cut short: it is only a copy, made anew below
+        pass  # not there, or damaged: it is only a copy, made anew below
     pixels, labels, classes = sources.read(name, part, data_dir, wanted, progress)
+    fingerprint = _fingerprint(pixels, labels, classes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    save_file({"pixels": pixels, "labels": labels}, draft, {"classes": json.dumps(classes), "fingerprint": fingerprint})
+    os.chmod(draft, 0o644)  # others on a shared disk read it too
+    os.replace(draft, path)
+    return pixels, labels, classes, fingerprint
+
+
+def _fingerprint(pixels: Tensor, labels: Tensor, classes: list[str]) -> str:
     digest = hashlib.sha256(json.dumps([list(pixels.shape), classes]).encode())
     digest.update(pixels.numpy().data)
     digest.update(labels.numpy().data)
-    fingerprint = digest.hexdigest()[:16]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    save_file({"pixels": pixels, "labels": labels}, draft, {"classes": json.dumps(classes), "fingerprint": fingerprint})
-    os.replace(draft, path)
-    return pixels, labels, classes, fingerprint
+    return digest.hexdigest()[:16]
 
 
 def _source_key(name: str, part: str, data_dir: Path, wanted: sources.Wanted) -> str:

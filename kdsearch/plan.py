@@ -143,6 +143,7 @@ class Search:
 def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     """Read the data, draw, check: all that can refuse a search before it is written. Returns draws, references."""
     spaces.check_overrides(search.space, search.settings)
+    cache.check()
     drawn, references = _drawn(search)
     for draw in drawn:
         search.ranges |= draw.ranges

@@ -57,6 +57,7 @@ def replicates(
 
     On the device that the config was made on, where there is one; on the GPU for a config made by hand.
     """
+    cache.check()
     chosen, made = recipe.pipeline, recipe.made
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)

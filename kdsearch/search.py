@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import ray
 
-from kdsearch import results
+from kdsearch import cache, results
 from kdsearch.errors import Refusal
 from kdsearch.networks import distinct_chains, known, train_networks
 from kdsearch.plan import Search, look
@@ -62,6 +62,8 @@ def start_ray() -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots: the search's tables are the record
     }
+    if "KDSEARCH_CACHE" in os.environ:  # workers run in folders of their own
+        os.environ["KDSEARCH_CACHE"] = str(cache.folder())
     logging.getLogger("ray").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if ray.is_initialized():

@@ -35,7 +35,7 @@ class Targets:
         survey = _teacher(pipeline, number, images)
         asked = {stage: layers_of(pipeline.links[number], stage, survey) for stage in ("hint", "kd")}
         return {
-            stage: self.told.get(stage) or self._choice(layers, survey, images)
+            stage: (images.views and self.told.get(stage)) or self._choice(layers, survey, images)
             for stage, layers in asked.items()
             if layers
         }

@@ -132,7 +132,11 @@ def other_view(data: bytes) -> bytes:
     return data.replace(b'"view": "0"', b'"view": "1"')
 
 
-@pytest.mark.parametrize("damage", [damaged_tail, other_key, no_header, other_view])
+def lost_body(data: bytes) -> bytes:
+    return data[:-6000] + b"\0" * 6000
+
+
+@pytest.mark.parametrize("damage", [damaged_tail, other_key, no_header, other_view, lost_body])
 def test_a_damaged_file_is_recorded_again(teacher, viewed, tmp_path, damage):
     list(recorded(teacher, viewed, tmp_path).ready([0]))
     path = tmp_path / "targets" / "abc" / f"view0-layer{LOGITS}.safetensors"

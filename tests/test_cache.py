@@ -75,10 +75,40 @@ def test_space_is_reserved_before_anything_is_computed(tmp_path):
 
 
 def test_clearing_deletes_all_but_what_is_being_written(tmp_path):
-    write(tmp_path / "t" / "a" / "0.safetensors", 300)
-    with cache.draft(tmp_path / "t" / "b" / "0.safetensors", 100, 1000):
+    write(tmp_path / "targets" / "a" / "0.safetensors", 300)
+    thesis = tmp_path / "targets" / "thesis.txt"
+    thesis.write_text("mine")
+    (tmp_path / "other.safetensors").write_text("mine too")
+    with cache.draft(tmp_path / "targets" / "b" / "0.safetensors", 100, 1000):
         assert cache.clear(tmp_path) == 300
-    assert [entry.path.name for entry in cache.entries(tmp_path)] == ["0.safetensors"]
+    assert thesis.exists() and (tmp_path / "other.safetensors").exists()
+    assert [entry.path.name for entry in cache.entries(tmp_path / "targets")] == ["0.safetensors"]
+
+
+def test_a_file_that_could_never_fit_drives_no_other_out(tmp_path):
+    other = write(tmp_path / "t" / "a" / "0.safetensors", 300)
+    write(tmp_path / "t" / "b" / "0.safetensors", 500, most=400)
+    assert other.exists()
+
+
+def test_use_is_noted_without_touching_the_time_of_the_last_change(tmp_path):
+    path = write(tmp_path / "t" / "a" / "0.safetensors", 10, ago=1000.123456)
+    before = path.stat().st_mtime_ns
+    cache.touch(path)
+    assert path.stat().st_mtime_ns == before and path.stat().st_atime > time.time() - 100
+
+
+def test_a_relative_folder_is_meant_from_where_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDSEARCH_CACHE", "here")
+    assert cache.folder() == tmp_path / "here"
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_anything_begins(tmp_path, monkeypatch):
+    (tmp_path / "targets").write_text("in the way")
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
+    with pytest.raises(Refusal, match=r"cannot be written .*let KDSEARCH_CACHE name another"):
+        cache.check()
 
 
 @pytest.mark.parametrize("told, found", [(None, 20e9), ("0.5", 5e8), ("0", 0)])

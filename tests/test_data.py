@@ -130,6 +130,15 @@ def test_a_damaged_cache_file_is_made_anew_and_a_changed_folder_is_read_again(tm
     assert data.load(Data(name=str(root)), HERE).fingerprint != first.fingerprint
 
 
+def test_a_decoded_copy_whose_pixels_the_disk_has_lost_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
+    first = data.load(Data(), HERE)
+    (cached,) = (tmp_path / "cache" / "images").iterdir()
+    damaged = cached.read_bytes()[:-50_000] + bytes(50_000)
+    cached.write_bytes(damaged)
+    assert torch.equal(data.load(Data(), HERE).train, first.train) and cached.read_bytes() != damaged
+
+
 def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
     asked, real = [], sources.read

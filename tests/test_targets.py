@@ -64,6 +64,11 @@ def test_what_a_config_says_is_obeyed(images):
     assert chosen(images, 0, 2, told={"hint": "recorded", "kd": "recorded"}) == {"hint": "recorded", "kd": "recorded"}
 
 
+def test_fresh_views_are_asked_live_whatever_a_config_says(images):
+    fresh = dataclasses.replace(images, views=0)
+    assert chosen(fresh, 10**12, 2, told={"hint": "recorded"})["hint"] == "live"
+
+
 def test_nothing_is_chosen_for_what_nobody_asks(images):
     assert chosen(images, 10**12, kd=False) == {} == Targets(Path("nowhere"), 10**12).choices(asked(1), 0, images)
     assert chosen(images, 10**12, 2, kd=False) == {"hint": "recorded"}
