@@ -1,6 +1,6 @@
 """What buys more accuracy per parameter: a deeper student, or a better hint?
 
-kdsearch tune depth_vs_hint                 24 trials, under 2 minutes on two CPU cores (digits)
+kdsearch tune depth_vs_hint                 24 trials, about a minute on two CPU cores (digits)
 kdsearch tune depth_vs_hint --data cifar10  96 trials of 30 epochs, for a GPU
 
 Seed 1's teacher and students (3, 6, 9 or 12 convolutions in three blocks) with batch normalisation, without which the
