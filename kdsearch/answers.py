@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from kdsearch import cache, nets
-from kdsearch.data import Batch, Images
+from kdsearch.data import Batch, Images, moved_to
 from kdsearch.errors import Refusal
 from kdsearch.sources import Progress
 
@@ -126,8 +126,7 @@ class Recorded:
             found = first.new_empty(len(rows), *first.shape[1:])
             for view in own:
                 found[views == view] = self.opened[view, layer][rows[views == view]]
-        if device.type == "cuda":
-            found = found.pin_memory().to(device, non_blocking=True)
+        found = moved_to(found, device)
         return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
 
     def _path(self, view: int, layer: int) -> Path:

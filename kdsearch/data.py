@@ -77,7 +77,7 @@ class Images:
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std, channels last, on the device of the statistics."""
-        rows = _moved(pixels, self.mean.device).permute(0, 2, 3, 1)
+        rows = moved_to(pixels, self.mean.device).permute(0, 2, 3, 1)
         scale, shift = self.line
         return torch.addcmul(shift, rows.flatten(2).float(), scale).view(rows.shape).permute(0, 3, 1, 2)
 
@@ -108,7 +108,7 @@ class Images:
         # One copy to the device for the whole epoch: each would wait for the step before.
         there = torch.cat(steps).to(self.train.device).split([len(step) for step in steps])
         for samples, place in zip(steps, there, strict=True):
-            labels = _moved(self.labels[place % len(self.train)], self.mean.device)
+            labels = moved_to(self.labels[place % len(self.train)], self.mean.device)
             yield Batch(self.pixels(place, changes), labels, samples)
 
     def pixels(self, samples: Tensor, changes: Changes | None = None) -> Tensor:
@@ -135,7 +135,7 @@ class Images:
         return self._kept(fit) if fit.steps == "fraction" else len(self.train)
 
 
-def _moved(some: Tensor, device: torch.device) -> Tensor:
+def moved_to(some: Tensor, device: torch.device) -> Tensor:
     """To the device; from pinned memory, so that nobody waits for the device's earlier work."""
     if some.device.type == device.type:
         return some
