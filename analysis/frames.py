@@ -1,6 +1,7 @@
 """A search's tables as the charts read them: pandas frames, with a trial's settings as columns of their own."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,3 +104,17 @@ def _knob(name: str, kind: str) -> alt.Tooltip:
     return (
         alt.Tooltip(f"{name}:Q", title=title, format=".3~g") if kind == "f" else alt.Tooltip(f"{name}:N", title=title)
     )
+
+
+def sentence(text: str) -> alt.Chart:
+    """What stands where a chart has nothing to show."""
+    said = pd.DataFrame({"text": [text]})
+    return alt.Chart(said).mark_text(fontSize=13).encode(text="text:N").properties(width=440, height=60)
+
+
+def together(charts: list[Any]) -> alt.ConcatChart:
+    """Charts side by side, three in a row; a click in one is seen in all."""
+    with warnings.catch_warnings():
+        # One selection in many charts is the point.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
+        return alt.concat(*charts, columns=3, align="each")

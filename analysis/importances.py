@@ -1,10 +1,13 @@
-"""Which knobs decide whether a trial comes near the front?
+"""Which knobs decide whether a trial reaches the front?
 
-Optuna's conditional PED-ANOVA for accuracy and compression together: each knob's share. The bar is the median over
-bootstrap samples of the fully trained trials, the line spans their middle 90 %: where lines overlap, the search has
-not settled which of the two knobs matters more.
+Optuna's conditional PED-ANOVA for accuracy and compression together: how much a knob's values among the trials of the
+front differ from its values among all trials that ended, as a share of all knobs' differences. Fully trained trials
+can be on the front; stopped ones count as trials that did not reach it, failed ones not at all. The bar is the median
+over bootstrap samples of the trials, the line spans their middle 90 %: where lines overlap, the search has not settled
+which of the two knobs matters more.
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -14,19 +17,23 @@ import optuna
 import pandas as pd
 from optuna.distributions import json_to_distribution
 
+from kdsearch import front
 from kdsearch.results import Tables
+
+from . import frames
 
 SAMPLES = 40
 LEAST = 8
-"""Fully trained trials below which importances are noise."""
+"""Ended trials below which importances are noise."""
+NEVER = (-1.0, -1000.0)
+"""Accuracy and log10 of compression of a stopped trial: behind every one that was fully trained."""
 
 
 def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart | alt.Chart:
     """A bar a knob, with its uncertainty."""
     frame = importances(tables, facts)
     if frame.empty:
-        said = pd.DataFrame({"text": [f"Importances need {LEAST} fully trained trials."]})
-        return alt.Chart(said).mark_text(fontSize=13).encode(text="text:N").properties(width=440, height=60)
+        return frames.sentence(f"Importances need a front, and {LEAST} trials that have ended.")
     base = alt.Chart(frame).encode(
         alt.Y("knob:N", title=None, sort=list(frame.sort_values("median", ascending=False)["knob"]))
     )
@@ -41,9 +48,10 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart | alt.Chart:
 def importances(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:
     """Columns knob, low, median, high: percentiles 5, 50, 95 over bootstrap samples; empty for too few trials."""
     ranges = {name: json_to_distribution(text) for name, text in facts.get("knobs", {}).items()}
-    done = [row for row in tables.trials.values() if row["state"] == "complete" and row["reference"] is None]
+    drawn = [row for row in tables.trials.values() if row["reference"] is None]
+    done = [row for row in drawn if row["state"] in ("complete", "stopped")]
     columns = ["knob", "low", "median", "high"]
-    if len(done) < LEAST or not ranges:
+    if len(done) < LEAST or not ranges or not front.members(done):
         return pd.DataFrame([], columns=columns)
     trials = [_as_optuna(row, ranges) for row in done]
     generator = np.random.default_rng(0)
@@ -59,7 +67,9 @@ def importances(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:
 
 def _as_optuna(row: dict, ranges: dict) -> optuna.trial.FrozenTrial:
     knobs = {name: row[f"knob.{name}"] for name in ranges if row.get(f"knob.{name}") is not None}
-    values = [row["accuracy"], float(np.log10(row["compression"]))]
+    values = NEVER
+    if row["state"] == "complete":
+        values = (row["accuracy"], math.log10(row["compression"]))
     return optuna.trial.create_trial(params=knobs, distributions={name: ranges[name] for name in knobs}, values=values)
 
 
@@ -67,7 +77,12 @@ def _shares(trials: list[optuna.trial.FrozenTrial]) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "maximize"])
     study.add_trials(trials)
+    # Optuna's target is a share of the trials; this one is the front of the sample, whole and nothing else.
+    points = [(trial.values[1], trial.values[0]) for trial in trials]
+    best = {points[place] for place in front.undominated(points)}
+    share = (sum(point in best for point in points) - 0.5) / len(points)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
     with warnings.catch_warnings():
         # Too few trials with a conditional knob show in the interval.
         warnings.simplefilter("ignore", UserWarning)
-        return optuna.importance.get_param_importances(study)
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -2,7 +2,9 @@
 
 Each dot is a trial; right is smaller, up is better. The line is the front: the best accuracy of a fully trained trial
 at this compression or above. Faint dots were stopped early, below what they would have come to. The diamond is the
-teacher; triangles are one student trained with equal budgets by labels alone, by KD, and by a hint and KD.
+teacher; triangles are one student trained with equal budgets by labels alone, by KD, and by a hint and KD. Hollow
+circles, where the front was confirmed, are means over new seeds, each on the 95 % interval that these seeds give, on
+the same validation images; a circle below its dot is what selection cost.
 """
 
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from kdsearch import noise
 from kdsearch.results import Tables
 
 from . import frames
@@ -17,7 +20,8 @@ from . import frames
 X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(
     type="log", nice=False, padding=12
 )
-Y = alt.Y("accuracy:Q", title="accuracy (validation)").scale(zero=False, nice=False, padding=12).axis(format="%")
+ACCURACY = "accuracy (validation)"
+Y = alt.Y("accuracy:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12).axis(format="%")
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
 
 
@@ -41,7 +45,8 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         shape=shape.legend(orient="bottom"),
         tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
     )
-    layers = alt.layer(line.encode(X, Y), points, frames.ring(base), dots.add_params(frames.PICKED))
+    means = _confirmed(noise.members(tables, facts["validation_images"]))
+    layers = alt.layer(line.encode(X, Y), points, *means, frames.ring(base), dots.add_params(frames.PICKED))
     return layers.properties(width=440, height=340, title="Accuracy against compression")
 
 
@@ -54,3 +59,33 @@ def _marks(references: pd.DataFrame, facts: dict[str, Any]) -> pd.DataFrame:
         size = facts.get("teacher_parameters")
         rows.append({"mark": "teacher", "accuracy": facts["teacher_accuracy"], "compression": 1.0, "parameters": size})
     return pd.DataFrame(rows, columns=["mark", "accuracy", "compression", "parameters"])
+
+
+def _confirmed(members: list[noise.Member]) -> list[alt.Chart]:
+    """Each confirmed mean as a hollow mark on a rule, its interval; no layers where nothing was confirmed."""
+    rows = [
+        {
+            "trial": member.trial, "accuracy": member.confirmed.value, "compression": member.compression,
+            "parameters": member.parameters, "seeds": len(member.accuracies), "selected": member.selected,
+            "half": member.confirmed.half,
+            "low": max(member.confirmed.value - (member.confirmed.half or 0), 0),
+            "high": min(member.confirmed.value + (member.confirmed.half or 0), 1),
+        }
+        for member in members
+    ]  # fmt: skip
+    if not rows:
+        return []
+    shares = {"selected": "selected", "accuracy": "confirmed", "half": "± (95 %)"}
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        X,
+        tooltip=[
+            alt.Tooltip("trial:N"),
+            *(alt.Tooltip(f"{name}:Q", title=title, format=".2%") for name, title in shares.items()),
+            "seeds:Q",
+            alt.Tooltip("parameters:Q", format=","),
+        ],
+    )
+    low = alt.Y("low:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12)
+    rules = base.mark_rule(color="#20262d", strokeWidth=1.5).encode(low, alt.Y2("high:Q"))
+    # The rule is drawn last: within a narrow interval the circle would hide it.
+    return [base.mark_point(size=150, color="#20262d", strokeWidth=1.5, opacity=1).encode(Y), rules]

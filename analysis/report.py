@@ -4,17 +4,18 @@ import html
 import importlib
 import os
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import vl_convert
 
-from kdsearch import front, results, spaces
+from kdsearch import confirming, front, ledger, noise, results, spaces
 from kdsearch.errors import Refusal
-from kdsearch.words import COLUMNS, cells, percent
+from kdsearch.words import COLUMNS, cells, percent, seeds_of
 
-from . import curves, importances, pareto
+from . import curves, hypervolume, importances, pareto, stops
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20262d; background: #fff }
@@ -27,12 +28,16 @@ th { color: #5a6570; font-weight: 600 }
 """
 
 
-APART: dict[str, Any] = {"color": "independent", "shape": "independent", "size": "independent"}
+APART: dict[str, Any] = {"color": "independent", "shape": "independent", "size": "independent", "stroke": "independent"}
 """Charts side by side have colours of their own."""
 
 
+SHARED = ("pareto", "curves", "stops", "hypervolume", "importances")
+"""Charts that every search has."""
+
+
 def charts(folder: Path) -> dict[str, Any]:
-    """The charts of a search by file name: the front, the space's own answer, learning curves, importances."""
+    """The charts of a search by file name: the front, the space's own answer, then those that every search has."""
     tables, facts = results.read(folder), results.read_facts(folder)
     if not any(row["accuracy"] is not None for row in tables.trials.values()):
         raise Refusal(f"A report needs a trial that has been judged, but '{folder}' has none yet.")
@@ -40,7 +45,8 @@ def charts(folder: Path) -> dict[str, Any]:
     name = facts.get("space", "")
     if name in spaces.names():
         found[name] = importlib.import_module(f"kdsearch.analysis.{name}").chart(tables, facts)
-    return found | {"curves": curves.chart(tables, facts), "importances": importances.chart(tables, facts)}
+    more = {"curves": curves, "stops": stops, "hypervolume": hypervolume, "importances": importances}
+    return found | {name: module.chart(tables, facts) for name, module in more.items()}
 
 
 def write(folder: Path, target: Path, png: bool) -> list[Path]:
@@ -62,12 +68,13 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
 def page(folder: Path, found: dict[str, Any]) -> str:
     """The page as text: one Vega view, so that a click in one chart is seen in all."""
     tables, facts = results.read(folder), results.read_facts(folder)
-    own = [chart for name, chart in found.items() if name not in ("pareto", "curves", "importances")]
+    own = [chart for name, chart in found.items() if name not in SHARED]
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
         beside = [own.pop()] if own and not isinstance(own[-1], alt.HConcatChart) else []
-        rows = [found["pareto"] | found["curves"], *own, alt.hconcat(*beside, found["importances"])]
+        last = alt.hconcat(*beside, found["importances"])
+        rows = [found["pareto"] | found["curves"], *own, alt.hconcat(found["stops"]), found["hypervolume"], last]
         view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
     name = facts.get("space", "")
@@ -81,9 +88,16 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
 <div id="charts"></div>
 <h2>The front: fully trained trials, accuracy on the validation images</h2>
-{_table([tables.trials[name] for name in front.members(tables.trials.values())])}
+{_table([tables.trials[name] for name in front.members(tables.trials.values())], seeds_of(folder))}
+<p>Hypervolume {front.reached(tables.trials.values(), facts["classes"]):.3f}: decades of compression × accuracy above
+chance, under the front.</p>
+{_confirmed(tables, facts)}
 <h2>References: one student, equal budgets</h2>
-{_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"])}
+{_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"], {})}
+<h2>What it cost</h2>
+{_costs(tables, facts)}
+<p class="quiet">A teacher that the store had costs nothing here; stopped and failed students count with the epochs that
+they had. Recording a view trains nothing.</p>
 {"".join(f"<h2>{html.escape(_title(name))}</h2><p>{html.escape(_reading(name))}</p>" for name in found)}
 <script>{_libraries()}</script>
 <script>{_embedding(view)}</script>
@@ -127,12 +141,49 @@ def _warnings(tables: results.Tables) -> str:
     return "".join(f'<p class="warning">{html.escape(text)}</p>' for text in said)
 
 
-def _table(rows: list[dict]) -> str:
+def _table(rows: list[dict], confirmed: Mapping[str, int]) -> str:
     if not rows:
         return "<p>None yet.</p>"
-    head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-    lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>" for row in rows)
+    return _lines(COLUMNS, [cells(row, confirmed.get(row["trial"], 0)) for row in rows])
+
+
+def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _confirmed(tables: results.Tables, facts: dict[str, Any]) -> str:
+    """The front's members with other seeds, and what these say; nothing where nothing was confirmed."""
+    images = facts["validation_images"]
+    found = noise.members(tables, images)
+    if not found:
+        return ""
+    names = confirming.columns(found)
+    said = "".join(f"<p>{html.escape(text)}</p>" for text in confirming.sentences(found, images))
+    return f"<h2>{confirming.heading(found)}</h2>{_lines(names, [confirming.cells(row, names) for row in found])}{said}"
+
+
+COSTS = ("", "number", "epochs", "MACs-weighted epochs", "seconds")
+SPENT = {
+    "students": "students drawn",
+    "references": "references",
+    "teachers": "teacher and assistants",
+    "recording": "recorded views",
+}
+
+
+def _costs(tables: results.Tables, facts: dict[str, Any]) -> str:
+    spent = ledger.spent(tables, facts)
+    return _lines(COSTS, [[SPENT[kind], *_cost(sums)] for kind, sums in spent.items()])
+
+
+def _cost(sums: dict[str, Any]) -> list[str]:
+    weighted = sums["weighted_epochs"]
+    return [
+        f"{sums['count']:,}", f"{sums['epochs']:,}", "–" if weighted is None else f"{weighted / 1e6:,.1f} M",
+        f"{sums['seconds']:,.0f}",
+    ]  # fmt: skip
 
 
 def _docstring(name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdsearch import __version__, looking, working
+from kdsearch import __version__, looking, tuning, working
 from kdsearch.errors import Refusal
 
 app = typer.Typer(
@@ -31,10 +31,12 @@ def _root(
 
 for command in (
     looking.spaces,
-    working.tune,
+    tuning.tune,
     looking.status,
+    working.confirm,
     looking.report,
     looking.export,
+    looking.replay,
     working.train,
     looking.cache,
 ):

@@ -43,6 +43,22 @@ class Screen:
         raise NotImplementedError
 
 
+class Counting(Screen):
+    """One bar that counts."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        super().__init__(console)
+        self.name, self.done, self.total = name, 0, 0
+
+    def count(self, done: int, total: int) -> None:
+        """So many of so many are done."""
+        self.done, self.total = done, total
+
+    def picture(self) -> RenderableType:
+        """What the terminal shows now."""
+        return bar(self.name, self.done, self.total, f"{self.done}/{self.total}")
+
+
 class Watch(Screen):
     """Shows a search while it runs."""
 
@@ -92,11 +108,11 @@ class Watch(Screen):
         """The live display."""
         if self.reading:
             doing, done, total = self.reading
-            return Group(_bar(doing, done, total, f"{done}/{total}"))
+            return Group(bar(doing, done, total, f"{done}/{total}"))
         if self.search is None:
             return Text("drawing pipelines, reading the data …")
         lines: list[Any] = [
-            _bar(name, net["epoch"], net["epochs"], f"epoch {net['epoch']}/{net['epochs']}  {percent(net['accuracy'])}")
+            bar(name, net["epoch"], net["epochs"], f"epoch {net['epoch']}/{net['epochs']}  {percent(net['accuracy'])}")
             for name, net in list(self.search.networks.items())
         ]
         if not lines:
@@ -106,7 +122,7 @@ class Watch(Screen):
         total = self.search.trials + results.REFERENCES
         if rows:
             counts = f"{states['running']} running · {total - over - states['running']} waiting"
-            lines.append(_bar("trials", over, total, counts))
+            lines.append(bar("trials", over, total, counts))
             lines.append(Text(f"           {self._pace(self.search)}"))
             lines.append(Text(f"           {self._running(rows, self.search.doing)}", style="dim"))
         else:
@@ -155,7 +171,7 @@ class SeedWatch(Screen):
 
     def read(self, doing: str, done: int, total: int) -> None:
         """Progress of reading the data."""
-        self.bars[-1] = _bar(doing, done, total, f"{done}/{total}")
+        self.bars[-1] = bar(doing, done, total, f"{done}/{total}")
 
     def warn(self, text: str) -> None:
         """Why the number may differ from the recorded one."""
@@ -167,7 +183,7 @@ class SeedWatch(Screen):
         row = step.row
         self.bars.pop(-1, None)
         text = f"epoch {row.epoch}/{step.epochs} {row.stage}  {percent(row.accuracy)}"
-        self.bars[row.link] = _bar(f"link {row.link}, seed {step.seed}", row.epoch, step.epochs, text)
+        self.bars[row.link] = bar(f"link {row.link}, seed {step.seed}", row.epoch, step.epochs, text)
         if step.student:
             self.ends.append(step)
             test = f", test accuracy {_exact(step.test)}" if step.test is not None else ""
@@ -208,7 +224,8 @@ def _exact(value: float) -> str:
     return f"{100 * value:.2f} % ({value:.6f})"
 
 
-def _bar(name: str, done: int, total: int, text: str) -> Table:
+def bar(name: str, done: int, total: int, text: str) -> Table:
+    """A line of a picture: a name, how much of it is done, a text."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=max(10, len(name)))
     grid.add_column(width=30)

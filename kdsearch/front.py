@@ -1,22 +1,48 @@
 """The Pareto front of accuracy and compression, and what to pick from it. Pure Python."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import Refusal, unknown
+
+Point = tuple[float, float]
+"""log10 of a student's compression, and its accuracy."""
 
 
 def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
     accuracy and compression, of equal ones the first; from the most accurate to the smallest."""
     done = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
+    return [done[place]["trial"] for place in undominated([(row["compression"], row["accuracy"]) for row in done])]
+
+
+def undominated(points: Sequence[Point]) -> list[int]:
+    """Places of those than which none is better in one and at least as good in the other, of equal ones the first;
+    from the highest accuracy (second) to the highest compression (first, in any rising scale)."""
     found, best = [], -math.inf
-    for row in sorted(done, key=lambda row: (-row["compression"], -row["accuracy"])):
-        if row["accuracy"] > best:
-            found.append(row["trial"])
-            best = row["accuracy"]
+    for place in sorted(range(len(points)), key=lambda place: (-points[place][0], -points[place][1])):
+        if points[place][1] > best:
+            found.append(place)
+            best = points[place][1]
     return found[::-1]
+
+
+def hypervolume(points: Iterable[Point], chance: float) -> float:
+    """The area that the points dominate in (log10 compression, accuracy), above compression 1 and chance accuracy:
+    decades of compression × share of the images."""
+    area, reached = 0.0, chance
+    for compression, accuracy in sorted(points, reverse=True):
+        if compression > 0 and accuracy > reached:
+            area += compression * (accuracy - reached)
+            reached = accuracy
+    return area
+
+
+def reached(trials: Iterable[Mapping[str, Any]], classes: int) -> float:
+    """The hypervolume of the fully trained trials (references aside) above the chance of so many classes."""
+    rows = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
+    return hypervolume([(math.log10(row["compression"]), row["accuracy"]) for row in rows], 1 / classes)
 
 
 def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:

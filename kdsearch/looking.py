@@ -33,17 +33,21 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """How a search stands: running, finished or interrupted; its front and failures."""
+    from kdsearch import ledger, words
     from kdsearch import results as tables
-    from kdsearch import words
-    from kdsearch.front import members
+    from kdsearch.front import members, reached
 
     folder = tables.find(search, results)
     facts, found = tables.read_facts(folder), tables.read(folder)
     stands = tables.standing(found, facts)
     if as_json:
         rows = [found.trials[name] for name in members(found.trials.values())]
-        front = [{**row, "pipeline": json.loads(row["pipeline"])} for row in rows]
-        print(json.dumps({"search": str(folder), **facts, **stands, "front": front}))
+        seeds = words.seeds_of(folder)
+        front = [{**row, "pipeline": json.loads(row["pipeline"]), "seeds": 1 + seeds[row["trial"]]} for row in rows]
+        area = reached(found.trials.values(), facts["classes"])
+        spent = ledger.spent(found, facts)
+        told = {"search": str(folder), **facts, **stands, "front": front, "hypervolume": area, "spent": spent}
+        print(json.dumps(told))
         return
     console = words.console()
     said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
@@ -87,6 +91,38 @@ def export(
     found = tables.read(folder)
     for path in exports.export(folder, found, exports.chosen(found, trial, best, front), output):
         print(path)
+
+
+def replay(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="A search run with --rule none, or a .parquet file.")],
+    workers: Annotated[int, typer.Option(min=1, help="Trials side by side.")] = 4,
+    reduction: Annotated[float, typer.Option(help="A rule sends on the best 1/N of those judged.", metavar="N")] = 3,
+    milestones: Annotated[
+        str | None, typer.Option(metavar="1,3,9", help="KD epochs of judgement.  [default: powers of N]")
+    ] = None,
+    budget: Annotated[str, typer.Option(metavar="18,55", help="In epochs of so many full-length trials.")] = "18,55",
+    seeds: Annotated[int, typer.Option(min=1, help="Orders in which the trials are drawn.")] = 20,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a search's curves as one parquet.")] = None,
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Compare all stopping rules on recorded learning curves: what each would have found, and killed."""
+    from kdsearch import comparison, curves, words
+    from kdsearch import replay as replays
+    from kdsearch.display import Counting
+    from kdsearch.settings import numbers_of
+
+    found = curves.read(table, results)
+    setting = replays.Setting(workers, reduction, numbers_of(milestones or ""), numbers_of(budget), seeds)
+    setting = replays.checked(found, setting)
+    if save:
+        curves.write(save, found)
+    with Counting(words.console(stderr=True), "replays") as counting:
+        lines = list(comparison.lines(replays.replays(found, setting, counting.count)))
+    if as_json:
+        print(json.dumps(comparison.plain(found, setting, lines)))
+        return
+    comparison.show(found, setting, lines, words.console())
 
 
 def cache(

@@ -1,7 +1,8 @@
 """The networks, cut by slicing: `net[:k]` is the part up to convolution k; the last section is the classifier."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -110,34 +111,48 @@ def parameters(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one forward pass of a network without memory tells."""
+    """What a network without memory tells, on the meta device: no arithmetic. Each is found out when it is asked for,
+    since counting multiplications takes several times as long as a forward pass, and that longer than building."""
 
-    maps: tuple[Shape, ...]
-    """After each convolution (and its pool)."""
-    parameters: int
-    reach: tuple[int, ...]
-    """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier last."""
+    net: Net
+    image: Shape
     classes: int
+
+    @cached_property
+    def parameters(self) -> int:
+        with torch.device("meta"):
+            return parameters(build(self.net, self.image, self.classes))
+
+    @cached_property
+    def maps(self) -> tuple[Shape, ...]:
+        """Shapes after each convolution (and its pool)."""
+        return tuple(tuple(found.shape[1:]) for found in self._sections())[:-1]  # pyright: ignore[reportReturnType]
+
+    @cached_property
+    def reach(self) -> tuple[int, ...]:
+        """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier
+        last."""
+        with FlopCounterMode(display=False) as counter:
+            return tuple(counter.get_total_flops() // 2 for _ in self._sections())
 
     @property
     def macs(self) -> int:
         """Of the whole network."""
         return self.reach[-1]
 
+    def _sections(self) -> Iterator[Tensor]:
+        with torch.device("meta"), torch.no_grad():
+            module, found = build(self.net, self.image, self.classes).eval(), torch.empty(1, *self.image)
+        for section in module:
+            with torch.no_grad():
+                found = section(found)
+            yield found
+
 
 @lru_cache(maxsize=4096)
 def survey(net: Net, image: Shape, classes: int) -> Survey:
-    """Shapes and costs of a network, from one dummy forward pass on the meta device: no memory, no arithmetic."""
-    shapes, reach = [], []
-    with torch.device("meta"), torch.no_grad():
-        module = build(net, image, classes).eval()
-        found = torch.empty(1, *image)
-        with FlopCounterMode(display=False) as counter:
-            for section in module:
-                found = section(found)
-                shapes.append(tuple(found.shape[1:]))
-                reach.append(counter.get_total_flops() // 2)
-    return Survey(tuple(shapes[:-1]), parameters(module), tuple(reach), classes)
+    """A network's shapes and costs; asked twice, found out once."""
+    return Survey(net, image, classes)
 
 
 def training_parameters(link: Link, teacher: Net | None, image: Shape, classes: int) -> int:

@@ -16,7 +16,7 @@ ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
 
 KEPT = ("key", "accuracy", "digest", "threads", "precision", "targets")
-"""Of a network's facts, in search.json."""
+"""Of a network's facts, in search.json; beside them its multiply-accumulates for one image."""
 
 
 def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
@@ -51,7 +51,9 @@ def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict
             name = f"assistant-{key[:6]}" if length > 1 else "teacher"
             if name in search.networks:  # a space may draw its teacher
                 name = f"teacher-{key[:6]}"
-            search.networks[name] = {"epoch": 0, "epochs": chain.links[-1].fit.epochs, "accuracy": None}
+            link = chain.links[-1]
+            macs = search.survey(link.net).macs
+            search.networks[name] = {"epoch": 0, "epochs": link.fit.epochs, "accuracy": None, "macs": macs}
             if key in there:
                 _trained(search, name, there[key])
             else:
@@ -86,8 +88,10 @@ def _follow(search: Search, running: dict[Any, str]) -> None:
 
 
 def _trained(search: Search, name: str, facts: dict) -> None:
-    search.networks[name] |= {"epoch": search.networks[name]["epochs"], "accuracy": facts["accuracy"]}
-    search.facts.setdefault("networks", {})[name] = {n: facts[n] for n in KEPT}
+    network = search.networks[name]
+    network |= {"epoch": network["epochs"], "accuracy": facts["accuracy"]}
+    kept = {n: facts[n] for n in KEPT} | {"macs": network["macs"]}
+    search.facts.setdefault("networks", {})[name] = kept
     if name == "teacher":
         search.facts |= {"teacher": facts["key"], "teacher_accuracy": facts["accuracy"]}
     search.write_facts()

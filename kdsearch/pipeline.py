@@ -85,7 +85,7 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
     path = store.path(key)
     with store.lock(key):
         if key in store:
-            return Taught(read_facts(path), partial(_loaded, pipeline.links[number], path, images))
+            return Taught(read_facts(path), partial(loaded, pipeline.links[number], path, images))
         teacher = (yield from taught(pipeline, number - 1, means)) if number else None
         row, net = None, untrained(pipeline, number, images)
         for row in learn(pipeline, number, net, teacher, means):
@@ -103,7 +103,8 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
     return Taught(facts, lambda: net)
 
 
-def _loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
+def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
+    """A link's trained network from its file; raises Refusal where that is damaged."""
     with torch.device("meta"):  # weights that are replaced at once need not be drawn
         net = nets.build(link.net, images.shape, len(images.classes))
     load_net(path, net)

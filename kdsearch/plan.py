@@ -1,26 +1,21 @@
-"""What a search is told, what it finds out before it trains anything, and all that it knows while it runs."""
+"""What a search is told, and all that it knows while it runs."""
 
 import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from kdsearch import cache, nets, results, spaces
 from kdsearch.config import Net, Pipeline
-from kdsearch.data import Images, load, silent
-from kdsearch.errors import Refusal, listed
+from kdsearch.data import Images, silent
+from kdsearch.limits import Costs, Limits
 from kdsearch.settings import Settings
-from kdsearch.targets import most_views
-
-DRAWS = 1000
-"""Random draws in which a search looks for its assistants."""
-LOOKED_AT = 200
-"""Of these, draws whose sizes and pairs are computed beforehand."""
 
 Show = Callable[["Search"], None]
 """Called whenever something changed."""
@@ -42,16 +37,30 @@ class Search:
     max_concurrent: int | None = None
     precision: str = "auto"
     """Of the networks' arithmetic: float32, bfloat16, or what each trial's device does well."""
+    sampler: str = "tpe"
+    """One of spaces.SAMPLERS."""
+    rule: str = "union"
+    """One of rungs.RULES: who goes on at a milestone."""
+    reduction: float = 3
+    """A rule sends on the best 1/reduction."""
+    milestones: tuple[int, ...] = ()
+    """KD epochs at which trials are judged; none: rungs.milestones of the longest budget."""
+    limits: Limits = field(default_factory=Limits)
+    """Of a deployed student; what exceeds one is never trained."""
     command: str = ""
     show: Show = lambda search: None
     progress: Callable[[str, int, int], None] = silent
 
     # Found out as it goes:
-    interrupted: bool = False
+    interrupted: threading.Event = field(default_factory=threading.Event)
     data: str = field(init=False)
     """The data set's name, or its folder."""
     epochs: int = field(init=False)
     """A student's, at most."""
+    sizes: tuple[int, int] = field(init=False)
+    """Parameters of the smallest and the largest student among the first draws."""
+    study: str = field(init=False)
+    """Optuna's name of the search."""
     resources: dict[str, float] = field(init=False)
     """A trial's, as Ray is asked for them."""
     tables: results.Tables = field(init=False)
@@ -69,6 +78,7 @@ class Search:
     def __post_init__(self) -> None:
         self.tables = results.Tables(self.folder)
         self.cache_limit = cache.limit()
+        self.study = f"{self.folder.name}-{uuid4().hex[:8]}"
 
     @property
     def store(self) -> Path:
@@ -93,29 +103,27 @@ class Search:
         """Raises Refusal for a pair that cannot fit."""
         nets.check(pipeline, self.images.shape, len(self.images.classes))
 
+    def costs(self, pipeline: Pipeline) -> Costs:
+        """Of its student and of its teacher."""
+        return self.survey(pipeline.student.net), self.survey(pipeline.links[0].net)
+
+    def known(self, pipeline: Pipeline) -> dict[str, Any]:
+        """A trial's columns that are known before it is trained."""
+        student, teacher = self.costs(pipeline)
+        chain, shape, classes = pipeline.links, self.images.shape, len(self.images.classes)
+        return {
+            "parameters": student.parameters,
+            "compression": teacher.parameters / student.parameters,
+            "training_parameters": nets.training_parameters(chain[-1], chain[-2].net, shape, classes),
+            "macs": student.macs,
+        }
+
     def changed(self, at_once: bool = False) -> None:
         """To the tables and to who watches."""
         self.tables.write(at_once)
         self.show(self)
-        if self.interrupted:
+        if self.interrupted.is_set():
             raise KeyboardInterrupt
-
-    @contextmanager
-    def stopped_by_ctrl_c(self) -> Iterator[None]:
-        """Remembers an interrupt: Python drops one that comes inside a destructor, and the search would go on."""
-
-        def interrupt(*_: object) -> None:
-            self.interrupted = True
-            raise KeyboardInterrupt
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def write_facts(self) -> None:
         """search.json, with all that is known by now."""
@@ -126,6 +134,14 @@ class Search:
             "trials": self.trials,
             "seed": self.settings.seed,
             "epochs": self.epochs,
+            "sampler": self.sampler,
+            "rule": self.rule,
+            "reduction": self.reduction,
+            "milestones": list(self.milestones),
+            "sizes": list(self.sizes),
+            "limits": self.limits.set(),
+            "study": self.study,
+            "resources": self.resources,
             "data": self.data,
             "fingerprint": images.fingerprint,
             "images": len(images.train),
@@ -140,30 +156,19 @@ class Search:
         results.write_facts(self.folder, self.facts)
 
 
-def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
-    """Read the data, draw, check: all that can refuse a search before it is written. Returns draws, references."""
-    spaces.check_overrides(search.space, search.settings)
-    cache.check()
-    drawn, references = _drawn(search)
-    for draw in drawn:
-        search.ranges |= draw.ranges
-    names = {draw.pipeline.data.name for draw in drawn}
-    if len(names) > 1:
-        raise Refusal(f"A search has one data set, but '{search.space.name}' draws {listed(sorted(names))}.")
-    search.data = names.pop()
-    search.epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
-    search.images = load(drawn[0].pipeline.data, search.data_dir, search.progress)
-    looked_at = [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]
-    for pipeline in looked_at:
-        search.check(pipeline)
-    views = most_views(looked_at, search.images, search.cache_limit)
-    if views < search.images.views:
-        search.settings = replace(search.settings, most_views=views)
-        drawn, references = _drawn(search)
-    search.facts["teacher_parameters"] = search.survey(spaces.commonest_teacher(drawn).net).parameters
-    return drawn, references
+@contextmanager
+def remembered_ctrl_c(pressed: threading.Event) -> Iterator[None]:
+    """Remembers an interrupt: Python drops one that comes inside a destructor, and the work would go on."""
 
+    def interrupt(*_: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
 
-def _drawn(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
-    drawn = spaces.draws(search.space, search.settings, DRAWS, search.settings.seed)
-    return drawn, spaces.references(search.space, drawn, search.settings)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

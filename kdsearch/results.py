@@ -31,6 +31,21 @@ EPOCHS = pa.schema(
         ("kd_epoch", pa.int64()), ("accuracy", pa.float64()), ("seconds", pa.float64()),
     ]
 )  # fmt: skip
+VERDICTS = pa.schema(
+    [
+        ("trial", pa.string()), ("milestone", pa.int64()), ("accuracy", pa.float64()), ("parameters", pa.int64()),
+        ("goes_on", pa.bool_()), ("recorded", pa.int64()), ("better", pa.int64()), ("front", pa.int64()),
+        ("rank", pa.int64()), ("stratum", pa.int64()), ("stratum_recorded", pa.int64()),
+        ("stratum_better", pa.int64()), ("cutoff", pa.float64()),
+    ]
+)  # fmt: skip
+TABLES = {"trials": TRIALS, "epochs": EPOCHS, "verdicts": VERDICTS}
+CONFIRMED = pa.schema(
+    [
+        ("trial", pa.string()), ("seed", pa.int64()), ("selected", pa.bool_()), ("accuracy", pa.float64()),
+        ("test", pa.float64()), ("test_images", pa.int64()), ("seconds", pa.float64()), ("cause", pa.string()),
+    ]
+)  # fmt: skip
 FACTS: dict[str, type | tuple[type, ...]] = {
     "space": str, "command": str, "trials": int, "seed": int, "data": str, "fingerprint": str, "images": int,
     "validation_images": int, "classes": int, "knobs": dict, "teacher_accuracy": (float, type(None)),
@@ -46,11 +61,12 @@ FAINT = 0.001
 
 @dataclass
 class Tables:
-    """Both tables of one search in memory, and on disk in its folder."""
+    """The tables of one search in memory, and on disk in its folder."""
 
     folder: Path
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
     written: float = 0.0
     cost: float = 0.0
     """Seconds that the last writing took."""
@@ -88,12 +104,12 @@ class Tables:
         return states, sum(states[name] for name in ENDED)
 
     def write(self, at_once: bool = False) -> None:
-        """Both tables, unless the last time was a moment ago: writing takes a twentieth of the time at most."""
+        """All tables, unless the last time was a moment ago: writing takes a twentieth of the time at most."""
         now = time.monotonic()
         if not at_once and now - self.written < max(2.0, 20 * self.cost):
             return
-        write_table(self.folder / "trials.parquet", list(self.trials.values()), TRIALS)
-        write_table(self.folder / "epochs.parquet", self.epochs, EPOCHS)
+        for name, rows in (("trials", self.trials.values()), ("epochs", self.epochs), ("verdicts", self.verdicts)):
+            write_table(self.folder / f"{name}.parquet", list(rows), TABLES[name])
         self.written, self.cost = time.monotonic(), time.monotonic() - now
 
 
@@ -157,19 +173,29 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def read(folder: Path) -> Tables:
     """The tables of a search that runs, has ended or was killed; raises Refusal where they are damaged."""
-    found = []
-    for name, schema in (("trials", TRIALS), ("epochs", EPOCHS)):
-        path = folder / f"{name}.parquet"
-        try:
-            table = pq.read_table(path) if path.exists() else schema.empty_table()
-            typed = table.select(schema.names).cast(schema)
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise Refusal(f"The table '{path}' is damaged ({error}); the search must be run again.") from None
-        for name in table.schema.names:
-            if name not in schema.names:
-                typed = typed.append_column(name, table[name])
-        found.append(typed.to_pylist())
-    return Tables(folder, {row["trial"]: row for row in found[0]}, found[1])
+    again = "the search must be run again"
+    trials, epochs, verdicts = (
+        read_table(folder / f"{name}.parquet", schema, again) for name, schema in TABLES.items()
+    )
+    return Tables(folder, {row["trial"]: row for row in trials}, epochs, verdicts)
+
+
+def confirmed(folder: Path) -> list[dict[str, Any]]:
+    """The rows of confirmed.parquet, none where there is no such table; raises Refusal where it is damaged."""
+    return read_table(folder / "confirmed.parquet", CONFIRMED, "delete it, and confirm the search again")
+
+
+def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]:
+    """A table's rows, none where there is no file; raises Refusal, with the way to mend it, where it is damaged."""
+    try:
+        table = pq.read_table(path) if path.exists() else schema.empty_table()
+        typed = table.select(schema.names).cast(schema)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise Refusal(f"The table '{path}' is damaged ({error}); {mend}.") from None
+    for name in table.schema.names:
+        if name not in schema.names:
+            typed = typed.append_column(name, table[name])
+    return typed.to_pylist()
 
 
 def driver_lock(folder: Path) -> FileLock:

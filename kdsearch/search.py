@@ -12,7 +12,8 @@ import ray
 from kdsearch import cache, results
 from kdsearch.errors import Refusal
 from kdsearch.networks import distinct_chains, known, train_networks
-from kdsearch.plan import Search, look
+from kdsearch.plan import Search, remembered_ctrl_c
+from kdsearch.scout import look
 from kdsearch.tuner import tune_trials
 
 
@@ -27,12 +28,12 @@ def run(search: Search) -> None:
         search.folder.mkdir(parents=True)
     except FileExistsError:
         raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
-    with results.driver_lock(search.folder), search.stopped_by_ctrl_c():
+    with results.driver_lock(search.folder), remembered_ctrl_c(search.interrupted):
         try:
             search.write_facts()
             search.changed(at_once=True)
             train_networks(search, chains, there)
-            tune_trials(search, drawn, references)
+            tune_trials(search, references)
         finally:
             search.tables.write(at_once=True)
             if not search.tables.trials:  # nothing to keep, and the name stays free

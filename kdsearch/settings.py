@@ -117,6 +117,17 @@ def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in found)
 
 
+def numbers_of(word: str) -> tuple[int, ...]:
+    """`1,3,9`; raises Refusal unless they are whole, rising and at least 1."""
+    try:
+        found = tuple(int(part) for part in word.split(",")) if word else ()
+    except ValueError:
+        found = (0,)
+    if list(found) != sorted({number for number in found if number > 0}):
+        raise Refusal(f"A list of rising whole numbers from 1 on, such as 1,3,9, is needed, but got '{word}'.")
+    return found
+
+
 def folder_for(results: Path, space: str, name: str | None) -> Path:
     """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if there is one."""
     if name is not None:

@@ -3,10 +3,12 @@
 import ast
 import importlib
 import importlib.util
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +18,9 @@ from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.parsing import explain
 from kdsearch.settings import Settings, override, resolve
+
+SAMPLERS = ("tpe", "random", "grid")
+"""Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Space:
     reference: Net
     """The student of the equal-budget references."""
     draw: Callable[[Any], Pipeline]
+    published: tuple[dict[str, Any], ...]
+    """Knobs of settings that others published: a search draws them first."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,10 @@ def load(path: Path) -> Space:
             f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) and space(trial) -> Pipeline "
             f"(FULL_BUDGET = Budget(…) may join), but of these '{path}' has {found}, not all of the right kind."
         )
-    return Space(path.stem, path, budget, full, reference, cast(Callable[[Any], Pipeline], draw))
+    published = getattr(module, "PUBLISHED", ())
+    if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):
+        raise Refusal(f"PUBLISHED is a tuple of knobs by name, such as ({{'width': 1.0}},), but in '{path}' it is not.")
+    return Space(path.stem, path, budget, full, reference, cast(Callable[[Any], Pipeline], draw), tuple(published))
 
 
 def _said(error: BaseException) -> str:
@@ -117,18 +127,52 @@ def propose(trial: Any, path: Path, settings: Settings) -> dict:
 
 def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]:
     """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
+    from optuna.samplers import RandomSampler
+
+    return list(islice(_asked(space, settings, RandomSampler(seed=seed)), count))
+
+
+def cells(space: Space, settings: Settings, drawn: list[Draw]) -> list[Draw]:
+    """Every combination of a space's knobs; raises Refusal where `drawn` shows a knob without steps."""
+    from kdsearch.grid import Grid, check
+
+    check(space.name, {name: text for draw in drawn for name, text in draw.ranges.items()})
+    found: dict[str, Draw] = {}
+    for draw in _asked(space, settings, Grid(seed=0)):
+        if repr(draw.knobs) in found:
+            break
+        found[repr(draw.knobs)] = draw
+    return list(found.values())
+
+
+def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
     import optuna
     from optuna.distributions import distribution_to_json
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    found = []
-    for _ in range(count):
+    study = optuna.create_study(sampler=sampler)
+    while True:
         trial = study.ask()
         plain = propose(trial, space.path, settings)["pipeline"]
         ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
-        found.append(Draw(dict(trial.params), Pipeline.model_validate(plain), ranges))
-    return found
+        yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
+
+
+def check_published(space: Space, settings: Settings) -> None:
+    """Raises Refusal for a published setting that the space could not have drawn."""
+    from optuna.trial import FixedTrial
+
+    for point in space.published:
+        trial = FixedTrial(point)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Optuna only warns of a number that is out of range or off its step
+                propose(trial, space.path, settings)
+        except Refusal as error:
+            raise Refusal(f"PUBLISHED of '{space.name}' holds {point}, which it cannot draw. {error}") from None
+        unused = set(point) - set(trial.params)
+        if unused:
+            raise Refusal(f"PUBLISHED of '{space.name}' gives {listed(sorted(unused))}, which {point} does not draw.")
 
 
 def commonest_teacher(drawn: list[Draw]) -> Link:

@@ -1,4 +1,4 @@
-"""A trial as Ray runs it: rows become reports, the finished student is saved; and networks trained beforehand."""
+"""What Ray runs: a trial, whose rows become reports; networks trained beforehand; a student trained again."""
 
 import json
 import time
@@ -70,7 +70,8 @@ def _means(config: dict[str, Any], progress: Any) -> Any:
 
     device.set_up(config["threads"])
     images = _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"], config["precision"])
-    targets = Targets(cache.folder() / "targets", config["cache_limit"], progress=progress)
+    told = config.get("targets", {})  # what was chosen before, where a student is trained again
+    targets = Targets(cache.folder() / "targets", config["cache_limit"], told, progress)
     return Means(images, Store(Path(config["store"])), targets)
 
 
@@ -102,3 +103,31 @@ def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:
         except StopIteration as end:
             yield {"facts": end.value.facts}
             return
+
+
+def again(config: dict[str, Any]) -> Iterator[dict]:
+    """A Ray task: a student, trained where `train` says so; then judged on the test images where `test` does.
+
+    Yields its rows, and whether each is the last; its test accuracy, and on how many images; a failure, if any.
+    """
+    from kdsearch.data import silent
+
+    try:
+        for row, last in _rows(config, silent) if config["train"] else ():
+            yield {"row": row, "last": last}
+        if config["test"]:
+            reached, images = _tested(config, _means(config, silent).images)
+            yield {"test": reached, "test_images": images}
+    except Exception as error:  # as with a trial, whatever it raises is its outcome
+        yield {"cause": cause_of(error), "trace": traceback.format_exc()}
+
+
+def _tested(config: dict[str, Any], images: Any) -> tuple[float, int]:
+    from kdsearch.config import Pipeline
+    from kdsearch.data import load_test
+    from kdsearch.pipeline import loaded
+    from kdsearch.train import accuracy
+
+    pipeline = Pipeline.model_validate(config["pipeline"])
+    pixels, labels = load_test(pipeline.data, Path(config["data_dir"]), images)
+    return accuracy(loaded(pipeline.student, Path(config["student"]), images), images, pixels, labels), len(labels)

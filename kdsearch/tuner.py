@@ -1,36 +1,30 @@
-"""The trials of a search in Ray Tune: Optuna proposes, the rungs stop, every row goes to the tables."""
+"""The trials of a search in Ray Tune: the sampler proposes, the rungs stop, every row goes to the tables."""
 
-import math
 import shutil
-from functools import partial
+from dataclasses import asdict
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState
+import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search.optuna import OptunaSearch
 
-from kdsearch import nets, results, spaces
+from kdsearch import results
 from kdsearch.config import Pipeline
-from kdsearch.errors import Refusal
-from kdsearch.plan import LOOKED_AT, Search
-from kdsearch.rungs import Rungs, milestones
+from kdsearch.plan import Search
+from kdsearch.rungs import Rungs
+from kdsearch.sampler import Sampler
 from kdsearch.trial import trial
 
-REDRAWS = 50
-"""Draws in a row that may turn out unable to run before the search gives up."""
 
-
-def tune_trials(search: Search, drawn: list[spaces.Draw], references: dict[str, Pipeline]) -> None:
-    """Run all trials; `drawn` shows how small and how large students of this space are."""
-    sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[:LOOKED_AT]]
-    rungs = Rungs(milestones(search.epochs), (min(sizes), max(sizes)))
+def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
+    """Run all trials."""
+    rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
+    sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
     tuner = tune.Tuner(
         tune.with_resources(trial, search.resources),
         tune_config=tune.TuneConfig(
             num_samples=search.trials + len(references),
-            search_alg=Sampler(search, references, rungs.milestones),
+            search_alg=sampler,
             scheduler=Stopper(search.tables, rungs),
             max_concurrent_trials=search.max_concurrent,
             reuse_actors=True,
@@ -43,90 +37,18 @@ def tune_trials(search: Search, drawn: list[spaces.Draw], references: dict[str, 
     try:
         tuner.fit()
     finally:
+        sampler.close()
         shutil.rmtree(search.folder / "ray", ignore_errors=True)  # Ray's own record of what the tables say
+    if "why_ended" in search.facts:
+        search.facts["trials"] = len(search.tables.trials) - len(references)
+        search.write_facts()
 
 
-class Sampler(OptunaSearch):
-    """The references first, then what Optuna proposes for accuracy and log10 compression together."""
-
-    def __init__(self, search: Search, references: dict[str, Pipeline], judged: tuple[int, ...]) -> None:
-        self._search, self._judged = search, judged
-        self._references = dict(references)
-        self._names: dict[str, str] = {}
-        settings = search.settings
-        super().__init__(
-            partial(spaces.propose, path=search.space.path, settings=settings),
-            metric=["accuracy", "log10_compression"],
-            mode=["max", "max"],
-            seed=settings.seed,
-        )
-
-    @property
-    def _study(self) -> optuna.Study:
-        assert self._ot_study is not None
-        return self._ot_study
-
-    def __getstate__(self) -> dict:
-        return {}  # Ray pickles its searchers to restore them; a search's own record is its tables
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing, for the same reason."""
-
-    def suggest(self, trial_id: str) -> dict | None:
-        """The next trial's config; counts it as waiting."""
-        knobs: dict[str, Any] = {}
-        reference = next(iter(self._references), None)
-        if reference:
-            name, pipeline = reference, self._references.pop(reference)
-        else:
-            name = str(sum(row["reference"] is None for row in self._search.tables.trials.values()))
-            pipeline, knobs = self._drawn(trial_id)
-        self._names[trial_id] = name
-        plain = pipeline.model_dump(mode="json")
-        self._search.tables.add(name, plain, {"reference": reference, **self._known(pipeline)}, knobs)
-        student = self._search.folder / "students" / f"{name}.safetensors"
-        return {
-            "trial": name, "pipeline": plain, "milestones": self._judged, "student": str(student.resolve()),
-            "judged": reference is None, **self._search.places(),
-        }  # fmt: skip
-
-    def _drawn(self, trial_id: str) -> tuple[Pipeline, dict]:
-        refused: Exception | None = None
-        for _ in range(REDRAWS):
-            try:
-                suggested = super().suggest(trial_id)
-                assert suggested is not None
-                pipeline = Pipeline.model_validate(suggested["pipeline"])
-                self._search.check(pipeline)
-                return pipeline, dict(self._ot_trials[trial_id].params)
-            except Refusal as error:
-                refused = error
-                self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
-        raise Refusal(f"{REDRAWS} draws of '{self._search.space.name}' in a row cannot run; the last: {refused}")
-
-    def _known(self, pipeline: Pipeline) -> dict[str, Any]:
-        shape, classes = self._search.images.shape, len(self._search.images.classes)
-        chain = [link.net for link in pipeline.links]
-        own = self._search.survey(chain[-1])
-        return {
-            "parameters": own.parameters,
-            "compression": self._search.survey(chain[0]).parameters / own.parameters,
-            "training_parameters": nets.training_parameters(pipeline.student, chain[-2], shape, classes),
-            "macs": own.macs,
-        }
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Fully trained: its two values. Stopped: PRUNED, since its accuracy is not comparable. Failed: FAIL."""
-        asked = self._ot_trials.get(trial_id)
-        if asked is None:  # a reference
-            return
-        row = self._search.tables.trials[self._names[trial_id]]
-        if error or not result or result.get("cause"):
-            self._study.tell(asked, state=TrialState.FAIL)
-        elif result["complete"]:
-            self._study.tell(asked, [result["accuracy"], math.log10(row["compression"])])
-        else:
-            self._study.tell(asked, state=TrialState.PRUNED)
+def _together(search: Search) -> int:
+    """Trials that run side by side."""
+    there = ray.cluster_resources()
+    shares = [there.get(kind.upper(), 0) / asked for kind, asked in search.resources.items() if asked]
+    return min(int(min(shares)), search.max_concurrent or search.trials)
 
 
 class Stopper(FIFOScheduler):
@@ -146,9 +68,11 @@ class Stopper(FIFOScheduler):
         for row in result["rows"]:
             if row["kd_epoch"] in self.rungs.milestones:
                 size = self.tables.trials[name]["parameters"]
-                if not self.rungs.judge(name, row["kd_epoch"], row["accuracy"], size):
-                    share = f"best 1/{self.rungs.reduction} of its size"
-                    self.tables.trials[name]["cause"] = f"not among the {share} at KD epoch {row['kd_epoch']}"
+                goes_on = self.rungs.judge(name, row["kd_epoch"], row["accuracy"], size)
+                verdict = self.rungs.verdicts[name, row["kd_epoch"]]
+                self.tables.verdicts.append(asdict(verdict))
+                if not goes_on:
+                    self.tables.trials[name]["cause"] = verdict.cause(self.rungs)
                     return self.STOP
         return self.CONTINUE
 

@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -13,9 +15,9 @@ from kdsearch import cache, front, results
 from kdsearch.config import Pipeline
 
 
-def console() -> Console:
+def console(stderr: bool = False) -> Console:
     """Prints text as it is: a cause or a path in brackets is no markup, numbers have no colours."""
-    return Console(markup=False, highlight=False)
+    return Console(markup=False, highlight=False, stderr=stderr)
 
 
 def percent(value: float | None) -> str:
@@ -36,51 +38,72 @@ def size(count: float) -> str:
     return f"{count / unit:.1f} {name}"
 
 
+def times(value: float) -> str:
+    """1778.6 -> 1,779×; 29.53 -> 29.5×."""
+    return f"{value:,.0f}×" if value >= 1000 else f"{value:.3g}×"
+
+
 def outcome(row: Mapping[str, Any]) -> str:
     """`complete, accuracy 97.9 %, 33,574 parameters (52×)`."""
     accuracy = f", accuracy {percent(row['accuracy'])}" if row["accuracy"] is not None else ""
-    return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({row['compression']:.3g}×)"
+    return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({times(row['compression'])})"
 
 
-COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ")
-"""Of a table of trials; λ is the labels' share of the loss."""
+COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "epochs", "seeds")
+"""Of a table of trials; λ is the labels' share of the loss; epochs of the student and seeds stand behind a row."""
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """A trial's COLUMNS."""
+def seeds_of(folder: Path) -> Counter[str]:
+    """How many seeds `confirm` trained of each trial, beside its own."""
+    rows = results.confirmed(folder)
+    return Counter(row["trial"] for row in rows if not row["selected"] and row["accuracy"] is not None)
+
+
+def cells(row: Mapping[str, Any], confirmed: int = 0) -> list[str]:
+    """A trial's COLUMNS; `confirmed`: its seeds beside its own."""
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
     return [
         row["trial"],
         percent(row["accuracy"]),
         f"{row['parameters']:,}",
-        f"{row['compression']:.3g}×",
+        times(row["compression"]),
         student.pairs,
         f"{1 - student.kd.weight:.2f}" if student.kd else "1",
         f"{student.kd.temperature:.1f}" if student.kd else "–",
+        str(row["epochs"]),
+        str(1 + confirmed),
     ]
 
 
-def trials_table(rows: Iterable[Mapping[str, Any]], title: str) -> Table:
-    """Trials as a table in the terminal."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> Table:
+    """Trials as a table in the terminal; `confirmed`: their seeds beside their own."""
+    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("trial", "pairs") else "right")
+        table.add_column(name, justify="left" if name in ("trial", "pairs") else "right", no_wrap=name != "pairs")
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*cells(row, confirmed.get(row["trial"], 0)))
     return table
 
 
 def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
     """The front, the references, and what deserves a warning."""
     trials = tables.trials
-    members = [trials[name] for name in front.members(trials.values())]
+    members, confirmed = [trials[name] for name in front.members(trials.values())], seeds_of(tables.folder)
     if members:
-        console.print(trials_table(members, "Front: fully trained trials, accuracy on the validation images"))
+        title = "Front: fully trained trials, accuracy on the validation images"
+        console.print(trials_table(members, title, confirmed))
+        area = front.reached(trials.values(), facts["classes"])
+        spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
+        said = "(decades of compression × accuracy above chance)"
+        console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
     else:
         console.print("No trial is fully trained yet, so there is no front.")
     references = [row for row in trials.values() if row["reference"] and row["state"] == "complete"]
     if references:
-        console.print(trials_table(references, "References: one student, equal budgets"))
+        console.print(trials_table(references, "References: one student, equal budgets", {}))
+    if "why_ended" in facts:
+        console.print(f"Ended after {facts['trials']} draws: {facts['why_ended']}.", soft_wrap=True)
     if facts.get("teacher_accuracy") is not None:
         console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}")
     for name, stage, term in results.faint(tables.epochs):

@@ -1,130 +1,19 @@
-"""The commands that train: a search, a config."""
+"""The commands that train outside a search: a config, a front once more."""
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from kdsearch.looking import RESULTS, Results
+from kdsearch.looking import RESULTS, Results, SearchName
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]
 DATA_DIR = Path("data")
-
-
-def tune(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, or a folder."),
-    ] = None,
-    data_dir: DataDir = DATA_DIR,
-    image_size: Annotated[int | None, typer.Option(min=8, help="Side to which images are brought.")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Pipelines to draw; references come on top.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of a student, in all; caps the teacher's too.")] = None,
-    teacher_epochs: Annotated[int | None, typer.Option(min=1, help="Of the teacher and of each assistant.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the draws and of the students.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Of the search's folder.  [default: the space's name]")] = None,
-    results: Results = RESULTS,
-    cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Cores (and threads) a trial.")] = 1,
-    gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="Share of a GPU a trial, e.g. 0.25.  [default: 1 where there is one]")
-    ] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."),
-    ] = "auto",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
-) -> None:
-    """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
-    from kdsearch import spaces, words
-    from kdsearch.display import Watch
-    from kdsearch.settings import Settings, folder_for, pairs_of
-
-    found = spaces.load(spaces.find(space))
-    pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
-    if data is not None:
-        from kdsearch.sources import placed
-
-        data = placed(data)
-    budget = found.budget if data in (None, "digits") else found.full_budget
-    settings = Settings(
-        epochs=epochs or budget.epochs, teacher_epochs=teacher_epochs or budget.teacher_epochs,
-        batch_size=budget.batch_size,
-        epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
-        data=data, image_size=image_size, seed=seed, overrides=pairs,
-    )  # fmt: skip
-    console = words.console()
-    with Watch(console) as watch:
-        from kdsearch.plan import Search, look
-
-        search = Search(
-            found, settings, trials or budget.trials, folder, data_dir.resolve(), cpus_per_trial, gpus_per_trial,
-            max_concurrent, precision, shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
-        )  # fmt: skip
-        drawn = look(search)[0][:3] if dry_run else []
-        if not dry_run:
-            from kdsearch.search import run
-
-            with _interruptible(lambda: _left(folder)):
-                run(search)
-    if dry_run:
-        _show_draws(search, drawn, console)
-        return
-    _show_end(folder, console)
-    if not any(row["state"] == "complete" for row in search.tables.trials.values()):
-        raise typer.Exit(1)
-
-
-def _left(folder: Path) -> str:
-    if not folder.exists():
-        return "No trial had begun, so there are no results."
-    return f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"
-
-
-def _show_draws(search: Any, drawn: list, console: Any) -> None:
-    import yaml
-
-    from kdsearch import nets
-    from kdsearch.targets import bytes_a_view
-    from kdsearch.words import size
-
-    shape, classes = search.images.shape, len(search.images.classes)
-    for number, draw in enumerate(drawn):
-        sizes = [f"{nets.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
-        console.print(f"Draw {number}: {draw.knobs}", style="bold", soft_wrap=True)
-        console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
-        plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
-        console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
-    views = drawn[0].pipeline.data.fixed_views
-    if views:
-        filled = size(views * bytes_a_view((draw.pipeline for draw in drawn), search.images))
-        told = f"{filled} of targets for these draws (at most {size(search.cache_limit)}: KDSEARCH_CACHE_LIMIT)"
-        console.print(f"Views of each image: {views}; {told}", soft_wrap=True)
-    console.print(f"Dry run: nothing was trained. The search would run {search.trials} trials and 3 references.")
-
-
-def _show_end(folder: Path, console: Any) -> None:
-    from kdsearch import results, words
-
-    words.summary(results.read(folder), results.read_facts(folder), console)
-    written = f"Written: {folder}/: trials.parquet, epochs.parquet, search.json, students/"
-    console.print(written, soft_wrap=True)
-    name = shlex.quote(name_of(folder))
-    console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)
-
-
-def name_of(folder: Path) -> str:
-    """What a user types for a search: its name where it lies in the default place, else its path."""
-    return folder.name if folder.parent == RESULTS else str(folder)
 
 
 def train(
@@ -143,7 +32,7 @@ def train(
     recipe = read_config(config)
     recorded = recipe.made and recipe.made.accuracy
     met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
-    with SeedWatch(words.console(), met) as watch, _interruptible(lambda: "The seeds that were finished are above."):
+    with SeedWatch(words.console(), met) as watch, interruptible(lambda: "The seeds that were finished are above."):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):
@@ -156,8 +45,45 @@ def train(
     watch.summary()
 
 
+def confirm(
+    search: SearchName,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="New seeds of each member of the front.")] = 5,
+    test: Annotated[bool, typer.Option("--test", help="Read the test images, once for each student.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    results: Results = RESULTS,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Seeds at a time, at most.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
+    from kdsearch import confirming, noise, words
+    from kdsearch import results as tables
+
+    folder = tables.find(search, results)
+    console = words.console(stderr=as_json)
+    kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {shlex.quote(name_of(folder))}"
+    with confirming.ConfirmWatch(console) as watch, interruptible(lambda: kept):
+        from kdsearch.confirm import confirm as steps
+        from kdsearch.missing import Asked
+
+        for step in steps(Asked(folder, data_dir, seeds, test, max_concurrent), watch.read):
+            watch.warn(step) if isinstance(step, str) else watch.show(step)
+    images = tables.read_facts(folder)["validation_images"]
+    found = noise.members(tables.read(folder), images)
+    if as_json:
+        print(json.dumps({"search": str(folder), **confirming.plain(found, images)}))
+    else:
+        confirming.summary(folder, found, images, console)
+    if not found:
+        raise typer.Exit(1)
+
+
+def name_of(folder: Path) -> str:
+    """What a user types for a search: its name where it lies in the default place, else its path."""
+    return folder.name if folder.parent == RESULTS else str(folder)
+
+
 @contextlib.contextmanager
-def _interruptible(said: Callable[[], str]) -> Iterator[None]:
+def interruptible(said: Callable[[], str]) -> Iterator[None]:
     """Ctrl-C ends a command with exit code 130 and a word on what there is."""
     try:
         yield

@@ -11,17 +11,18 @@ import optuna
 
 from kdsearch.config import KD, Budget, Data, Fit, Hints, Link, Net, Pair, Pipeline
 
-BUDGET = Budget(trials=24, epochs=12, teacher_epochs=12, batch_size=32)
+BUDGET = Budget(trials=24, epochs=27, teacher_epochs=12, batch_size=32)
 FULL_BUDGET = Budget(trials=96, epochs=30, teacher_epochs=30)
 
 TEACHER = Net(widths=(128, 356, 356), depth=3, hidden=512, batch_norm=True)
 REFERENCE = Net(depth=6, batch_norm=True)
+PUBLISHED = ({"depth": 9, "width": 1.0, "hint": "2", "lambda": 0.75, "tau": 2.0},)  # seed 1, table 1
 FIT = Fit(batch_size=None, schedule="cosine", learning_rate=2e-3)
 
 
 def space(trial: optuna.Trial) -> Pipeline:
     depth = trial.suggest_int("depth", 3, 12, step=3)
-    width = trial.suggest_float("width", 0.25, 1.5, step=0.25)
+    width = trial.suggest_float("width", 0.125, 1.5, log=True)
     student = Net(depth=depth, width=width, batch_norm=True)
 
     hinted = trial.suggest_categorical("hint", ["none", "1", "2", "3", "1+2", "2+3", "1+3", "1+2+3"])
@@ -36,7 +37,7 @@ def space(trial: optuna.Trial) -> Pipeline:
             Link(
                 net=student,
                 fit=FIT,
-                hints=Hints(pairs=pairs, share=0.3) if pairs else None,
+                hints=Hints(pairs=pairs, share=0.2) if pairs else None,
                 kd=KD(weight=1 - label_share, temperature=temperature),
             ),
         ),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import pipeline
 
-from kdsearch import front, results, spaces
+from kdsearch import front, ledger, results, spaces
 from kdsearch.config import KD
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -29,9 +29,17 @@ def analysis(name: str) -> Any:
     return importlib.import_module(f"kdsearch.analysis.{name}")
 
 
+def verdict(trial: str, accuracy: float | None, parameters: int, goes_on: bool, milestone: int = 1) -> dict:
+    own = {"trial": trial, "milestone": milestone, "accuracy": accuracy, "parameters": parameters, "goes_on": goes_on}
+    return own | {
+        "recorded": 9, "better": 2, "front": 0, "rank": 1, "stratum": int(parameters > 900), "stratum_recorded": 5,
+        "stratum_better": 1, "cutoff": parameters / 10_000,
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> Path:
-    """A search's folder as tune leaves it: 12 draws of which two were stopped, and three references."""
+    """A search's folder as tune leaves it: 12 draws of which two were stopped after an epoch, and three references."""
     folder = tmp_path_factory.mktemp("searched")
     tables = results.Tables(folder)
     references = {"labels": None, "kd": KD(), "hint+kd": KD()}
@@ -50,8 +58,12 @@ def searched(tmp_path_factory) -> Path:
             {"link": 1, "stage": "kd", "epoch": e, "kd_epoch": e, "accuracy": a, "seconds": 1.0, "gradient.kd": 0.0002}
             for e, a in enumerate(accuracies, start=1)
         ]
+        stopped = name in ("4", "5")
+        rows = rows[:1] if stopped else rows
         tables.extend(name, rows if name == "3" else [{**row, "gradient.kd": 0.4} for row in rows], student=1)
-        tables.mark(name, "stopped" if name in ("4", "5") else "complete", "too late" if name in ("4", "5") else None)
+        if name not in references:
+            tables.verdicts.append(verdict(name, accuracies[0], facts["parameters"], not stopped))
+        tables.mark(name, "stopped" if stopped else "complete", "too late" if stopped else None)
     tables.write(at_once=True)
     facts = {
         "space": "depth_vs_hint",
@@ -61,7 +73,7 @@ def searched(tmp_path_factory) -> Path:
         "validation_images": 1,
     }
     more = {"classes": 10, "teacher_accuracy": 0.9, "teacher_parameters": 5000, "knobs": RANGES}
-    results.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f"})
+    results.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f", "rule": "union"})
     return folder
 
 
@@ -72,7 +84,7 @@ def test_every_space_has_an_answer_that_asks_the_same_question(name, searched):
     module.chart(results.read(searched), results.read_facts(searched)).to_dict()
 
 
-@pytest.mark.parametrize("name", ["pareto", "curves", "importances"])
+@pytest.mark.parametrize("name", ["pareto", "curves", "stops", "hypervolume", "importances"])
 def test_a_chart_says_how_to_read_it_and_can_be_drawn(name, searched):
     module = analysis(name)
     title, _, rest = (module.__doc__ or "").partition("\n\n")
@@ -91,6 +103,146 @@ def test_too_few_trials_have_no_importances(searched, tmp_path):
     assert analysis("importances").importances(results.Tables(tmp_path), results.read_facts(searched)).empty
 
 
+def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_front(searched, tmp_path):
+    tables = results.Tables(tmp_path)
+    for place in range(24):
+        stopped, tau = place % 2 == 0, (1.0, 5.0, 10.0, 20.0)[place // 2 % 4]
+        # All that was fully trained is on the front. Of what was stopped, τ = 20 stood best, but got no further.
+        early = (0.99, 99.0) if tau == 20 else (0.1, 1.0)
+        accuracy, compression = early if stopped else (0.5 + place / 100, 50.0 - place)
+        tables.trials[str(place)] = {
+            "trial": str(place), "reference": None, "state": "stopped" if stopped else "complete",
+            "accuracy": accuracy, "compression": compression, "knob.depth": 3 if stopped else 12, "knob.tau": tau,
+        }  # fmt: skip
+    importances, facts = analysis("importances").importances, results.read_facts(searched)
+    assert importances(tables, facts).set_index("knob")["median"]["depth"] > 0.8
+    for row in tables.trials.values():
+        row["state"] = "stopped"
+    assert importances(tables, facts).empty  # nobody reached it
+
+
+def test_a_knob_that_all_trials_share_but_those_of_the_front_is_important(searched, tmp_path):
+    tables = results.Tables(tmp_path)
+    for place in range(24):
+        best = place in (3, 8, 13, 18, 23)
+        tables.trials[str(place)] = {
+            "trial": str(place), "reference": None, "state": "complete",
+            "accuracy": 0.9 - place / 100 - 0.5 * (not best), "compression": 10.0 + place - 9 * (not best),
+            "knob.depth": 12 if best else 3, "knob.tau": 1.0 + place % 4,
+        }  # fmt: skip
+    shares = analysis("importances").importances(tables, results.read_facts(searched)).set_index("knob")["median"]
+    assert shares["depth"] > 0.8
+
+
+def rows_of(chart: dict, layer: dict) -> list[dict]:
+    """The data that a layer of a chart shows."""
+    return chart["datasets"][layer["data"]["name"]]
+
+
+def test_the_hypervolume_is_drawn_over_each_cost_as_the_ledger_has_it(searched):
+    tables, facts = results.read(searched), results.read_facts(searched)
+    whole = analysis("hypervolume").chart(tables, facts).to_dict()
+    costs = [panel["layer"][0]["encoding"]["x"]["field"] for panel in whole["concat"]]
+    assert costs == list(ledger.COSTS)
+    grown = ledger.growth(tables, facts)
+    for panel in whole["concat"]:
+        line, _, dots = panel["layer"]
+        names = ("trial", "hypervolume", *ledger.COSTS)
+        assert [[row[n] for n in names] for row in rows_of(whole, dots)] == [[row[n] for n in names] for row in grown]
+        assert line["mark"]["interpolate"] == "step-after"
+
+
+def test_the_line_of_the_hypervolume_goes_on_to_what_has_been_spent_since_it_last_grew(searched):
+    tables, facts = results.read(searched), results.read_facts(searched)
+    for name in ("10", "11"):
+        tables.trials[name]["state"] = "running"
+    whole = analysis("hypervolume").chart(tables, facts).to_dict()
+    line = rows_of(whole, whole["concat"][0]["layer"][0])
+    assert [row["epochs"] for row in line][-2:] == [18, 22]
+    assert line[-1]["hypervolume"] == line[-2]["hypervolume"]
+
+
+def test_what_a_completed_trial_added_to_the_hypervolume_adds_up(searched):
+    steps = analysis("hypervolume").frame(results.read(searched), results.read_facts(searched))
+    assert len(steps) == 10 and (steps["added"] >= 0).all()
+    assert steps["added"].sum() == pytest.approx(steps["hypervolume"].iloc[-1])
+
+
+def test_each_milestone_shows_who_was_stopped_and_rings_the_front(searched):
+    tables, facts = results.read(searched), results.read_facts(searched)
+    tables.verdicts += [verdict("6", 0.8, 1000, True, 3), verdict("7", None, 1100, False, 3)]
+    for name, row in tables.trials.items():
+        row["front"] = name in ("0", "6")
+    whole = analysis("stops").chart(tables, facts).to_dict()
+    titles = [panel["title"] for panel in whole["concat"]]
+    assert titles == ["KD epoch 1: 2 of 12 stopped", "KD epoch 3: 1 of 2 stopped"]
+    first, later = ([rows_of(whole, layer) for layer in panel["layer"]] for panel in whole["concat"])
+    assert {row["trial"] for row in first[-1] if row["outcome"] == "stopped"} == {"4", "5"}
+    assert [row["trial"] for row in first[2]] == ["0", "6"] and [row["trial"] for row in later[2]] == ["6"]
+    dot = next(row for row in first[-1] if row["trial"] == "4")
+    assert (dot["accuracy"], dot["parameters"], dot["behind"]) == (pytest.approx(0.44), 800, "2 of 9")
+
+
+def test_a_size_s_line_is_its_last_cut_off_over_the_sizes_that_were_judged(searched):
+    tables = results.read(searched)
+    stops = analysis("stops")
+    small, large = stops.cutoffs(stops.frame(tables)).to_dict("records")
+    assert (small["stratum"], small["cutoff"], large["cutoff"]) == (0, 0.09, 0.15)
+    assert small["low"] < 400 < 900 < small["high"] < large["low"] * 1.3 and large["high"] > 1500
+
+
+@pytest.mark.parametrize("rule, lines", [("union", 2), ("strata", 2), ("asha", 0), ("moasha", 0), ("none", 0)])
+def test_the_sizes_lines_are_drawn_for_the_rules_that_read_them(searched, rule, lines):
+    tables, facts = results.read(searched), results.read_facts(searched) | {"rule": rule}
+    whole = analysis("stops").chart(tables, facts).to_dict()
+    assert len(rows_of(whole, whole["concat"][0]["layer"][0])) == lines
+
+
+def test_where_there_is_nothing_to_show_a_sentence_says_so(searched, tmp_path):
+    facts, nothing = results.read_facts(searched), results.Tables(tmp_path)
+    said = {name: analysis(name).chart(nothing, facts).to_dict() for name in ("stops", "hypervolume", "importances")}
+    texts = {name: [row["text"] for row in rows_of(chart, chart)] for name, chart in said.items()}
+    assert texts == {
+        "stops": ["No trial was judged before its end."],
+        "hypervolume": ["A hypervolume needs a fully trained trial."],
+        "importances": ["Importances need a front, and 8 trials that have ended."],
+    }
+
+
+def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp_path):
+    tables = results.read(searched)
+    tables.folder = tmp_path
+    for row in tables.trials.values():
+        row |= {"state": "running", "front": False}
+    tables.verdicts = tables.verdicts[:1]
+    tables.write(at_once=True)
+    shutil.copy(searched / "search.json", tmp_path)
+    analysis("report").write(tmp_path, tmp_path / "r.html", png=True)
+    text = (tmp_path / "r.html").read_text()
+    assert "KD epoch 1: 0 of 1 stopped" in text and "A hypervolume needs a fully trained trial." in text
+    assert (tmp_path / "r-stops.png").stat().st_size and (tmp_path / "r-hypervolume.png").stat().st_size
+
+
+def test_the_report_tells_what_the_search_cost(searched, tmp_path):
+    folder = tmp_path / "cost"
+    shutil.copytree(searched, folder)
+    tables = results.read(folder)
+    taught = {"link": 0, "stage": "labels", "kd_epoch": None, "accuracy": 0.9, "seconds": 1_000.0}
+    tables.extend("teacher", [taught | {"epoch": 1}, taught | {"epoch": 2}], student=-1)
+    for row in tables.trials.values():
+        row["macs"] = 2_000_000
+    tables.write(at_once=True)
+    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    table = (tmp_path / "r.html").read_text().partition("<h2>What it cost")[2].partition("</table>")[0]
+    lines = [[cell.split("<")[0] for cell in line.split("<td>")[1:]] for line in table.split("<tr>")[2:]]
+    assert lines == [
+        ["students drawn", "12", "22", "44.0 M", "22"],
+        ["references", "3", "6", "12.0 M", "6"],
+        ["teacher and assistants", "1", "2", "–", "2,000"],
+        ["recorded views", "0", "0", "0.0 M", "0"],
+    ]
+
+
 def test_the_report_escapes_what_it_is_told_and_asks_for_nothing(searched, tmp_path):
     analysis("report").write(searched, tmp_path / "r.html", png=False)
     text = (tmp_path / "r.html").read_text()
@@ -103,6 +255,26 @@ def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
     table = (tmp_path / "r.html").read_text().partition("<h2>The front")[2].partition("</table>")[0]
     members = front.members(results.read(searched).trials.values())
     assert members and [line.split("<td>")[1].split("<")[0] for line in table.split("<tr>")[2:]] == members
+
+
+def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on_the_page(searched, tmp_path):
+    folder = tmp_path / "confirmed"
+    shutil.copytree(searched, folder)
+    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    assert "Confirmed:" not in (tmp_path / "r.html").read_text()
+    name = front.members(results.read(folder).trials.values())[0]
+    seeds = [{"trial": name, "seed": s, "selected": False, "accuracy": a} for s, a in ((1, 0.5), (2, 0.51), (3, 0.52))]
+    results.write_table(folder / "confirmed.parquet", seeds, results.CONFIRMED)
+    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    text = (tmp_path / "r.html").read_text()
+    assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
+    assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
+    (rule,) = [
+        layer
+        for layer in analysis("pareto").chart(results.read(folder), results.read_facts(folder)).to_dict()["layer"]
+        if layer["mark"]["type"] == "rule"
+    ]
+    assert rule["encoding"]["y"]["field"] == "low" and rule["encoding"]["y2"]["field"] == "high"
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +302,13 @@ def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_ev
     assert asked == [(tmp_path / "r.html").as_uri()]
     assert [text for kind, text in said if kind == "error"] == []
     assert highlighted(page) == set()
-    page.locator("path[aria-label*='trial: 7;']").first.click()
-    page.wait_for_function("document.querySelectorAll(\"[stroke='#d1495b'][opacity='1']\").length >= 4")
-    assert len(highlighted(page)) == 4  # front, curves, trials by depth and hint, heatmap
+    for own in ("compression:", "its size had to reach:", "completed by then:"):  # front, milestone, hypervolume
+        page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.click()
+        page.wait_for_function("document.querySelectorAll(\"[stroke='#d1495b'][opacity='1']\").length >= 8")
+        # Front, curves, trials by depth and hint, heatmap, one milestone, hypervolume over three costs.
+        assert len(highlighted(page)) == 8
+        page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.dblclick()
+        page.wait_for_function("!document.querySelector(\"[stroke='#d1495b'][opacity='1']\")")
     page.close()
 
 

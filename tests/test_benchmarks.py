@@ -36,3 +36,18 @@ def test_the_accuracy_benchmark_compares_views_and_precisions(tmp_path):
     words = ("--data", "digits", "--images", 60, "--epochs", 2, "--teacher-epochs", 1, "--seeds", 1)
     found = last_line("accuracy.py", *words, "--store", tmp_path)
     assert len(found) == 12 and all(0 <= value <= 1 for values in found.values() for value in values)
+
+
+def test_the_stopping_rules_are_compared_on_every_table():
+    found = last_line("early_stopping.py", "--seeds", 2, "--trials", 15)
+    tables = {path.stem for path in (HERE / "tables").glob("*.parquet")}
+    assert tables >= {"digits"} and set(found["against_none_asha_killed"]) == {
+        f"{name}_{budget}" for name in (*tables, "slow") for budget in (18, 55)
+    }
+    assert found["judge_ms"] > 0 and found["suggest_ms"] > 0
+
+
+def test_a_live_search_is_compared_with_one_that_stops_none():
+    more = ("--", "--epochs", 4, "--teacher-epochs", 1, "--set", "data.images=100")
+    found = last_line("live_search.py", "--trials", 3, "--seeds", 1, *more)
+    assert 0 < found["median_epochs"] <= 1 and found["median_hypervolume"] > 0

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from test_floors import FLOORS
 from kdsearch import results
 from kdsearch.words import COLUMNS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
 
 
@@ -40,6 +42,7 @@ def lightened(words: list[str]) -> list[str]:
 @pytest.fixture(scope="module")
 def where(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "benchmarks" / "tables", folder / "benchmarks" / "tables")
     (folder / "my_space.py").write_text(next(block for block in blocks("python") if "BUDGET" in block))
     for name in ("cat", "dog"):
         (folder / "photos" / "train" / name).mkdir(parents=True)
@@ -51,7 +54,17 @@ def where(tmp_path_factory) -> Path:
 
 def test_every_command_of_the_readme_runs_in_its_order(where):
     found = commands()
-    assert {words[1] for words in found} == {"tune", "report", "export", "train", "status", "spaces", "cache"}
+    assert {words[1] for words in found} == {
+        "tune",
+        "report",
+        "export",
+        "train",
+        "status",
+        "spaces",
+        "cache",
+        "confirm",
+        "replay",
+    }
     for words in found:
         run(lightened(words), where)
 
@@ -62,10 +75,19 @@ def run(words: list[str], where: Path) -> None:
     assert done.returncode == 0, (words, done.stderr)
 
 
-def test_every_column_of_both_tables_is_explained():
+def test_every_column_of_the_tables_is_explained():
     told = README.partition("## The tables")[2].partition("## How it is built")[0]
-    for name in {*results.TRIALS.names, *results.EPOCHS.names, "knob.<name>", "loss.<term>", "gradient.<term>"}:
+    for name in {
+        *results.TRIALS.names,
+        *results.EPOCHS.names,
+        *results.VERDICTS.names,
+        "knob.<name>",
+        "loss.<term>",
+        "gradient.<term>",
+    }:
         assert f"`{name}`" in told
+    told = told.partition("`confirmed.parquet`, a row")[2]
+    assert all(f"`{name}`" in told for name in results.CONFIRMED.names)
 
 
 def test_the_tree_shows_every_file_on_its_floor():

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-from kdsearch import cli, front, results
+from kdsearch import cli, front, nets, results
 from kdsearch.answers import Recorded
+from kdsearch.config import Net
 
 SPACE = """
 '''Does a tiny search do what a large one must?'''
@@ -108,9 +112,26 @@ def test_trials_are_judged_in_their_last_stage_at_milestones_only(trials, epochs
     stopped = trials.index[trials["state"] == "stopped"]
     for name in stopped:
         own = epochs[(epochs["trial"] == name) & epochs["kd_epoch"].notna()]
-        assert own["kd_epoch"].max() in (2, 4)
+        assert own["kd_epoch"].max() in (1, 3)
     hints = epochs[epochs["stage"] == "hint"]
     assert len(hints) and hints["kd_epoch"].isna().all() and hints["accuracy"].isna().all()
+
+
+def test_every_stopped_trial_has_its_verdict(trials, ran):
+    verdicts = pd.read_parquet(ran[0] / "results" / "s" / "verdicts.parquet")
+    against = verdicts[~verdicts["goes_on"]]
+    assert set(against["trial"]) == set(trials.index[trials["state"] == "stopped"]) != set()
+    assert set(verdicts["milestone"]) <= {1, 3} and not set(verdicts["trial"]) & {"labels", "kd", "hint+kd"}
+
+
+def test_the_journal_holds_every_draw_with_its_outcome(trials, ran):
+    facts = json.loads((ran[0] / "results" / "s" / "search.json").read_text())
+    storage = JournalStorage(JournalFileBackend(str(ran[0] / "results" / "s" / "optuna.journal")))
+    found = optuna.load_study(study_name=facts["study"], storage=storage).get_trials()
+    named = {trial.user_attrs["trial"]: trial.state.name for trial in found if "trial" in trial.user_attrs}
+    states = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+    assert named == {name: states[row["state"]] for name, row in trials[trials["reference"].isna()].iterrows()}
+    assert not any(trial.state.name == "RUNNING" for trial in found)
 
 
 def test_no_trial_trains_a_network_that_was_trained_before(trials, epochs):
@@ -151,6 +172,22 @@ def test_status_tells_people_and_programs(ran, monkeypatch, capsys):
     code, said, _ = say("status s --json", ran[0], monkeypatch, capsys)
     told = json.loads(said)
     assert told["state"] == "finished" and told["front"] and sum(told["states"].values()) == 10
+
+
+def test_status_tells_programs_what_was_spent(ran, trials, epochs, monkeypatch, capsys):
+    spent = json.loads(say("status s --json", ran[0], monkeypatch, capsys)[1])["spent"]
+    draws = trials[trials["reference"].isna()]
+    assert spent["students"]["count"] == (draws["epochs"] > 0).sum()  # one failed before it had any
+    assert spent["students"]["epochs"] == draws["epochs"].sum()
+    assert spent["students"]["weighted_epochs"] == (draws["epochs"] * draws["macs"]).sum()
+    assert spent["students"]["seconds"] == pytest.approx(draws["seconds"].sum())
+    assert spent["references"]["count"] == 3
+    # The teacher and the assistant, three epochs each; each counts with its own multiply-accumulates.
+    own = [network["macs"] for network in results.read_facts(ran[0] / "results" / "s")["networks"].values()]
+    teacher = nets.survey(Net(widths=(8, 8, 8), depth=3, hidden=16), (1, 8, 8), 10)
+    assert own == [teacher.macs, trials["macs"]["labels"]]
+    assert (spent["teachers"]["epochs"], spent["teachers"]["weighted_epochs"]) == (6, 3 * sum(own))
+    assert spent["recording"]["count"] == (epochs["stage"] == "record").sum()
 
 
 def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran, trials, monkeypatch, capsys):
@@ -198,6 +235,14 @@ def test_an_exported_student_holds_its_own_weights_alone(ran, trials, monkeypatc
         ("tune depth_vs_hint --set student.fit.batchsize=3", "Did you mean 'batch_size'"),
         ("tune depth_vs_hint --epochs 1", "epochs must be at least 2"),
         ("tune ./tiny.py --name s", "exists"),
+        ("tune depth_vs_hint --rule unoin", "Did you mean 'union'"),
+        ("tune depth_vs_hint --sampler tpee", "Did you mean 'tpe'"),
+        ("tune depth_vs_hint --sampler grid", "draws width, lambda, tau from a continuous range"),
+        ("tune depth_vs_hint --reduction 1", "--reduction must be above 1"),
+        ("tune depth_vs_hint --milestones 3,1", "rising whole numbers from 1 on"),
+        ("replay s", "stopped early; run it again with --rule none"),
+        ("replay t", "There is no search"),
+        ("replay tiny.py", "cannot be read"),
         ("status t", "There is no search"),
         ("status .", "search.json"),
         ("report t", "There is no search"),
@@ -316,6 +361,6 @@ def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
     names = [Path(path).name for path in said.split()]
     assert code == 0 and names == [
         "report.html",
-        *(f"report-{name}.png" for name in ("pareto", "curves", "importances")),
+        *(f"report-{name}.png" for name in ("pareto", "curves", "stops", "hypervolume", "importances")),
     ]
     assert all((ran[0] / path).stat().st_size > 5_000 for path in said.split())

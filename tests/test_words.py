@@ -1,6 +1,7 @@
 """What is printed: numbers as a person reads them, and text as it is."""
 
 import io
+import math
 
 import pytest
 from helpers import pipeline
@@ -12,7 +13,7 @@ def printed(tables: results.Tables) -> str:
     out = io.StringIO()
     console = words.console()
     console.file, console.width = out, 100
-    words.summary(tables, {"teacher_accuracy": 0.991}, console)
+    words.summary(tables, {"teacher_accuracy": 0.991, "classes": 10}, console)
     return out.getvalue()
 
 
@@ -40,6 +41,32 @@ def test_the_front_the_references_and_the_teacher_are_shown(tables):
     said = printed(tables)
     assert "98.8 %" in said and "12,345" in said and "51.9×" in said and "2→4" in said
     assert "References" in said and "Teacher: accuracy 99.1 %" in said
+
+
+def test_how_many_epochs_and_seeds_stand_behind_a_point_is_shown(tables):
+    tables.mark("0", "complete")
+    line = next(line for line in printed(tables).splitlines() if line.split()[:1] == ["0"])
+    assert line.split()[-2:] == ["4", "1"]
+    seeds = [
+        {"trial": "0", "seed": seed, "selected": seed == 0, "accuracy": None if seed == 3 else 0.9} for seed in range(4)
+    ]
+    results.write_table(tables.folder / "confirmed.parquet", seeds, results.CONFIRMED)
+    line = next(line for line in printed(tables).splitlines() if line.split()[:1] == ["0"])
+    assert line.split()[-2:] == ["4", "3"]
+
+
+def test_the_front_s_hypervolume_and_what_it_took_are_shown(tables):
+    tables.mark("0", "complete")
+    area = math.log10(51.88) * (0.9876 - 0.1)
+    assert f"Hypervolume {area:.3f} (decades of compression × accuracy above chance) after 8 epochs" in printed(tables)
+
+
+def test_why_a_search_ended_early_is_told(tables):
+    out = io.StringIO()
+    console = words.console()
+    console.file = out
+    words.summary(tables, {"classes": 10, "trials": 9, "why_ended": "every cell of 's' was drawn"}, console)
+    assert "Ended after 9 draws: every cell of 's' was drawn." in out.getvalue()
 
 
 def test_a_trial_that_is_not_distilling_is_warned_of(tables):

@@ -1,0 +1,52 @@
+"""Ray tasks followed: started so many at a time, each heard in its turn, a failure told with its cause."""
+
+import threading
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from kdsearch.trial import cause_of
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """How Ray tasks are started and followed."""
+
+    resources: dict[str, float]
+    most: int | None
+    """At a time."""
+    pressed: threading.Event
+    """Ctrl-C."""
+
+    def follow(self, work: Any, asked: Mapping[Key, tuple]) -> Iterator[tuple[Key, dict]]:
+        """What tasks say, as they say it; where one failed {cause, trace}, at each good end {}."""
+        task = ray.remote(num_cpus=self.resources["cpu"], num_gpus=self.resources["gpu"], max_retries=2)(work)
+        waiting, running = list(asked), {}
+        while waiting or running:
+            while waiting and len(running) < (self.most or len(asked)):
+                key = waiting.pop(0)
+                running[task.options(num_returns="streaming").remote(*asked[key])] = key
+            ready: Any = ray.wait(list(running), num_returns=1)[0][0]
+            key, said = running.pop(ready), _next(ready)
+            if said and "cause" not in said:
+                running[ready] = key  # behind the others, so that each has its turn
+            yield key, said
+            if self.pressed.is_set():
+                raise KeyboardInterrupt
+
+
+def _next(task: Any) -> dict:
+    try:
+        said: Any = ray.get(next(task))
+        return said
+    except StopIteration:
+        return {}
+    except RayTaskError as error:
+        return {"cause": cause_of(error.cause), "trace": str(error)}
+    except RayError as error:
+        return {"cause": "its process ended without a word (killed, or out of memory)", "trace": str(error)}
