@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from kdsearch import losses, nets
 from kdsearch.answers import Live, Recorded, Taught
+from kdsearch.checkpoints import Checkpoint, Keeping, Paused
 from kdsearch.config import Link, Pair, Pipeline
 from kdsearch.data import Batch, Images
 from kdsearch.errors import Refusal
 from kdsearch.store import Store, digest, key_of, load_net, read_facts, save_net
 from kdsearch.targets import Targets
-from kdsearch.train import Epoch, Stage, Terms, accuracy, seed_of, train
+from kdsearch.train import Epoch, Stage, Terms, accuracy, optimizer, seed_of, train
 
 Answers = Live | Recorded
 Module = TypeVar("Module", bound=nn.Module)
@@ -54,6 +55,12 @@ class Means:
     images: Images
     store: Store
     targets: Targets
+    keeping: Keeping | None = None
+    """When links in training are kept; None: never."""
+
+    def checkpoint(self, path: Path, key: str) -> Checkpoint | None:
+        """Of one link, where links are kept."""
+        return self.keeping.of(path, key) if self.keeping else None
 
 
 def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
@@ -68,14 +75,19 @@ def placed(net: Module, images: Images) -> Module:
     return net.to(device=images.mean.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def run(pipeline: Pipeline, means: Means, student: nn.Sequential) -> Iterator[Row]:
-    """Train the student, the last link's network, in place; links before it come from the store or are made for it."""
+def run(pipeline: Pipeline, means: Means, student: nn.Sequential, path: Path | None = None) -> Iterator[Row]:
+    """Train the student, the last link's network, in place; links before it come from the store or are made for it.
+
+    `path`: the student's checkpoint, from which it goes on where there is one: the rows by then come first, and from
+    there on all is as without a break. Raises Paused where `means.keeping` says so.
+    """
     nets.check(pipeline, means.images.shape, len(means.images.classes))
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
         raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
     last = len(pipeline.links) - 1
     teacher = (yield from taught(pipeline, last - 1, means)) if last else None
-    yield from learn(pipeline, last, student, teacher, means)
+    kept = means.checkpoint(path, key_of(pipeline, last, means.images.fingerprint)) if path else None
+    yield from learn(pipeline, last, student, teacher, means, kept)
 
 
 def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Taught]:
@@ -88,7 +100,8 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
             return Taught(read_facts(path), partial(loaded, pipeline.links[number], path, images))
         teacher = (yield from taught(pipeline, number - 1, means)) if number else None
         row, net = None, untrained(pipeline, number, images)
-        for row in learn(pipeline, number, net, teacher, means):
+        kept = means.checkpoint(store.checkpoint(key), key)
+        for row in learn(pipeline, number, net, teacher, means, kept):
             yield row
         facts = {
             "key": key,
@@ -100,6 +113,8 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
             "targets": means.targets.choices(pipeline, number, images),
         }
         save_net(path, net, facts)
+        if kept:
+            kept.remove()
     return Taught(facts, lambda: net)
 
 
@@ -111,21 +126,39 @@ def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
     return placed(net, images)
 
 
-def learn(pipeline: Pipeline, number: int, net: nn.Sequential, teacher: Taught | None, means: Means) -> Iterator[Row]:
-    """Train one link's network in place, stage after stage."""
-    link, epoch, last = pipeline.links[number], 0, number == len(pipeline.links) - 1
-    for stage, answers in stages(pipeline, number, net, teacher, means):
-        judged = stage.name != "hint"
+def learn(
+    pipeline: Pipeline,
+    number: int,
+    net: nn.Sequential,
+    teacher: Taught | None,
+    means: Means,
+    kept: Checkpoint | None = None,
+) -> Iterator[Row]:
+    """Train one link's network in place, stage after stage, from its checkpoint on where there is one."""
+    link, last, epoch = pipeline.links[number], number == len(pipeline.links) - 1, 0
+    begun = kept.read() if kept else None
+    if begun:
+        yield from (Row(**row) for row in begun.rows)
+        begun.fill(net)
+    for order, (stage, answers) in enumerate(stages(pipeline, number, net, teacher, means)):
+        judged, steps = stage.name != "hint", optimizer(link.fit, stage.trained)
+        first = begun.past_of(order, stage, steps) if begun else 0
+        epoch += first
         # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
-        work = train(stage, means.images, link.fit, (link.seed, number, 2 if judged else 1))
-        for past in range(stage.epochs):
+        work = train(stage, means.images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
+        for past in range(first, stage.epochs):
             views = stage.views(means.images, link.fit, past)
             for view, seconds in answers.ready(views or []) if answers else ():
                 yield Row(number - 1, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
             reached = _validated(net, means.images) if judged else None
-            yield _row(number, stage, epoch, done, reached, last and judged)
+            row = _row(number, stage, epoch, done, reached, last and judged)
+            if kept:
+                kept.offer(asdict(row), order, stage, net, steps, ended=epoch == link.fit.epochs)
+            yield row
+            if kept and kept.paused:
+                raise Paused
 
 
 def _validated(net: nn.Sequential, images: Images) -> float:

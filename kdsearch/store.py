@@ -3,16 +3,17 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
@@ -35,13 +36,20 @@ def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
 
 
 def save_net(path: Path, net: nn.Module, facts: dict) -> None:
-    """Weights and facts (plain data) in one safetensors file, which is there whole or not at all."""
+    """Weights and facts (plain data) in one safetensors file."""
+    save_tensors(path, net.state_dict(), {"facts": json.dumps(facts)})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
+    """A safetensors file, which is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(weights, draft, {"facts": json.dumps(facts)})
-    os.chmod(draft, 0o644)  # others on a shared disk read it too
-    os.replace(draft, path)
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
+        os.chmod(draft, 0o644)  # others on a shared disk read it too
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)  # of a full disk
 
 
 def load_net(path: Path, net: nn.Module) -> dict:
@@ -71,8 +79,13 @@ def _opened(path: Path, mend: str) -> Iterator[Any]:
 
 def digest(net: nn.Module) -> str:
     """Hash of the weights."""
+    return digest_of(net.state_dict())
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of tensors by their names."""
     found = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.dim() else bytes(8))
     return found.hexdigest()[:16]
@@ -86,6 +99,10 @@ class Store:
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+    def checkpoint(self, key: str) -> Path:
+        """Where a network in training is kept, so that whoever makes it next goes on."""
+        return self.folder / "checkpoints" / f"{key}.safetensors"
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()

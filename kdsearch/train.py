@@ -77,10 +77,20 @@ def optimizer(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(weights, fit.learning_rate, fit.momentum, weight_decay=fit.weight_decay, fused=True)
 
 
-def train(stage: Stage, images: Images, fit: Fit, seed: tuple[object, ...]) -> Iterator[Epoch]:
-    """Train a stage, yielding at each epoch's end. Raises Diverged. All randomness is drawn anew from (seed, epoch)."""
-    steps = optimizer(fit, stage.trained)
-    for epoch in range(stage.epochs):
+def train(
+    stage: Stage,
+    images: Images,
+    fit: Fit,
+    seed: tuple[object, ...],
+    steps: torch.optim.Optimizer | None = None,
+    past: int = 0,
+) -> Iterator[Epoch]:
+    """Train a stage, yielding at each epoch's end. Raises Diverged. All randomness is drawn anew from (seed, epoch).
+
+    `steps`, if not new, and `past`: an optimiser, and how many epochs it and what it trains have behind them.
+    """
+    steps = steps or optimizer(fit, stage.trained)
+    for epoch in range(past, stage.epochs):
         started = time.perf_counter()
         word = seed_of(*seed, epoch)
         torch.manual_seed(word)
