@@ -13,9 +13,9 @@ from filelock import Timeout
 
 from kdsearch import cache, results, sources
 from kdsearch.errors import Refusal
+from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.made import Made, MadeTeacher
 from kdsearch.missing import Asked, Seed, check, missing
-from kdsearch.plan import remembered_ctrl_c
 from kdsearch.search import start_ray
 from kdsearch.store import Store, read_facts
 from kdsearch.tasks import Tasks

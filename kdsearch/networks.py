@@ -1,5 +1,6 @@
 """The teacher and the assistants of a search: trained first, once, as Ray tasks, through the store."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.plan import Search
 from kdsearch.store import Store, key_of, read_facts
-from kdsearch.trial import cause_of, prepare
+from kdsearch.trial import LOST, RETRIES, cause_of, is_full, prepare
 
 ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
@@ -42,8 +43,6 @@ def _path(search: Search, chain: Pipeline) -> Path:
 
 def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict]) -> None:
     """The teacher, then the assistants, once, as Ray tasks with a trial's resources; `there` is known already."""
-    cpus, gpus = search.resources["cpu"], search.resources["gpu"]
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(prepare)
     for length in sorted({len(chain.links) for chain in chains}):
         running = {}
         for chain in (chain for chain in chains if len(chain.links) == length):
@@ -58,25 +57,43 @@ def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict
                 _trained(search, name, there[key])
             else:
                 asked = {"pipeline": chain.model_dump(mode="json")} | search.places()
-                running[task.options(num_returns="streaming").remote(asked, length - 1)] = name
+                running[_started(search, asked, length - 1)] = (name, asked, length - 1)
         _follow(search, running)
 
 
-def _follow(search: Search, running: dict[Any, str]) -> None:
+def _started(search: Search, asked: dict, number: int) -> Any:
+    # Ray's own retries would leave out as many rows as were heard, but a network that goes on tells others.
+    task = ray.remote(num_cpus=search.resources["cpu"], num_gpus=search.resources["gpu"], max_retries=0)(prepare)
+    return task.options(num_returns="streaming").remote(asked, number)
+
+
+def _follow(search: Search, running: dict[Any, tuple[str, dict, int]]) -> None:
     search.show(search)
+    lost: Counter[str] = Counter()
     while running:
         ready: Any = ray.wait(list(running), num_returns=1)[0][0]
-        name = running[ready]
+        name, asked, number = running[ready]
         try:
             said: Any = ray.get(next(ready))
         except StopIteration:
             running.pop(ready)
             continue
         except RayTaskError as error:
+            if is_full(error.cause):
+                raise search.full_disk(str(error.cause)) from error
             raise Refusal(f"The {name} could not be trained: {cause_of(error.cause)}") from error
         except RayError as error:
-            said = f"The {name} could not be trained: its process ended without a word (killed, or out of memory)"
-            raise Refusal(f"{said}; lower --max-concurrent or the network's width.") from error
+            lost[name] += 1
+            if lost[name] > RETRIES:
+                raise Refusal(
+                    f"The {name} could not be trained: {LOST}, {lost[name]} times; lower --max-concurrent or the "
+                    f"network's width."
+                ) from error
+            running.pop(ready)
+            running[_started(search, asked, number)] = (name, asked, number)  # from its checkpoint on
+            continue
+        if "paused" in said:
+            continue
         if "facts" in said:
             _trained(search, name, said["facts"])
         else:
@@ -85,6 +102,8 @@ def _follow(search: Search, running: dict[Any, str]) -> None:
             if row["stage"] != "record":
                 search.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
         search.changed()
+    if search.stopping.is_set():
+        raise KeyboardInterrupt
 
 
 def _trained(search: Search, name: str, facts: dict) -> None:

@@ -1,10 +1,9 @@
 """What a search is told, and all that it knows while it runs."""
 
 import platform
-import signal
+import shlex
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,9 @@ from uuid import uuid4
 from kdsearch import cache, nets, results, spaces
 from kdsearch.config import Net, Pipeline
 from kdsearch.data import Images, silent
+from kdsearch.errors import Refusal
 from kdsearch.limits import Costs, Limits
+from kdsearch.pending import Pending
 from kdsearch.settings import Settings
 
 Show = Callable[["Search"], None]
@@ -48,11 +49,22 @@ class Search:
     limits: Limits = field(default_factory=Limits)
     """Of a deployed student; what exceeds one is never trained."""
     command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the command line said, by option."""
+    before: dict[str, Any] = field(default_factory=dict)
+    """search.json of a search that goes on in its folder."""
     show: Show = lambda search: None
     progress: Callable[[str, int, int], None] = silent
 
     # Found out as it goes:
     interrupted: threading.Event = field(default_factory=threading.Event)
+    """It ends at once."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """It ends when all that runs is kept."""
+    patient: bool = False
+    """Something runs that can be kept."""
+    failure: Refusal | None = None
+    """Why it ended early."""
     data: str = field(init=False)
     """The data set's name, or its folder."""
     epochs: int = field(init=False)
@@ -76,13 +88,51 @@ class Search:
     """What a trial does between epochs, by its id."""
 
     def __post_init__(self) -> None:
-        self.tables = results.Tables(self.folder)
+        self.tables = results.Tables(self.folder, pending=Pending(self.folder / results.PENDING))
         self.cache_limit = cache.limit()
-        self.study = f"{self.folder.name}-{uuid4().hex[:8]}"
+        self.study = self.before.get("study") or f"{self.folder.name}-{uuid4().hex[:8]}"
 
     @property
     def store(self) -> Path:
         return self.folder.parent / "store"
+
+    @property
+    def resumed(self) -> bool:
+        """It goes on in a folder that is there."""
+        return bool(self.before)
+
+    @property
+    def stop_file(self) -> Path:
+        """Workers end at their next epoch's end while it is there."""
+        return self.folder / "stopping"
+
+    def ask_to_stop(self) -> bool:
+        """All that runs is to be kept, and then the search ends; False where nothing runs, or it was asked before."""
+        if not self.patient or self.stopping.is_set():
+            return False
+        self.stopping.set()
+        self.stop_file.touch()
+        self.show(self)
+        return True
+
+    def end_with(self, failure: Refusal) -> None:
+        """The search ends at once, and says why."""
+        self.failure = failure
+        self.interrupted.set()
+        raise KeyboardInterrupt
+
+    @property
+    def resume_command(self) -> str:
+        """How a user goes on with it."""
+        word = self.space.name if self.space.path.parent == spaces.own_folder() else str(self.options["space"])
+        found = ["kdsearch", "tune", word, "--name", self.folder.name]
+        if self.options.get("results", "results") != "results":
+            found += ["--results", str(self.options["results"])]
+        return shlex.join([*found, "--resume"])
+
+    def full_disk(self, said: str) -> Refusal:
+        """Why it ends where something could not be written."""
+        return Refusal(f"The disk is full ({said}). Make room, then go on: {self.resume_command}")
 
     def places(self) -> dict[str, Any]:
         """What a worker must be told beside a pipeline, as plain data; its working folder is another."""
@@ -93,6 +143,7 @@ class Search:
             "precision": self.precision,
             "cache_limit": self.cache_limit,
             "device": "cuda" if self.resources["gpu"] else "cpu",
+            "stop_file": str(self.stop_file.resolve()),
         }
 
     def survey(self, net: Net) -> nets.Survey:
@@ -139,6 +190,9 @@ class Search:
             "reduction": self.reduction,
             "milestones": list(self.milestones),
             "sizes": list(self.sizes),
+            "views": self.settings.most_views,
+            "options": self.options,
+            "source": spaces.source(self.space.path),
             "limits": self.limits.set(),
             "study": self.study,
             "resources": self.resources,
@@ -154,21 +208,3 @@ class Search:
         }
         self.facts = told | self.facts
         results.write_facts(self.folder, self.facts)
-
-
-@contextmanager
-def remembered_ctrl_c(pressed: threading.Event) -> Iterator[None]:
-    """Remembers an interrupt: Python drops one that comes inside a destructor, and the work would go on."""
-
-    def interrupt(*_: object) -> None:
-        pressed.set()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

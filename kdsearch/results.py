@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from kdsearch import front
 from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.pending import Pending
 
 TRIALS = pa.schema(
     [
@@ -53,6 +54,9 @@ FACTS: dict[str, type | tuple[type, ...]] = {
 """Of search.json, what its readers rely on."""
 ENDED = ("complete", "stopped", "failed")
 STATES = ("waiting", "running", *ENDED)
+PENDING = "pending.jsonl"
+NOTED = ("add", "extend", "judged", "mark")
+"""Methods of Tables that change them."""
 REFERENCES = 3
 """Beside the draws, every search runs so many reference pipelines."""
 FAINT = 0.001
@@ -67,12 +71,40 @@ class Tables:
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
+    pending: Pending | None = None
+    """Where the driver notes every change until the tables are written."""
     written: float = 0.0
     cost: float = 0.0
     """Seconds that the last writing took."""
 
+    def __post_init__(self) -> None:
+        self._last: dict[tuple[str, int], int] = {}
+        """Epochs known of a trial's link."""
+        self._recorded: set[tuple] = set()
+        self._judged = {(row["trial"], row["milestone"]) for row in self.verdicts}
+        for row in self.epochs:
+            self._is_new(row)
+
+    def _note(self, *event: Any) -> None:
+        if self.pending:
+            self.pending.note(*event)
+
+    def take_over(self) -> None:
+        """What the folder holds, as another process left it; its lock must be held."""
+        found = read(self.folder)
+        self.trials, self.epochs, self.verdicts = found.trials, found.epochs, found.verdicts
+        self.__post_init__()
+        self.write(at_once=True)
+
+    def catch_up(self) -> None:
+        """Take over what was noted after the tables were last written, however much of it they hold."""
+        for name, *told in Pending(self.folder / PENDING).events():
+            if name in NOTED:
+                getattr(self, name)(*told)
+
     def add(self, trial: str, pipeline: dict, facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
         """A trial that waits; facts are columns known before training."""
+        self._note("add", trial, pipeline, facts, knobs)
         self.trials[trial] = {
             "trial": trial, "reference": None, "state": "waiting", "cause": None, "accuracy": None,
             "epochs": 0, "kd_epochs": 0, "seconds": 0.0, "front": False, "seed": pipeline["links"][-1]["seed"],
@@ -80,9 +112,16 @@ class Tables:
         }  # fmt: skip
 
     def extend(self, trial: str, rows: Iterable[Mapping[str, Any]], student: int) -> None:
-        """Epochs of a trial (or of a network trained beforehand); `student` is the number of its last link."""
-        own = self.trials.get(trial, {})
+        """Epochs of a trial (or of a network trained beforehand); `student` is the number of its last link.
+
+        Epochs that are known already, as a trial tells again after a break, are left out.
+        """
+        own, rows = self.trials.get(trial, {}), list(rows)
+        if rows:
+            self._note("extend", trial, rows, student)
         for row in rows:
+            if not self._is_new({"trial": trial, **row}):
+                continue
             self.epochs.append({"trial": trial, **row})
             if own and row["link"] == student:
                 own["epochs"] = row["epoch"]
@@ -90,8 +129,28 @@ class Tables:
                 own["seconds"] += row["seconds"]
                 own["accuracy"] = row["accuracy"]
 
+    def _is_new(self, row: dict[str, Any]) -> bool:
+        place, epoch = (row["trial"], row["link"]), row["epoch"]
+        if row["stage"] == "record":
+            known = (*place, epoch, row["seconds"])
+            new = known not in self._recorded
+            self._recorded.add(known)
+            return new
+        last = self._last.get(place, 0)
+        self._last[place] = max(epoch, last)
+        return epoch > last
+
+    def judged(self, verdict: dict[str, Any]) -> None:
+        """A verdict; of a trial at a milestone, the first one counts."""
+        place = (verdict["trial"], verdict["milestone"])
+        if place not in self._judged:
+            self._judged.add(place)
+            self._note("judged", verdict)
+            self.verdicts.append(verdict)
+
     def mark(self, trial: str, state: str, cause: str | None = None) -> None:
         """A trial's new state, and the front with it."""
+        self._note("mark", trial, state, cause)
         self.trials[trial] |= {"state": state, "cause": cause}
         if state == "complete":
             members = set(front.members(self.trials.values()))
@@ -110,6 +169,8 @@ class Tables:
             return
         for name, rows in (("trials", self.trials.values()), ("epochs", self.epochs), ("verdicts", self.verdicts)):
             write_table(self.folder / f"{name}.parquet", list(rows), TABLES[name])
+        if self.pending:
+            self.pending.clear()
         self.written, self.cost = time.monotonic(), time.monotonic() - now
 
 
@@ -177,7 +238,9 @@ def read(folder: Path) -> Tables:
     trials, epochs, verdicts = (
         read_table(folder / f"{name}.parquet", schema, again) for name, schema in TABLES.items()
     )
-    return Tables(folder, {row["trial"]: row for row in trials}, epochs, verdicts)
+    found = Tables(folder, {row["trial"]: row for row in trials}, epochs, verdicts)
+    found.catch_up()
+    return found
 
 
 def confirmed(folder: Path) -> list[dict[str, Any]]:

@@ -1,58 +1,64 @@
 """What a search tries next: the references, then what Optuna proposes, within limits and never twice."""
 
+import json
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from kdsearch import spaces
+from kdsearch import journal, results, seeded, spaces
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.grid import Grid
 from kdsearch.plan import Search
 
 REDRAWS = 300
 """Draws in a row that may be known already, beyond a limit or unable to run before the search gives up."""
 
 
-def sampler_of(name: str, seed: int, startup: int) -> BaseSampler:
-    """By its name; TPE draws its first `startup` trials at random."""
-    if name == "tpe":
-        return TPESampler(seed=seed, n_startup_trials=startup)
-    return {"random": RandomSampler, "grid": Grid}[name](seed=seed)
-
-
 class Sampler(OptunaSearch):
-    """Optuna for accuracy and log10 compression together, its journal in the search's folder (optuna-dashboard)."""
+    """Optuna for accuracy and log10 compression together, its journal in the search's folder (optuna-dashboard).
+
+    In a search that goes on, trials that had not ended come first, each with its own draw of the journal.
+    """
 
     def __init__(self, search: Search, references: dict[str, Pipeline], judged: tuple[int, ...], startup: int) -> None:
         self._search, self._judged = search, judged
-        self._references = dict(references)
+        rows = search.tables.trials
+        self._references = {name: own for name, own in references.items() if name not in rows}
+        self._unfinished = [name for name, row in rows.items() if row["state"] not in results.ENDED]
         self._names: dict[str, str] = {}
-        self._seen: dict[str, str] = {}
+        self._seen = {_sorted(row["pipeline"]): name for name, row in rows.items() if row["reference"] is None}
         """Which trial runs a pipeline, by its JSON."""
         self._cells: set[str] = set()
         """Of a grid, those drawn."""
         self._twins: dict[str, list[optuna.Trial]] = {}
         """Draws that equal a trial which has not ended, by its name."""
-        self._ended: dict[str, dict[str, Any]] = {}
-        """What Optuna was told of each trial: its values, or PRUNED (stopped: not comparable), or FAIL."""
+        self._ended = {name: _outcome(row) for name, row in rows.items() if row["state"] in results.ENDED}
+        """What Optuna was told of each trial."""
+        path = search.folder / "optuna.journal"
+        journal.mend(path)
         super().__init__(
             partial(spaces.propose, path=search.space.path, settings=search.settings),
             metric=["accuracy", "log10_compression"],
             mode=["max", "max"],
-            points_to_evaluate=[dict(point) for point in search.space.published],
-            sampler=sampler_of(search.sampler, search.settings.seed, startup),
+            sampler=seeded.make(search.sampler, search.settings.seed, startup),
             study_name=search.study,
-            storage=JournalStorage(JournalFileBackend(str(search.folder / "optuna.journal"))),
+            storage=JournalStorage(JournalFileBackend(str(path))),
         )
+        for point in search.space.published:
+            self._study.enqueue_trial(dict(point), skip_if_exists=True)
+        self._lost: list[optuna.Trial] = []
+        """Draws that a process did not live to make trials of."""
+        self._running: dict[str, optuna.Trial] = {}
+        """Draws of trials that had not ended."""
+        self._take_over()
 
     @property
     def _study(self) -> optuna.Study:
@@ -65,34 +71,74 @@ class Sampler(OptunaSearch):
     def save(self, checkpoint_path: str) -> None:
         """Nothing, for the same reason."""
 
-    def suggest(self, trial_id: str) -> Any:
-        """The next trial's config, counted as waiting; FINISHED where nothing new can be drawn."""
-        reference = next(iter(self._references), None)
-        if reference:
-            return self._config(trial_id, reference, self._references.pop(reference), reference, {})
-        pipeline = self._drawn(trial_id)
-        if pipeline is None:
-            return Searcher.FINISHED
-        name = str(len(self._seen))
-        self._seen[pipeline.model_dump_json()] = name
-        asked = self._ot_trials[trial_id]
-        asked.set_user_attr("trial", name)
-        return self._config(trial_id, name, pipeline, None, dict(asked.params))
+    def _take_over(self) -> None:
+        """The draws that the journal has running: of a trial, equal to one, or lost."""
+        for draw in self._study.get_trials(deepcopy=False):
+            if self._search.sampler == "grid" and draw.state != TrialState.WAITING:
+                self._cells.add(repr(sorted(draw.params.items())))
+            if draw.state != TrialState.RUNNING:
+                continue
+            own = optuna.Trial(self._study, draw._trial_id)
+            name, twin = draw.user_attrs.get("trial"), draw.user_attrs.get("equal_to")
+            ended = self._ended.get(name or twin or "")
+            if ended:
+                self._study.tell(own, **ended)
+            elif twin in self._search.tables.trials:
+                self._twins.setdefault(twin, []).append(own)
+            elif name in self._search.tables.trials:
+                self._running[name] = own
+            else:
+                self._cells.discard(repr(sorted(draw.params.items())))
+                self._lost.append(own)
 
-    def _config(self, trial_id: str, name: str, pipeline: Pipeline, reference: str | None, knobs: dict) -> dict:
+    @property
+    def to_come(self) -> int:
+        """Trials that are known before anything is drawn."""
+        return len(self._unfinished) + len(self._references)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's config, counted as waiting; FINISHED where nothing new can be drawn, or is to be."""
+        if self._search.stopping.is_set():
+            return Searcher.FINISHED
+        if self._unfinished:
+            name = self._unfinished.pop(0)
+            if name in self._running:
+                self._ot_trials[trial_id] = self._running.pop(name)
+        elif self._references:
+            name, pipeline = next(iter(self._references.items()))
+            self._add(name, self._references.pop(name), name, {})
+        else:
+            pipeline = self._drawn(trial_id)
+            if pipeline is None:
+                return Searcher.FINISHED
+            name = str(len(self._seen))
+            asked = self._ot_trials[trial_id]
+            asked.set_user_attr("trial", name)
+            self._add(name, pipeline, None, dict(asked.params))
         self._names[trial_id] = name
+        return self._config(name)
+
+    def _add(self, name: str, pipeline: Pipeline, reference: str | None, knobs: Mapping[str, Any]) -> None:
         plain = pipeline.model_dump(mode="json")
+        if reference is None:
+            self._seen[_sorted(plain)] = name
         self._search.tables.add(name, plain, {"reference": reference, **self._search.known(pipeline)}, knobs)
-        student = self._search.folder / "students" / f"{name}.safetensors"
+
+    def _config(self, name: str) -> dict:
+        row, folder = self._search.tables.trials[name], self._search.folder.resolve()
         return {
-            "trial": name, "pipeline": plain, "milestones": self._judged, "student": str(student.resolve()),
-            "judged": reference is None, **self._search.places(),
+            "trial": name, "pipeline": json.loads(row["pipeline"]), "milestones": self._judged,
+            "student": str(folder / "students" / f"{name}.safetensors"),
+            "checkpoint": str(folder / "checkpoints" / f"{name}.safetensors"),
+            "judged": row["reference"] is None, **self._search.places(),
         }  # fmt: skip
 
     def _drawn(self, trial_id: str) -> Pipeline | None:
         """A pipeline that can run, within the limits and new; None where there is none, and search.json says why."""
         space, why = self._search.space.name, ""
         for _ in range(REDRAWS):
+            if self._lost:
+                self._ot_trials[trial_id] = self._lost.pop(0)
             try:
                 suggested = super().suggest(trial_id)
                 assert suggested is not None
@@ -112,7 +158,7 @@ class Sampler(OptunaSearch):
                 self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.PRUNED)
                 why = "beyond a limit"
                 continue
-            twin = self._seen.get(pipeline.model_dump_json())
+            twin = self._seen.get(_sorted(pipeline.model_dump(mode="json")))
             if twin is None:
                 return pipeline
             self._ot_trials.pop(trial_id).set_user_attr("equal_to", twin)
@@ -136,21 +182,30 @@ class Sampler(OptunaSearch):
         """Tells Optuna how a draw ended, and all draws that equal it."""
         name = self._names[trial_id]
         asked = self._ot_trials.get(trial_id)
-        if asked is None:  # a reference
+        if result and result.get("paused") and not error:
             return
         how: dict[str, Any] = {"state": TrialState.PRUNED}
         if error or not result or result.get("cause"):
             how = {"state": TrialState.FAIL}
         elif result["complete"]:
-            compression = self._search.tables.trials[name]["compression"]
-            how = {"values": [result["accuracy"], math.log10(compression)]}
+            how = _outcome(self._search.tables.trials[name] | {"state": "complete", "accuracy": result["accuracy"]})
         self._ended[name] = how
-        for draw in (asked, *self._twins.pop(name, [])):
-            self._study.tell(draw, **how)
+        for draw in (*([asked] if asked else []), *self._twins.pop(name, [])):  # nobody drew a reference
+            self._study.tell(draw, skip_if_finished=True, **how)
 
     def close(self) -> None:
-        """Whatever has not ended by now failed, so that the journal holds no draw that runs or waits for ever."""
-        while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.ask()  # a published setting that nobody came to
+        """Whatever has not ended by now failed, so that the journal holds no draw that runs for ever."""
         for draw in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._study.tell(draw.number, state=TrialState.FAIL)
+
+
+def _sorted(pipeline: dict | str) -> str:
+    """One text for equal pipelines."""
+    return json.dumps(json.loads(pipeline) if isinstance(pipeline, str) else pipeline, sort_keys=True)
+
+
+def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
+    """How Optuna is told of a trial that ended: its values, or PRUNED (stopped: not comparable), or FAIL."""
+    if row["state"] == "complete":
+        return {"values": [row["accuracy"], math.log10(row["compression"])]}
+    return {"state": TrialState.PRUNED if row["state"] == "stopped" else TrialState.FAIL}

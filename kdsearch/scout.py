@@ -8,6 +8,7 @@ from kdsearch.config import Pipeline
 from kdsearch.data import load
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.plan import Search
+from kdsearch.resuming import check_images
 from kdsearch.rungs import RULES, milestones
 from kdsearch.targets import most_views
 
@@ -41,10 +42,14 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     drawn = _within_limits(search, drawn)
     sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
     search.sizes = (min(sizes), max(sizes))
+    if search.resumed:
+        check_images(search.before, search.images.fingerprint)
+        search.sizes = tuple(search.before["sizes"])
     looked_at = [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]
     for pipeline in looked_at:
         search.check(pipeline)
-    views = most_views(looked_at, search.images, search.cache_limit)
+    # A search that goes on keeps its views, whatever room this machine has for them.
+    views = search.before.get("views") or most_views(looked_at, search.images, search.cache_limit)
     if views < search.images.views:
         search.settings = replace(search.settings, most_views=views)
         drawn, references = _drawn(search)

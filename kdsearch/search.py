@@ -1,43 +1,84 @@
 """A search from its beginning to its end: its folder, Ray, the networks that teach, the trials."""
 
+import contextlib
 import logging
 import os
 import shutil
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 import ray
+from filelock import Timeout
 
 from kdsearch import cache, results
 from kdsearch.errors import Refusal
+from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.networks import distinct_chains, known, train_networks
-from kdsearch.plan import Search, remembered_ctrl_c
+from kdsearch.plan import Search
+from kdsearch.resuming import check_more, taken
 from kdsearch.scout import look
+from kdsearch.trial import is_full
 from kdsearch.tuner import tune_trials
 
 
 def run(search: Search) -> None:
-    """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained."""
+    """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained.
+
+    Where it ends early, all that is known is in its folder, and `search.resumed` goes on from there.
+    """
     drawn, references = look(search)
     chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
     there = known(search, chains)
     start_ray()
     search.resources = asked_resources(search)
-    try:
-        search.folder.mkdir(parents=True)
-    except FileExistsError:
-        raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
-    with results.driver_lock(search.folder), remembered_ctrl_c(search.interrupted):
+    if not search.resumed:
         try:
-            search.write_facts()
-            search.changed(at_once=True)
+            search.folder.mkdir(parents=True)
+        except FileExistsError:
+            raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
+    with _alone(search.folder), remembered_ctrl_c(search.interrupted, search.ask_to_stop):
+        try:
+            _begin(search)
+            search.patient = True
             train_networks(search, chains, there)
             tune_trials(search, references)
+        except OSError as error:
+            raise search.full_disk(str(error)) if is_full(error) else error from error
         finally:
-            search.tables.write(at_once=True)
-            if not search.tables.trials:  # nothing to keep, and the name stays free
-                shutil.rmtree(search.folder)
+            search.patient = False
+            search.stop_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
+                search.tables.write(at_once=True)
+            if not (search.tables.trials or search.resumed or search.stopping.is_set()):
+                shutil.rmtree(search.folder)  # nothing to keep, and the name stays free
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with results.driver_lock(folder):
+            yield
+    except Timeout:
+        raise taken(folder) from None
+
+
+def _begin(search: Search) -> None:
+    """Take over what there is, and leave nothing half done behind."""
+    if search.resumed:
+        search.tables.take_over()
+        for name in ("", "students", "checkpoints"):
+            for kind in ("parquet", "safetensors", "json"):
+                for draft in (search.folder / name).glob(f".*.{kind}.*"):
+                    draft.unlink(missing_ok=True)
+        search.stop_file.unlink(missing_ok=True)
+        check_more(search.tables, search.trials)
+    search.write_facts()
+    search.changed(at_once=True)
 
 
 def asked_resources(search: Search) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Spaces: found by name or path, loaded, and drawn from."""
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import warnings
@@ -65,6 +66,14 @@ def question(path: Path) -> str:
     """The first line of a space's docstring."""
     found = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return found.partition("\n")[0]
+
+
+def source(path: Path) -> str:
+    """Hash of what a space's file does: its docstring, comments and layout do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if ast.get_docstring(tree) is not None:
+        tree.body.pop(0)
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
 
 
 def find(word: str) -> Path:

@@ -87,7 +87,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.dim() else bytes(8))
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.dim() else bytes(8))
     return found.hexdigest()[:16]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from kdsearch.trial import cause_of
+from kdsearch.trial import LOST, cause_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -49,4 +49,4 @@ def _next(task: Any) -> dict:
     except RayTaskError as error:
         return {"cause": cause_of(error.cause), "trace": str(error)}
     except RayError as error:
-        return {"cause": "its process ended without a word (killed, or out of memory)", "trace": str(error)}
+        return {"cause": LOST, "trace": str(error)}

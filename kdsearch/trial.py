@@ -10,11 +10,21 @@ from typing import Any
 
 REPORT_EVERY = 2.0
 """Seconds between reports that nothing else makes due: each one waits for the driver."""
+RETRIES = 2
+"""Times that work goes on elsewhere after its process or node was lost."""
+LOST = "its process ended without a word (killed, or out of memory)"
+FULL = ("No space left", "Disk quota exceeded", "StorageFull", "QuotaExceeded", "os error 28", "code: 28")
+"""Of a disk that is full, as the operating system, safetensors and Arrow put it."""
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Ray Tune's function. A failure is reported as the trial's outcome, with its cause, and not raised."""
+    """Ray Tune's function: from the trial's checkpoint on where there is one.
+
+    A failure is reported as the trial's outcome, with its cause, and not raised.
+    """
     from ray import tune
+
+    from kdsearch.checkpoints import Paused
 
     waiting: list[dict] = []
     reported = time.monotonic()
@@ -26,6 +36,8 @@ def trial(config: dict[str, Any]) -> None:
             reported = time.monotonic()
 
     try:
+        if _stopping(config):
+            raise Paused
         for row, last in _rows(config, recording):
             waiting.append(row)
             due = last or row["kd_epoch"] in config["milestones"] or time.monotonic() - reported > REPORT_EVERY
@@ -33,8 +45,28 @@ def trial(config: dict[str, Any]) -> None:
                 outcome = {"accuracy": row["accuracy"], "complete": last}
                 tune.report({"rows": waiting, **outcome})
                 waiting, reported = [], time.monotonic()
+    except Paused:
+        tune.report({"rows": waiting, "complete": False, "paused": True})
     except Exception as error:  # whatever a trial raises is its outcome: the search goes on and shows the cause
-        tune.report({"rows": waiting, "complete": False, "cause": cause_of(error), "trace": traceback.format_exc()})
+        said = {"full": str(error)} if is_full(error) else {"cause": cause_of(error)}
+        tune.report({"rows": waiting, "complete": False, **said, "trace": traceback.format_exc()})
+        free_memory()
+
+
+def is_full(error: BaseException) -> bool:
+    """Does the disk lack room? That is no trial's fault."""
+    return any(word in str(error) for word in FULL)
+
+
+def free_memory() -> None:
+    """Give the GPU back what a failed trial held: the next one runs in the same process."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def cause_of(error: BaseException) -> str:
@@ -55,15 +87,24 @@ def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
     student = pipelines.untrained(pipeline, number, means.images)
     link = pipeline.student
     assert link.fit.epochs is not None
-    for row in pipelines.run(pipeline, means, student):
+    checkpoint = Path(config["checkpoint"]) if "checkpoint" in config else None
+    for row in pipelines.run(pipeline, means, student, checkpoint):
         last = row.link == number and row.epoch == link.fit.epochs
         if last:
             save_net(Path(config["student"]), student, made_with(pipeline, means, row.accuracy))
         yield row.flat(), last
 
 
+def _stopping(config: dict[str, Any]) -> bool:
+    """Is the search to end?"""
+    return Path(config["stop_file"]).exists()
+
+
 def _means(config: dict[str, Any], progress: Any) -> Any:
+    from functools import partial
+
     from kdsearch import cache, device
+    from kdsearch.checkpoints import Keeping
     from kdsearch.pipeline import Means
     from kdsearch.store import Store
     from kdsearch.targets import Targets
@@ -72,7 +113,10 @@ def _means(config: dict[str, Any], progress: Any) -> Any:
     images = _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"], config["precision"])
     told = config.get("targets", {})  # what was chosen before, where a student is trained again
     targets = Targets(cache.folder() / "targets", config["cache_limit"], told, progress)
-    return Means(images, Store(Path(config["store"])), targets)
+    keeping = None
+    if "stop_file" in config:
+        keeping = Keeping(tuple(config.get("milestones", ())), partial(_stopping, config))
+    return Means(images, Store(Path(config["store"])), targets, keeping)
 
 
 @lru_cache(maxsize=2)
@@ -89,8 +133,12 @@ def _images(data: str, data_dir: str, device: str, precision: str) -> Any:
 
 
 def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:
-    """A Ray task: link `number` of a pipeline, trained through the store; yields its rows, then its facts."""
+    """A Ray task: link `number` of a pipeline, trained through the store; yields its rows, then its facts.
+
+    Where the search is to end, it is kept as it is, and the last that it yields is `paused`.
+    """
     from kdsearch import pipeline as pipelines
+    from kdsearch.checkpoints import Paused
     from kdsearch.config import Pipeline
     from kdsearch.data import silent
 
@@ -102,6 +150,9 @@ def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:
             yield {"row": next(work).flat() | {"kd_epoch": None}}
         except StopIteration as end:
             yield {"facts": end.value.facts}
+            return
+        except Paused:
+            yield {"paused": True}
             return
 
 

@@ -10,20 +10,39 @@ from ray.tune.schedulers import FIFOScheduler
 
 from kdsearch import results
 from kdsearch.config import Pipeline
+from kdsearch.errors import Refusal
 from kdsearch.plan import Search
 from kdsearch.rungs import Rungs
 from kdsearch.sampler import Sampler
-from kdsearch.trial import trial
+from kdsearch.trial import LOST, RETRIES, trial
+
+ALIKE = (12, 1 / 3)
+"""Of so many trials that end first, more than such a share failing alike end the search."""
 
 
 def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
     """Run all trials."""
     rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
+    rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
+    drawn = sum(row["reference"] is None for row in search.tables.trials.values())
+    count = sampler.to_come + max(search.trials - drawn, 0)
+    if count:
+        _tune(search, sampler, rungs, count)
+    if search.stopping.is_set():
+        raise KeyboardInterrupt
+    sampler.close()
+    shutil.rmtree(search.folder / "checkpoints", ignore_errors=True)
+    if "why_ended" in search.facts:
+        search.facts["trials"] = len(search.tables.trials) - results.REFERENCES
+        search.write_facts()
+
+
+def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int) -> None:
     tuner = tune.Tuner(
         tune.with_resources(trial, search.resources),
         tune_config=tune.TuneConfig(
-            num_samples=search.trials + len(references),
+            num_samples=count,
             search_alg=sampler,
             scheduler=Stopper(search.tables, rungs),
             max_concurrent_trials=search.max_concurrent,
@@ -31,17 +50,28 @@ def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=str(search.folder.resolve()), verbose=0, callbacks=[Watcher(search)]
+            name="ray",
+            storage_path=str(search.folder.resolve()),
+            verbose=0,
+            callbacks=[Watcher(search)],
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
     try:
         tuner.fit()
+    except KeyboardInterrupt:
+        raise search.failure or KeyboardInterrupt from None
+    except tune.TuneError as error:
+        raise _innermost(error) from error
     finally:
-        sampler.close()
         shutil.rmtree(search.folder / "ray", ignore_errors=True)  # Ray's own record of what the tables say
-    if "why_ended" in search.facts:
-        search.facts["trials"] = len(search.tables.trials) - len(references)
-        search.write_facts()
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What Ray wrapped."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return error
 
 
 def _together(search: Search) -> int:
@@ -66,11 +96,11 @@ class Stopper(FIFOScheduler):
         if not trial.config["judged"] or result["complete"]:
             return self.CONTINUE
         for row in result["rows"]:
-            if row["kd_epoch"] in self.rungs.milestones:
+            if row["kd_epoch"] in self.rungs.milestones:  # a trial that goes on tells again what it told
                 size = self.tables.trials[name]["parameters"]
                 goes_on = self.rungs.judge(name, row["kd_epoch"], row["accuracy"], size)
                 verdict = self.rungs.verdicts[name, row["kd_epoch"]]
-                self.tables.verdicts.append(asdict(verdict))
+                self.tables.judged(asdict(verdict))
                 if not goes_on:
                     self.tables.trials[name]["cause"] = verdict.cause(self.rungs)
                     return self.STOP
@@ -82,6 +112,8 @@ class Watcher(tune.Callback):
 
     def __init__(self, search: Search) -> None:
         self.search = search
+        self.ends: list[str | None] = []
+        """How the first trials of this process ended: the kind of failure, or None."""
 
     def __getstate__(self) -> dict:
         return {}
@@ -93,7 +125,11 @@ class Watcher(tune.Callback):
         self.search.doing[trial.config["trial"]] = result.get("doing", "")
         last = len(trial.config["pipeline"]["links"]) - 1
         self.search.tables.extend(trial.config["trial"], result["rows"], last)
-        if result.get("cause"):
+        if result.get("full"):
+            self.search.end_with(self.search.full_disk(result["full"]))
+        elif result.get("paused"):
+            self._mark(trial, "waiting")
+        elif result.get("cause"):
             failures = self.search.folder / "failures"
             failures.mkdir(exist_ok=True)
             (failures / f"{trial.config['trial']}.txt").write_text(result["trace"], encoding="utf-8")
@@ -107,9 +143,31 @@ class Watcher(tune.Callback):
         if row["state"] == "running":
             self._mark(trial, "stopped", row["cause"])
 
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.search.doing[trial.config["trial"]] = f"{LOST}; it goes on from its last checkpoint"
+        self.search.changed()
+
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._mark(trial, "failed", "its process ended without a word (killed, or out of memory)")
+        self._mark(trial, "failed", f"{LOST}, {1 + RETRIES} times" if trial.num_failures > RETRIES else LOST)
 
     def _mark(self, trial: Any, state: str, cause: str | None = None) -> None:
-        self.search.tables.mark(trial.config["trial"], state, cause)
+        name = trial.config["trial"]
+        self.search.tables.mark(name, state, cause)
+        if state in results.ENDED:
+            (self.search.folder / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
+            self._watch_failures(name, cause if state == "failed" else None)
         self.search.changed()
+
+    def _watch_failures(self, name: str, cause: str | None) -> None:
+        """End the search where too many of the first trials fail alike: the next ones would, too."""
+        most, share = ALIKE
+        kind = cause and cause.partition(":")[0]
+        self.ends.append(kind)
+        if len(self.ends) <= most and kind and self.ends.count(kind) > most * share:
+            self.search.end_with(
+                Refusal(
+                    f"{self.ends.count(kind)} of the first {len(self.ends)} trials failed alike, the last of them, "
+                    f"trial {name}: {cause}. Mend that, and start a new search; kdsearch status {self.search.folder} "
+                    f"lists them, and '{self.search.folder / 'failures'}' holds their tracebacks."
+                )
+            )

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from click.core import ParameterSource
 
 from kdsearch.looking import RESULTS, Results
 from kdsearch.working import DATA_DIR, DataDir, interruptible, name_of
 
 
 def tune(
+    context: typer.Context,
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
     data: Annotated[
         str | None,
@@ -52,43 +54,26 @@ def tune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search --name, up to --trials.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
 ) -> None:
     """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
-    from kdsearch import spaces, words
+    from kdsearch import words
     from kdsearch.display import Watch
-    from kdsearch.limits import Limits
-    from kdsearch.settings import Settings, folder_for, numbers_of, pairs_of
 
-    found = spaces.load(spaces.find(space))
-    pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
-    if data is not None:
-        from kdsearch.sources import placed
-
-        data = placed(data)
-    budget = found.budget if data in (None, "digits") else found.full_budget
-    settings = Settings(
-        epochs=epochs or budget.epochs, teacher_epochs=teacher_epochs or budget.teacher_epochs,
-        batch_size=budget.batch_size,
-        epochs_given=epochs is not None, teacher_epochs_given=teacher_epochs is not None,
-        data=data, image_size=image_size, seed=seed, overrides=pairs,
-    )  # fmt: skip
+    given = {word for word in context.params if context.get_parameter_source(word) is ParameterSource.COMMANDLINE}
+    asked, folder, facts = _asked(dict(context.params), given)
     console = words.console()
     with Watch(console) as watch:
-        from kdsearch.plan import Search
         from kdsearch.scout import look
 
-        search = Search(
-            found, settings, trials or (sys.maxsize if sampler == "grid" else budget.trials), folder,
-            data_dir.resolve(), cpus_per_trial, gpus_per_trial, max_concurrent, precision, sampler, rule, reduction,
-            numbers_of(milestones or ""), Limits(max_params, max_macs, min_compression),
-            command=shlex.join(["kdsearch", *sys.argv[1:]]), show=watch.show, progress=watch.read,
-        )  # fmt: skip
+        search = _search(asked, folder, facts)
+        search.show, search.progress = watch.show, watch.read
         drawn = look(search)[0][:3] if dry_run else []
         if not dry_run:
             from kdsearch.search import run
 
-            with interruptible(lambda: _left(folder)):
+            with interruptible(lambda: _left(search)):
                 run(search)
     if dry_run:
         _show_draws(search, drawn, console)
@@ -98,10 +83,56 @@ def tune(
         raise typer.Exit(1)
 
 
-def _left(folder: Path) -> str:
-    if not folder.exists():
+def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Path, dict[str, Any]]:
+    """All options, the search's folder, and what is known of it where it goes on. Raises Refusal."""
+    from kdsearch import results as tables
+    from kdsearch import resuming, spaces
+    from kdsearch.settings import folder_for
+
+    path = spaces.find(told["space"])
+    told["space"] = path.stem if path.parent == spaces.own_folder() else str(path)
+    if told["data"] is not None:
+        from kdsearch.sources import placed
+
+        told["data"] = placed(told["data"])
+    if not told["resume"]:
+        return told, folder_for(told["results"], path.stem, told["name"]), {}
+    folder = told["results"] / (told["name"] or path.stem)
+    told = resuming.options(folder, told, given)
+    facts = tables.read_facts(folder)
+    resuming.check_source(facts, spaces.source(path), path)
+    return told, folder, facts
+
+
+def _search(asked: dict[str, Any], folder: Path, facts: dict[str, Any]) -> Any:
+    from kdsearch import spaces
+    from kdsearch.limits import Limits
+    from kdsearch.plan import Search
+    from kdsearch.settings import Settings, numbers_of, pairs_of
+
+    space, data = spaces.load(spaces.find(asked["space"])), asked["data"]
+    budget = space.budget if data in (None, "digits") else space.full_budget
+    settings = Settings(
+        epochs=asked["epochs"] or budget.epochs, teacher_epochs=asked["teacher_epochs"] or budget.teacher_epochs,
+        batch_size=budget.batch_size, epochs_given=asked["epochs"] is not None,
+        teacher_epochs_given=asked["teacher_epochs"] is not None, data=data, image_size=asked["image_size"],
+        seed=asked["seed"], overrides=pairs_of(asked["overrides"] or []),
+    )  # fmt: skip
+    return Search(
+        space, settings, asked["trials"] or (sys.maxsize if asked["sampler"] == "grid" else budget.trials), folder,
+        Path(asked["data_dir"]).resolve(), asked["cpus_per_trial"], asked["gpus_per_trial"], asked["max_concurrent"],
+        asked["precision"], asked["sampler"], asked["rule"], asked["reduction"], numbers_of(asked["milestones"] or ""),
+        Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),
+        command=facts.get("command") or shlex.join(["kdsearch", *sys.argv[1:]]),
+        options={name: str(value) if isinstance(value, Path) else value for name, value in asked.items()},
+        before=facts,
+    )  # fmt: skip
+
+
+def _left(search: Any) -> str:
+    if not search.folder.exists():
         return "No trial had begun, so there are no results."
-    return f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"
+    return f"What is finished is in the tables. Go on: {search.resume_command}"
 
 
 def _show_draws(search: Any, drawn: list, console: Any) -> None:

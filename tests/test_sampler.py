@@ -195,10 +195,12 @@ def test_published_must_be_a_tuple_of_knobs(made):
         made(PUBLISHED.replace("({'width': 3, 'deep': True, 'dropout': 0.1},)", "{'width': 3}"))
 
 
-def test_a_published_setting_that_nobody_came_to_does_not_wait_for_ever(made):
+def test_a_published_setting_that_nobody_came_to_waits_for_the_search_to_grow(made):
     own = made(PUBLISHED, sampler="random")
     own.close()
-    assert [trial.state for trial in told(own)] == [TrialState.FAIL]
+    assert [trial.state for trial in told(own)] == [TrialState.WAITING]
+    asked(Sampler(own._search, {}, (1,), startup=10), 1)
+    assert [trial.state for trial in told(own)] == [TrialState.RUNNING]
 
 
 @pytest.mark.parametrize(

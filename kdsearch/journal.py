@@ -1,0 +1,31 @@
+"""Optuna's own record of a search: one line of JSON an event."""
+
+import json
+import os
+from pathlib import Path
+
+from kdsearch.errors import Refusal
+
+
+def mend(path: Path) -> None:
+    """Cut off a last line that a full disk let begin but not end, and open the lock of a process that was killed.
+
+    Only the search's driver may do so. Raises Refusal where a whole line is damaged.
+    """
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    if not path.exists():
+        return
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("it does not end")
+            json.loads(line)
+        except ValueError as error:
+            if number < len(lines):
+                raise Refusal(
+                    f"Line {number} of '{path}' is damaged ({error}); delete that file: what the search learnt is "
+                    f"drawn anew from its tables."
+                ) from None
+            os.truncate(path, len(whole) - len(line))
