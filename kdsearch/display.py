@@ -18,6 +18,8 @@ LINE_EVERY = 5.0
 """Seconds between plain lines of one kind, where the output is no terminal."""
 
 
+STOPPING = "stopping: each trial is kept at its next epoch's end; Ctrl-C again stops at once"
+
 Kind = TypeVar("Kind", bound="Screen")
 
 
@@ -70,6 +72,8 @@ class Watch(Screen):
         self.trials_begun: float | None = None
         self.told: dict[str, float] = {}
         self.ended: set[str] = set()
+        self.before = 0
+        """Trials that had ended when this process began."""
 
     def read(self, doing: str, done: int, total: int) -> None:
         """Progress of reading the data."""
@@ -81,6 +85,13 @@ class Watch(Screen):
         self.search, self.reading = search, None
         if self.trials_begun is None and search.tables.trials:
             self.trials_begun = time.monotonic()
+            rows = search.tables.trials.values()
+            self.ended = {row["trial"] for row in rows if row["state"] in results.ENDED}
+            self.before = len(self.ended)
+            if self.before:
+                self._line("goes on", f"going on: ended before: {self.before}", always=True)
+        if search.stopping.is_set() and "stopping" not in self.told:
+            self._line("stopping", STOPPING, always=True)
         if self.console.is_terminal:
             return
         for name, net in search.networks.items():
@@ -111,7 +122,8 @@ class Watch(Screen):
             return Group(bar(doing, done, total, f"{done}/{total}"))
         if self.search is None:
             return Text("drawing pipelines, reading the data …")
-        lines: list[Any] = [
+        lines: list[Any] = [Text(STOPPING, style="yellow")] if self.search.stopping.is_set() else []
+        lines += [
             bar(name, net["epoch"], net["epochs"], f"epoch {net['epoch']}/{net['epochs']}  {percent(net['accuracy'])}")
             for name, net in list(self.search.networks.items())
         ]
@@ -139,8 +151,9 @@ class Watch(Screen):
         failed = f" · {states['failed']} failed" if states["failed"] else ""
         text = f"{states['complete']} complete · {states['stopped']} stopped{failed}"
         text += f" · best {percent(max(accuracies, default=None))} · front {sum(row['front'] for row in rows)}"
-        if over and passed > 1:
-            text += f" · {60 * over / passed:.0f} trials/min · {duration((total - over) * passed / over)} left"
+        own = over - self.before
+        if own and passed > 1:
+            text += f" · {60 * own / passed:.0f} trials/min · {duration((total - over) * passed / own)} left"
         return text
 
     @staticmethod

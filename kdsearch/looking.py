@@ -55,6 +55,8 @@ def status(
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
     console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     words.summary(found, facts, console)
+    if stands["state"] == "interrupted" and "resume" in facts:
+        console.print(f"Go on:   {facts['resume']}", soft_wrap=True)
 
 
 def report(

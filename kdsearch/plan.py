@@ -193,6 +193,7 @@ class Search:
             "views": self.settings.most_views,
             "options": self.options,
             "source": spaces.source(self.space.path),
+            "resume": self.resume_command,
             "limits": self.limits.set(),
             "study": self.study,
             "resources": self.resources,

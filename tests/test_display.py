@@ -1,6 +1,7 @@
 """The live displays, drawn without a terminal."""
 
 import io
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,8 +32,9 @@ def search(tmp_path) -> Any:
         tables.add(name, pipeline().model_dump(mode="json"), sizes, {})
         tables.extend(name, [{"link": 1, "stage": "kd", "epoch": 7, "kd_epoch": 2, "accuracy": 0.5, "seconds": 1.0}], 1)
     return SimpleNamespace(
-        tables=tables, trials=9, networks={"teacher": {"epoch": 3, "epochs": 4, "accuracy": 0.91}}, doing={}
-    )
+        tables=tables, trials=9, networks={"teacher": {"epoch": 3, "epochs": 4, "accuracy": 0.91}}, doing={},
+        stopping=threading.Event(),
+    )  # fmt: skip
 
 
 def test_the_picture_follows_a_search_from_the_data_to_the_trials(search):
@@ -46,6 +48,7 @@ def test_the_picture_follows_a_search_from_the_data_to_the_trials(search):
 
 def test_the_picture_counts_trials_by_state(search):
     watch = display.Watch(screen(True)[0])
+    watch.show(search)
     for name, state in (("0", "complete"), ("1", "stopped"), ("2", "failed"), ("3", "running")):
         search.tables.mark(name, state)
     watch.show(search)
@@ -53,6 +56,33 @@ def test_the_picture_counts_trials_by_state(search):
     said = drawn(watch)
     assert "1 running · 8 waiting" in said and "1 complete · 1 stopped · 1 failed · best 50.0 % · front 1" in said
     assert "trials/min" in said and "left" in said and "trial 3: epoch 7" in said
+
+
+def test_the_first_ctrl_c_is_answered_in_a_terminal_and_without_one(search):
+    watch, (console, out) = display.Watch(screen(True)[0]), screen(False)
+    plain = display.Watch(console)
+    for _ in range(2):
+        watch.show(search)
+        plain.show(search)
+    assert "stopping" not in drawn(watch) + out.getvalue()
+    search.stopping.set()
+    for _ in range(2):
+        watch.show(search)
+        plain.show(search)
+    assert "Ctrl-C again stops at once" in drawn(watch) and out.getvalue().count("Ctrl-C again stops at once") == 1
+
+
+def test_trials_that_had_ended_before_are_counted_once_and_not_told_again(search):
+    search.tables.mark("0", "complete")
+    console, out = screen(False)
+    watch = display.Watch(console)
+    watch.show(search)
+    search.tables.mark("1", "stopped")
+    watch.trials_begun = watch.begun - 60
+    watch.show(search)
+    said = out.getvalue()
+    assert "going on: ended before: 1" in said and "trial 0:" not in said
+    assert "trial 1: stopped" in said and " 1 trials/min" in said
 
 
 def test_a_trial_that_records_says_so_in_a_terminal_and_without_one(search):
