@@ -63,6 +63,8 @@ class Search:
     """It ends when all that runs is kept."""
     patient: bool = False
     """Something runs that can be kept."""
+    kept: bool = False
+    """Its folder stays, even with nothing in it."""
     failure: Refusal | None = None
     """Why it ended early."""
     data: str = field(init=False)
@@ -111,6 +113,7 @@ class Search:
         if not self.patient or self.stopping.is_set():
             return False
         self.stopping.set()
+        self.kept = True
         self.stop_file.touch()
         self.show(self)
         return True
@@ -131,8 +134,9 @@ class Search:
         return shlex.join([*found, "--resume"])
 
     def full_disk(self, said: str) -> Refusal:
-        """Why it ends where something could not be written."""
-        return Refusal(f"The disk is full ({said}). Make room, then go on: {self.resume_command}")
+        """Why it ends where something could not be written; its folder stays, whatever is in it."""
+        self.kept = True
+        return Refusal(f"The disk is full ({said.rstrip('.')}). Make room, then go on: {self.resume_command}")
 
     def places(self) -> dict[str, Any]:
         """What a worker must be told beside a pipeline, as plain data; its working folder is another."""

@@ -54,7 +54,7 @@ def run(search: Search) -> None:
             search.stop_file.unlink(missing_ok=True)
             with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
                 search.tables.write(at_once=True)
-            if not (search.tables.trials or search.resumed or search.stopping.is_set()):
+            if not (search.tables.trials or search.resumed or search.kept):
                 shutil.rmtree(search.folder)  # nothing to keep, and the name stays free
 
 
@@ -106,7 +106,7 @@ def start_ray() -> None:
     }
     if "KDSEARCH_CACHE" in os.environ:  # workers run in folders of their own
         os.environ["KDSEARCH_CACHE"] = str(cache.folder())
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if ray.is_initialized():
         return
@@ -116,7 +116,7 @@ def start_ray() -> None:
         own = {"address": address}
         _reached(address)
     try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **own)
+        ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
     except ConnectionError as error:
         raise Refusal(
             f"There is no Ray cluster at RAY_ADDRESS={address} ({error}); unset it to use this machine."

@@ -41,15 +41,17 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
-    """A safetensors file, which is there whole or not at all."""
+    """A safetensors file, which is there whole or not at all; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
         os.chmod(draft, 0o644)  # others on a shared disk read it too
         os.replace(draft, path)
+    except SafetensorError as error:  # of a disk that is full
+        raise OSError(f"'{path}' could not be written: {error}") from error
     finally:
-        draft.unlink(missing_ok=True)  # of a full disk
+        draft.unlink(missing_ok=True)
 
 
 def load_net(path: Path, net: nn.Module) -> dict:

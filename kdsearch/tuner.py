@@ -167,7 +167,7 @@ class Watcher(tune.Callback):
             self.search.end_with(
                 Refusal(
                     f"{self.ends.count(kind)} of the first {len(self.ends)} trials failed alike, the last of them, "
-                    f"trial {name}: {cause}. Mend that, and start a new search; kdsearch status {self.search.folder} "
+                    f"trial {name}: {(cause or '').rstrip('.')}. Mend that, and start a new search; kdsearch status {self.search.folder} "
                     f"lists them, and '{self.search.folder / 'failures'}' holds their tracebacks."
                 )
             )
