@@ -59,9 +59,10 @@ def tune(
     from kdsearch.display import Watch
     from kdsearch.limits import Limits
     from kdsearch.settings import Settings, folder_for, numbers_of, pairs_of
+    from kdsearch.storage import at
 
     found = spaces.load(spaces.find(space))
-    pairs, folder = pairs_of(overrides or []), folder_for(results, found.name, name)
+    pairs, folder = pairs_of(overrides or []), folder_for(at(results).folder, found.name, name)
     if data is not None:
         from kdsearch.sources import placed
 
@@ -101,7 +102,7 @@ def tune(
 def _left(folder: Path) -> str:
     if not folder.exists():
         return "No trial had begun, so there are no results."
-    return f"What is finished is in the tables: kdsearch status {shlex.quote(name_of(folder))}"
+    return f"What is finished is in the tables: kdsearch status {name_of(folder)}"
 
 
 def _show_draws(search: Any, drawn: list, console: Any) -> None:
@@ -132,5 +133,5 @@ def _show_end(folder: Path, console: Any) -> None:
     words.summary(results.read(folder), results.read_facts(folder), console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, verdicts.parquet, search.json, students/"
     console.print(written, soft_wrap=True)
-    name = shlex.quote(name_of(folder))
+    name = name_of(folder)
     console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)
