@@ -26,27 +26,20 @@ SIGHT = 5.0
 
 
 def preflight(
-    storage: Storage,
-    data: Data,
-    data_dir: Path,
-    fingerprint: str,
-    search_folder: Path,
-    progress: Progress | None = None,
+    storage: Storage, data: Data, data_dir: Path, fingerprint: str, progress: Progress | None = None
 ) -> list[Node]:
-    """Ask all nodes at once, on the Ray that this process has joined; the search's folder need not exist yet."""
+    """Ask all nodes at once, on the Ray that this process has joined; raises Refusal where it cannot write itself."""
     told = progress or (lambda doing, done, total: None)
-    note = search_folder / f".preflight-{uuid4().hex[:12]}"
+    note = storage.folder / f".preflight-{uuid4().hex[:12]}"
     expected = Expected(versions(), fingerprint, uuid4().hex)
     there = sorted(
         (node for node in ray.nodes() if node["Alive"]), key=lambda node: (not _is_head(node), node["NodeID"])
     )
     driver = ray.get_runtime_context().get_node_id()
     asked = {node["NodeID"]: node for node in there if runs_trials(node["Resources"]) or node["NodeID"] == driver}
-    place = str(note.relative_to(storage.folder))
-    existed = search_folder.exists()
     try:
         _write(storage, note, expected.nonce)
-        answers = _all(_probe(), {one: (storage.word, place, one) for one in asked}, PATIENCE, "nodes asked", told)
+        answers = _all(_probe(), {one: (storage.word, note.name, one) for one in asked}, PATIENCE, "nodes asked", told)
         ready = [one for one, said in answers.items() if "kdsearch" in said and runs_trials(asked[one]["Resources"])]
         plain = json.dumps(data.model_dump(mode="json"))
         reading = {one: (plain, str(data_dir.resolve())) for one in ready}
@@ -58,8 +51,6 @@ def preflight(
     finally:
         for path in (note, *(note.with_name(f"{note.name}-{one}") for one in asked)):
             storage.remove(path)
-        if not existed and search_folder.is_dir() and not any(search_folder.iterdir()):
-            search_folder.rmdir()
     return [_row(node, answers.get(node["NodeID"]), expected) for node in there]
 
 
@@ -136,7 +127,7 @@ def _all(
 def _probe() -> Callable[..., dict[str, Any]]:
     """A function that travels whole, so that a node without kdsearch can run it too."""
 
-    def probe(word: str, place: str, node: str) -> dict[str, Any]:
+    def probe(word: str, name: str, node: str) -> dict[str, Any]:
         import dataclasses
         import importlib
         import platform
@@ -150,18 +141,18 @@ def _probe() -> Callable[..., dict[str, Any]]:
 
         copy = tempfile.mkdtemp()
         found: dict[str, Any] = {"python": platform.python_version()}
-        for name in ("ray", "torch", "kdsearch"):
+        for package in ("ray", "torch", "kdsearch"):
             try:
-                found[name] = str(importlib.import_module(name).__version__)
+                found[package] = str(importlib.import_module(package).__version__)
             except Exception as error:  # whatever a broken installation raises
-                found[f"no {name}"] = said(error)
+                found[f"no {package}"] = said(error)
         if "torch" in found:
             found["cuda"] = importlib.import_module("torch").version.cuda is not None
         try:
             storage = importlib.import_module("kdsearch.storage").at(word)
             if storage.uri:
                 storage = dataclasses.replace(storage, folder=Path(copy))
-            note, until = storage.folder / place, time.monotonic() + 5
+            note, until = storage.folder / name, time.monotonic() + 5
             while not storage.pull(note) and time.monotonic() < until:
                 time.sleep(0.2)
             found["read"] = note.read_text(encoding="utf-8")

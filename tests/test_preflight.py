@@ -49,7 +49,7 @@ def joined(cluster: Any, **more: Any) -> None:
 
 
 def asked(storage: Storage, images: data.Images) -> list:
-    return preflight(storage, Data(), Path("nowhere"), images.fingerprint, storage.folder / "search")
+    return preflight(storage, Data(), Path("nowhere"), images.fingerprint)
 
 
 def test_two_nodes_where_all_is_well(cluster, images, tmp_path):
@@ -57,25 +57,30 @@ def test_two_nodes_where_all_is_well(cluster, images, tmp_path):
     probe(cluster.address)
     told = []
     storage = at(tmp_path / "results")
-    nodes = preflight(
-        storage, Data(), tmp_path, images.fingerprint, storage.folder / "s", lambda *said: told.append(said)
-    )
+    nodes = preflight(storage, Data(), tmp_path, images.fingerprint, lambda *said: told.append(said))
     check(nodes)
     head, worker = nodes
     assert head.head and not head.trials and worker.trials and not worker.head
     assert [node.cells["storage"] for node in nodes] == ["ok", "ok"]
     assert head.cells["data"] == "–" and worker.cells["data"] == "ok" and worker.cells["GPUs"].startswith("1")
     assert told[-1][1:] == (1, 1) and table(nodes).row_count == 2
-    assert not list(tmp_path.rglob("*preflight*")) and not (storage.folder / "s").exists()
+    assert not list(tmp_path.rglob("*preflight*"))
 
 
-def test_a_bucket_is_shared_by_all(cluster, images, tmp_path):
-    with served() as options:
-        joined(cluster)
-        storage = replace(at(f"s3://searches/here{options}"), folder=tmp_path)
-        nodes = asked(storage, images)
-        check(nodes)
-        assert nodes[1].cells["storage"] == "ok" and storage.names(tmp_path) == []
+@pytest.fixture(scope="module")
+def options() -> Iterator[str]:
+    """Before the cluster, which takes the credentials from this process."""
+    with served() as found:
+        yield found
+
+
+def test_a_bucket_is_shared_by_all(options, cluster, images, tmp_path):
+    joined(cluster)
+    storage = replace(at(f"s3://searches/here{options}"), folder=tmp_path)
+    nodes = asked(storage, images)
+    check(nodes)
+    assert nodes[1].cells["storage"] == "ok" and storage.names(tmp_path) == []
+    assert [name for name, is_file in storage._listed(tmp_path, True) if is_file] == []
 
 
 def test_a_folder_that_a_node_does_not_see_is_told(cluster, images, tmp_path):
@@ -108,7 +113,8 @@ def test_a_folder_that_a_node_does_not_see_is_told(cluster, images, tmp_path):
         ),
     ],
 )
-def test_a_node_that_differs_is_told(cluster, images, tmp_path, last, column, said):
+def test_a_node_that_differs_is_told(cluster, images, tmp_path, monkeypatch, last, column, said):
+    monkeypatch.chdir(tmp_path)  # Ray's workers look for packages in the driver's folder first
     joined(cluster, env_vars=other_package(tmp_path / "other", last))
     nodes = asked(at(tmp_path / "results"), images)
     assert nodes[1].wrong == {column} and not nodes[0].problems
