@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from kdsearch.storage import Storage
 from kdsearch.store import digest_of, save_tensors
 from kdsearch.train import Stage
 
@@ -35,6 +36,8 @@ class Keeping:
     """KD epochs after which a student is judged."""
     stopping: Callable[[], bool] = never
     """Asked at every epoch's end."""
+    storage: Storage = field(default_factory=lambda: Storage(Path()))
+    """Where they are found by another machine."""
 
     def of(self, path: Path, key: str) -> "Checkpoint":
         """The checkpoint of one link; `key` is its recipe's."""
@@ -110,6 +113,7 @@ class Checkpoint:
 
     def read(self) -> Snapshot | None:
         """Where to go on; None: at the beginning, as there is none, or one that is damaged or of another recipe."""
+        self.keeping.storage.pull(self.path)
         try:
             with safe_open(self.path, framework="pt") as file:
                 told = json.loads(file.metadata()["checkpoint"])
@@ -148,7 +152,8 @@ class Checkpoint:
         told = {"key": self.key, "stage": order, "past": past, "rows": self.rows}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_tensors(self.path, tensors, {"checkpoint": json.dumps(told | {"digest": _digest(tensors, told)})})
+        self.keeping.storage.push(self.path)
 
     def remove(self) -> None:
         """The link has ended."""
-        self.path.unlink(missing_ok=True)
+        self.keeping.storage.remove(self.path)

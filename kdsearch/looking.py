@@ -6,9 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-Results = Annotated[Path, typer.Option("--results", help="Folder of all searches.", metavar="DIR")]
-SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name under --results, or its path.")]
-RESULTS = Path("results")
+Results = Annotated[
+    str,
+    typer.Option(
+        "--results",
+        "--storage",
+        envvar="KDSEARCH_STORAGE",
+        metavar="DIR|URI",
+        help="Where all searches are: a folder (on a cluster one that all nodes see), s3://bucket/path or gs://…",
+    ),
+]
+SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name in --storage, or its path.")]
+RESULTS = "results"
 
 
 def spaces() -> None:
@@ -33,13 +42,14 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """How a search stands: running, finished or interrupted; its front and failures."""
-    from kdsearch import ledger, words
+    from kdsearch import ledger, searches, words
     from kdsearch import results as tables
     from kdsearch.front import members, reached
 
-    folder = tables.find(search, results)
+    storage = searches.reading(results)
+    folder = searches.find(search, storage)
     facts, found = tables.read_facts(folder), tables.read(folder)
-    stands = tables.standing(found, facts)
+    stands = searches.standing(storage, found, facts)
     if as_json:
         rows = [found.trials[name] for name in members(found.trials.values())]
         seeds = words.seeds_of(folder)
@@ -53,7 +63,8 @@ def status(
     said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
     counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
-    console.print(f"{folder}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
+    place = f"{storage.uri}: {folder.name}" if storage.uri else folder
+    console.print(f"{place}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     words.summary(found, facts, console)
     if stands["state"] == "interrupted" and "resume" in facts:
         console.print(f"Go on:   {facts['resume']}", soft_wrap=True)
@@ -68,9 +79,9 @@ def report(
     """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
     import importlib
 
-    from kdsearch import results as tables
+    from kdsearch import searches
 
-    folder = tables.find(search, results)
+    folder = searches.find(search, searches.reading(results))
     reports: Any = importlib.import_module("kdsearch.analysis.report")
     target = output or folder / "report.html"
     for path in reports.write(folder, target, png):
@@ -88,10 +99,14 @@ def export(
     """Write a trial's config.yaml, student.safetensors and metrics.json."""
     from kdsearch import export as exports
     from kdsearch import results as tables
+    from kdsearch import searches
 
-    folder = tables.find(search, results)
+    storage = searches.reading(results)
+    folder = searches.find(search, storage)
     found = tables.read(folder)
-    for path in exports.export(folder, found, exports.chosen(found, trial, best, front), output):
+    trials = exports.chosen(found, trial, best, front)
+    searches.bring_students(storage, folder, trials)
+    for path in exports.export(folder, found, trials, output):
         print(path)
 
 
@@ -109,12 +124,15 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Compare all stopping rules on recorded learning curves: what each would have found, and killed."""
-    from kdsearch import comparison, curves, words
+    from kdsearch import comparison, curves, searches, words
     from kdsearch import replay as replays
     from kdsearch.display import Counting
     from kdsearch.settings import numbers_of
 
-    found = curves.read(table, results)
+    storage = searches.reading(results)
+    if storage.uri and Path(table).suffix != ".parquet" and not Path(table).exists():
+        searches.find(table, storage)
+    found = curves.read(table, storage.folder)
     setting = replays.Setting(workers, reduction, numbers_of(milestones or ""), numbers_of(budget), seeds)
     setting = replays.checked(found, setting)
     if save:

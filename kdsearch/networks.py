@@ -1,7 +1,6 @@
 """The teacher and the assistants of a search: trained first, once, as Ray tasks, through the store."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -10,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.plan import Search
-from kdsearch.store import Store, key_of, read_facts
+from kdsearch.store import key_of, read_facts
 from kdsearch.trial import LOST, RETRIES, cause_of, is_full, prepare
 
 ASSISTANTS = 16
@@ -33,12 +32,12 @@ def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
 
 def known(search: Search, chains: list[Pipeline]) -> dict[str, dict]:
     """Facts of those networks that the store holds, by key; raises Refusal where one is damaged."""
-    paths = [_path(search, chain) for chain in chains]
-    return {path.stem: read_facts(path) for path in paths if path.exists()}
+    keys = [_key(search, chain) for chain in chains]
+    return {key: read_facts(search.store.path(key)) for key in keys if key in search.store}
 
 
-def _path(search: Search, chain: Pipeline) -> Path:
-    return Store(search.store).path(key_of(chain, len(chain.links) - 1, search.images.fingerprint))
+def _key(search: Search, chain: Pipeline) -> str:
+    return key_of(chain, len(chain.links) - 1, search.images.fingerprint)
 
 
 def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict]) -> None:
@@ -46,7 +45,7 @@ def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict
     for length in sorted({len(chain.links) for chain in chains}):
         running = {}
         for chain in (chain for chain in chains if len(chain.links) == length):
-            key = _path(search, chain).stem
+            key = _key(search, chain)
             name = f"assistant-{key[:6]}" if length > 1 else "teacher"
             if name in search.networks:  # a space may draw its teacher
                 name = f"teacher-{key[:6]}"

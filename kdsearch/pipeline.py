@@ -15,7 +15,7 @@ from kdsearch.checkpoints import Checkpoint, Keeping, Paused
 from kdsearch.config import Link, Pair, Pipeline
 from kdsearch.data import Batch, Images
 from kdsearch.errors import Refusal
-from kdsearch.store import Store, digest, key_of, load_net, read_facts, save_net
+from kdsearch.store import Store, digest, key_of, load_net, read_facts
 from kdsearch.targets import Targets
 from kdsearch.train import Epoch, Stage, Terms, accuracy, optimizer, seed_of, train
 
@@ -112,7 +112,7 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
             "precision": images.precision,
             "targets": means.targets.choices(pipeline, number, images),
         }
-        save_net(path, net, facts)
+        store.save(key, net, facts)
         if kept:
             kept.remove()
     return Taught(facts, lambda: net)

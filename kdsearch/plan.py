@@ -11,12 +11,15 @@ from typing import Any
 from uuid import uuid4
 
 from kdsearch import cache, nets, results, spaces
-from kdsearch.config import Net, Pipeline
+from kdsearch.config import Data, Net, Pipeline
 from kdsearch.data import Images, silent
 from kdsearch.errors import Refusal
+from kdsearch.lease import Lease
 from kdsearch.limits import Costs, Limits
 from kdsearch.pending import Pending
 from kdsearch.settings import Settings
+from kdsearch.storage import Storage
+from kdsearch.store import Store
 
 Show = Callable[["Search"], None]
 """Called whenever something changed."""
@@ -51,8 +54,16 @@ class Search:
     command: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     """What the command line said, by option."""
+    storage: Storage = field(default_factory=lambda: Storage(Path()))
+    """Where its folder lies; unless told, the folder above it."""
     before: dict[str, Any] = field(default_factory=dict)
     """search.json of a search that goes on in its folder."""
+    address: str | None = None
+    """Of the Ray that runs it; None: RAY_ADDRESS, else this machine alone."""
+    storage_named: bool = False
+    """A user chose where it is kept."""
+    tell: Callable[[Any], None] = lambda shown: None
+    """Prints a table that a user should see."""
     show: Show = lambda search: None
     progress: Callable[[str, int, int], None] = silent
 
@@ -77,7 +88,10 @@ class Search:
     """Optuna's name of the search."""
     resources: dict[str, float] = field(init=False)
     """A trial's, as Ray is asked for them."""
+    lease: Lease | None = None
+    """Its own right to run, where its storage is a bucket."""
     tables: results.Tables = field(init=False)
+    described: Data = field(init=False)
     images: Images = field(init=False)
     cache_limit: int = field(init=False)
     """Bytes of recorded targets, on each node."""
@@ -90,13 +104,18 @@ class Search:
     """What a trial does between epochs, by its id."""
 
     def __post_init__(self) -> None:
-        self.tables = results.Tables(self.folder, pending=Pending(self.folder / results.PENDING))
+        if self.storage.folder == Path():
+            self.storage = Storage(self.folder.parent)
+        self.tables = results.Tables(
+            self.folder, pending=Pending(self.folder / results.PENDING), push=self.storage.push
+        )
         self.cache_limit = cache.limit()
         self.study = self.before.get("study") or f"{self.folder.name}-{uuid4().hex[:8]}"
 
     @property
-    def store(self) -> Path:
-        return self.folder.parent / "store"
+    def store(self) -> Store:
+        """Trained networks."""
+        return Store(self.storage.folder / "store", self.storage)
 
     @property
     def resumed(self) -> bool:
@@ -115,6 +134,7 @@ class Search:
         self.stopping.set()
         self.kept = True
         self.stop_file.touch()
+        self.storage.push(self.stop_file)
         self.show(self)
         return True
 
@@ -130,7 +150,7 @@ class Search:
         word = self.space.name if self.space.path.parent == spaces.own_folder() else str(self.options["space"])
         found = ["kdsearch", "tune", word, "--name", self.folder.name]
         if self.options.get("results", "results") != "results":
-            found += ["--results", str(self.options["results"])]
+            found += ["--storage", str(self.options["results"])]
         return shlex.join([*found, "--resume"])
 
     def full_disk(self, said: str) -> Refusal:
@@ -141,13 +161,13 @@ class Search:
     def places(self) -> dict[str, Any]:
         """What a worker must be told beside a pipeline, as plain data; its working folder is another."""
         return {
-            "store": str(self.store.resolve()),
+            "storage": self.storage.word,
+            "stop_file": f"{self.folder.name}/{self.stop_file.name}",
             "data_dir": str(self.data_dir.resolve()),
             "threads": max(int(self.cpus_per_trial), 1),
             "precision": self.precision,
             "cache_limit": self.cache_limit,
             "device": "cuda" if self.resources["gpu"] else "cpu",
-            "stop_file": str(self.stop_file.resolve()),
         }
 
     def survey(self, net: Net) -> nets.Survey:
@@ -176,6 +196,8 @@ class Search:
     def changed(self, at_once: bool = False) -> None:
         """To the tables and to who watches."""
         self.tables.write(at_once)
+        if self.lease:
+            self.lease.refresh()
         self.show(self)
         if self.interrupted.is_set():
             raise KeyboardInterrupt
@@ -213,3 +235,4 @@ class Search:
         }
         self.facts = told | self.facts
         results.write_facts(self.folder, self.facts)
+        self.storage.push(self.folder / "search.json")

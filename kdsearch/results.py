@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ FACTS: dict[str, type | tuple[type, ...]] = {
 ENDED = ("complete", "stopped", "failed")
 STATES = ("waiting", "running", *ENDED)
 PENDING = "pending.jsonl"
+JOURNAL = "optuna.journal"
 NOTED = ("add", "extend", "judged", "mark")
 """Methods of Tables that change them."""
 REFERENCES = 3
@@ -73,6 +74,8 @@ class Tables:
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     pending: Pending | None = None
     """Where the driver notes every change until the tables are written."""
+    push: Callable[[Path], None] | None = None
+    """Sends a file to where others see it."""
     written: float = 0.0
     cost: float = 0.0
     """Seconds that the last writing took."""
@@ -167,8 +170,13 @@ class Tables:
         now = time.monotonic()
         if not at_once and now - self.written < max(2.0, 20 * self.cost):
             return
+        journal = self.folder / JOURNAL
+        if self.push and journal.exists():
+            self.push(journal)  # first: draws without a trial can be taken over, trials without a draw cannot
         for name, rows in (("trials", self.trials.values()), ("epochs", self.epochs), ("verdicts", self.verdicts)):
             write_table(self.folder / f"{name}.parquet", list(rows), TABLES[name])
+            if self.push:
+                self.push(self.folder / f"{name}.parquet")
         if self.pending:
             self.pending.clear()
         self.written, self.cost = time.monotonic(), time.monotonic() - now

@@ -42,7 +42,7 @@ class Sampler(OptunaSearch):
         """Draws that equal a trial which has not ended, by its name."""
         self._ended = {name: _outcome(row) for name, row in rows.items() if row["state"] in results.ENDED}
         """What Optuna was told of each trial."""
-        path = search.folder / "optuna.journal"
+        path = search.folder / results.JOURNAL
         journal.mend(path)
         super().__init__(
             partial(spaces.propose, path=search.space.path, settings=search.settings),
@@ -125,11 +125,11 @@ class Sampler(OptunaSearch):
         self._search.tables.add(name, plain, {"reference": reference, **self._search.known(pipeline)}, knobs)
 
     def _config(self, name: str) -> dict:
-        row, folder = self._search.tables.trials[name], self._search.folder.resolve()
+        row, folder = self._search.tables.trials[name], self._search.folder.name
         return {
             "trial": name, "pipeline": json.loads(row["pipeline"]), "milestones": self._judged,
-            "student": str(folder / "students" / f"{name}.safetensors"),
-            "checkpoint": str(folder / "checkpoints" / f"{name}.safetensors"),
+            "student": f"{folder}/students/{name}.safetensors",
+            "checkpoint": f"{folder}/checkpoints/{name}.safetensors",
             "judged": row["reference"] is None, **self._search.places(),
         }  # fmt: skip
 

@@ -38,7 +38,8 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
             f"Trials are judged before their end, but --milestones names KD epoch {search.milestones[-1]} and students "
             f"have {search.epochs}."
         )
-    search.images = load(drawn[0].pipeline.data, search.data_dir, search.progress)
+    search.described = drawn[0].pipeline.data
+    search.images = load(search.described, search.data_dir, search.progress)
     drawn = _within_limits(search, drawn)
     sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
     search.sizes = (min(sizes), max(sizes))

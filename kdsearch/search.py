@@ -3,12 +3,9 @@
 import contextlib
 import logging
 import os
-import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,10 +13,15 @@ import ray
 from filelock import Timeout
 
 from kdsearch import cache, results
+from kdsearch.address import probe, resolve, unreached
+from kdsearch.cluster import gpus as declared_gpus
+from kdsearch.cluster import on_head
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import remembered_ctrl_c
+from kdsearch.lease import Lease, hold
 from kdsearch.networks import distinct_chains, known, train_networks
 from kdsearch.plan import Search
+from kdsearch.preflight import check, preflight, table
 from kdsearch.resuming import check_more, taken
 from kdsearch.scout import look
 from kdsearch.trial import is_full
@@ -32,16 +34,19 @@ def run(search: Search) -> None:
     Where it ends early, all that is known is in its folder, and `search.resumed` goes on from there.
     """
     drawn, references = look(search)
+    search.storage.check()
     chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
     there = known(search, chains)
-    start_ray()
-    search.resources = asked_resources(search)
+    address = start_ray(search.address)
+    search.resources = asked_resources(search, address)
+    if address:
+        _check_nodes(search)
     if not search.resumed:
         try:
             search.folder.mkdir(parents=True)
         except FileExistsError:
             raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
-    with _alone(search.folder), remembered_ctrl_c(search.interrupted, search.ask_to_stop):
+    with _alone(search) as search.lease, remembered_ctrl_c(search.interrupted, search.ask_to_stop):
         try:
             _begin(search)
             search.patient = True
@@ -51,20 +56,20 @@ def run(search: Search) -> None:
             raise search.full_disk(str(error)) if is_full(error) else error from error
         finally:
             search.patient = False
-            search.stop_file.unlink(missing_ok=True)
+            search.storage.remove(search.stop_file)
             with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
                 search.tables.write(at_once=True)
             if not (search.tables.trials or search.resumed or search.kept):
-                shutil.rmtree(search.folder)  # nothing to keep, and the name stays free
+                search.storage.remove(search.folder)  # nothing to keep, and the name stays free
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(search: Search) -> Iterator[Lease]:
     try:
-        with results.driver_lock(folder):
-            yield
+        with results.driver_lock(search.folder), hold(search.storage, search.folder) as lease:
+            yield lease
     except Timeout:
-        raise taken(folder) from None
+        raise taken(search.folder) from None
 
 
 def _begin(search: Search) -> None:
@@ -75,26 +80,45 @@ def _begin(search: Search) -> None:
             for kind in ("parquet", "safetensors", "json"):
                 for draft in (search.folder / name).glob(f".*.{kind}.*"):
                     draft.unlink(missing_ok=True)
-        search.stop_file.unlink(missing_ok=True)
+        search.storage.remove(search.stop_file)
         check_more(search.tables, search.trials)
     search.write_facts()
     search.changed(at_once=True)
 
 
-def asked_resources(search: Search) -> dict[str, float]:
+def _check_nodes(search: Search) -> None:
+    """Raises Refusal where a node of the cluster could not run trials; a table says what is wrong where."""
+    several = len([node for node in ray.nodes() if node["Alive"]]) > 1 or on_head() is not None
+    if several and not (search.storage.uri or search.storage_named):
+        raise Refusal(
+            f"On a cluster all nodes read and write the search's files, but '{search.storage.folder}' is a folder of "
+            f"this machine; let --storage name a folder that they share, or a bucket such as s3://bucket/path."
+        )
+    nodes = preflight(search.storage, search.described, search.data_dir, search.images.fingerprint, search.progress)
+    search.tell(table(nodes))
+    check(nodes)
+
+
+def asked_resources(search: Search, address: str | None) -> dict[str, float]:
     """A trial's; raises Refusal where this machine could never give them, since Ray would wait for ever."""
     there = ray.cluster_resources()
     gpus = search.gpus_per_trial
     if gpus is None:
-        gpus = 1 if there.get("GPU") else 0
+        grown = on_head() if address else None  # whose nodes may be yet to come
+        gpus = 1 if there.get("GPU") or (grown and declared_gpus(grown)) else 0
     for kind, asked, option in (("CPU", search.cpus_per_trial, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
-        if asked > there.get(kind, 0) and not os.environ.get("RAY_ADDRESS"):
+        if asked > there.get(kind, 0) and not address:
             raise Refusal(f"A trial asks for {asked:g} {kind}s, but there are {there.get(kind, 0):g}; lower {option}.")
     return {"cpu": search.cpus_per_trial, "gpu": gpus}
 
 
-def start_ray() -> None:
-    """Ray without its dashboard, tables and notes; joins the cluster that RAY_ADDRESS names."""
+def start_ray(option: str | None = None) -> str | None:
+    """Ray without its dashboard, tables and notes: this machine's own, or that at the address, which is returned.
+
+    The address is what the option says, else RAY_ADDRESS, else, on the head of a cluster that `ray up` made, its own.
+    """
+    address = resolve(option) or ("auto" if on_head() is not None else None)
+    probe(address)
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # its banner comes at any verbosity
@@ -109,28 +133,12 @@ def start_ray() -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if ray.is_initialized():
-        return
+        return address
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
-    address = os.environ.get("RAY_ADDRESS")
     if address:
         own = {"address": address}
-        _reached(address)
     try:
         ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
     except ConnectionError as error:
-        raise Refusal(
-            f"There is no Ray cluster at RAY_ADDRESS={address} ({error}); unset it to use this machine."
-        ) from None
-
-
-def _reached(address: str) -> None:
-    """Raises Refusal for a HOST:PORT where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            said = (
-                f"RAY_ADDRESS={address} cannot be reached ({error}); start Ray there, or unset it to use this machine."
-            )
-            raise Refusal(said) from None
+        raise unreached(address or "local", error) from None
+    return address

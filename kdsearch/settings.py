@@ -1,7 +1,7 @@
 """What the command line says of every pipeline of a search, and the pipelines that follow from it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,19 @@ def numbers_of(word: str) -> tuple[int, ...]:
     return found
 
 
-def folder_for(results: Path, space: str, name: str | None) -> Path:
-    """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if there is one."""
+def folder_for(results: Path, space: str, name: str | None, taken: Collection[str]) -> Path:
+    """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if it is taken."""
     if name is not None:
         if not name or Path(name).name != name or name.startswith(".") or name == "store":
             raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
-        if (results / name).exists():
-            raise Refusal(f"A new search needs a new name, but '{results / name}' exists; choose another --name.")
+        if name in taken:
+            raise Refusal(
+                f"A new search needs a new name, but '{results / name}' exists; choose another --name, or go on with "
+                f"that one: --resume."
+            )
         return results / name
     number, folder = 1, results / space
-    while folder.exists() or folder.name == "store":
+    while folder.name in taken or folder.name == "store":
         number += 1
         folder = results / f"{space}-{number}"
     return folder

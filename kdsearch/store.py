@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdsearch.config import Pipeline
 from kdsearch.errors import Refusal
+from kdsearch.storage import Storage
 
 RECIPE = 2
 """Raised whenever training the same pipeline would give other weights."""
@@ -96,8 +97,9 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 class Store:
     """A folder of networks, shared by searches and by the processes of one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: Storage | None = None) -> None:
         self.folder = folder
+        self.storage = storage or Storage(folder)
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
@@ -107,7 +109,12 @@ class Store:
         return self.folder / "checkpoints" / f"{key}.safetensors"
 
     def __contains__(self, key: str) -> bool:
-        return self.path(key).exists()
+        return self.path(key).exists() or self.storage.pull(self.path(key))
+
+    def save(self, key: str, net: nn.Module, facts: dict) -> None:
+        """A network that others may use from now on."""
+        save_net(self.path(key), net, facts)
+        self.storage.push(self.path(key))
 
     def lock(self, key: str) -> AbstractContextManager:
         """Held while a network is looked up and made: who comes second waits, then finds it."""

@@ -79,6 +79,7 @@ def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
     from kdsearch import pipeline as pipelines
     from kdsearch.config import Pipeline
     from kdsearch.made import made_with
+    from kdsearch.storage import at
     from kdsearch.store import save_net
 
     pipeline = Pipeline.model_validate(config["pipeline"])
@@ -87,17 +88,23 @@ def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
     student = pipelines.untrained(pipeline, number, means.images)
     link = pipeline.student
     assert link.fit.epochs is not None
-    checkpoint = Path(config["checkpoint"]) if "checkpoint" in config else None
+    storage = at(config["storage"])
+    checkpoint = storage.folder / config["checkpoint"] if "checkpoint" in config else None
     for row in pipelines.run(pipeline, means, student, checkpoint):
         last = row.link == number and row.epoch == link.fit.epochs
         if last:
-            save_net(Path(config["student"]), student, made_with(pipeline, means, row.accuracy))
+            path = storage.folder / config["student"]
+            save_net(path, student, made_with(pipeline, means, row.accuracy))
+            storage.push(path)
         yield row.flat(), last
 
 
 def _stopping(config: dict[str, Any]) -> bool:
     """Is the search to end?"""
-    return Path(config["stop_file"]).exists()
+    from kdsearch.storage import at
+
+    storage = at(config["storage"])
+    return storage.pull(storage.folder / config["stop_file"])
 
 
 def _means(config: dict[str, Any], progress: Any) -> Any:
@@ -106,6 +113,7 @@ def _means(config: dict[str, Any], progress: Any) -> Any:
     from kdsearch import cache, device
     from kdsearch.checkpoints import Keeping
     from kdsearch.pipeline import Means
+    from kdsearch.storage import at
     from kdsearch.store import Store
     from kdsearch.targets import Targets
 
@@ -113,10 +121,10 @@ def _means(config: dict[str, Any], progress: Any) -> Any:
     images = _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"], config["precision"])
     told = config.get("targets", {})  # what was chosen before, where a student is trained again
     targets = Targets(cache.folder() / "targets", config["cache_limit"], told, progress)
-    keeping = None
+    storage, keeping = at(config["storage"]), None
     if "stop_file" in config:
-        keeping = Keeping(tuple(config.get("milestones", ())), partial(_stopping, config))
-    return Means(images, Store(Path(config["store"])), targets, keeping)
+        keeping = Keeping(tuple(config.get("milestones", ())), partial(_stopping, config), storage)
+    return Means(images, Store(storage.folder / "store", storage), targets, keeping)
 
 
 @lru_cache(maxsize=2)
@@ -177,8 +185,10 @@ def _tested(config: dict[str, Any], images: Any) -> tuple[float, int]:
     from kdsearch.config import Pipeline
     from kdsearch.data import load_test
     from kdsearch.pipeline import loaded
+    from kdsearch.storage import at
     from kdsearch.train import accuracy
 
     pipeline = Pipeline.model_validate(config["pipeline"])
     pixels, labels = load_test(pipeline.data, Path(config["data_dir"]), images)
-    return accuracy(loaded(pipeline.student, Path(config["student"]), images), images, pixels, labels), len(labels)
+    student = at(config["storage"]).folder / config["student"]
+    return accuracy(loaded(pipeline.student, student, images), images, pixels, labels), len(labels)

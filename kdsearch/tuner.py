@@ -32,7 +32,7 @@ def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
     if search.stopping.is_set():
         raise KeyboardInterrupt
     sampler.close()
-    shutil.rmtree(search.folder / "checkpoints", ignore_errors=True)
+    search.storage.remove(search.folder / "checkpoints")
     if "why_ended" in search.facts:
         search.facts["trials"] = len(search.tables.trials) - results.REFERENCES
         search.write_facts()
@@ -132,7 +132,9 @@ class Watcher(tune.Callback):
         elif result.get("cause"):
             failures = self.search.folder / "failures"
             failures.mkdir(exist_ok=True)
-            (failures / f"{trial.config['trial']}.txt").write_text(result["trace"], encoding="utf-8")
+            path = failures / f"{trial.config['trial']}.txt"
+            path.write_text(result["trace"], encoding="utf-8")
+            self.search.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
             self._mark(trial, "complete")
@@ -154,7 +156,7 @@ class Watcher(tune.Callback):
         name = trial.config["trial"]
         self.search.tables.mark(name, state, cause)
         if state in results.ENDED:
-            (self.search.folder / "checkpoints" / f"{name}.safetensors").unlink(missing_ok=True)
+            self.search.storage.remove(self.search.folder / "checkpoints" / f"{name}.safetensors")
             self._watch_failures(name, cause if state == "failed" else None)
         self.search.changed()
 
@@ -164,10 +166,11 @@ class Watcher(tune.Callback):
         kind = cause and cause.partition(":")[0]
         self.ends.append(kind)
         if len(self.ends) <= most and kind and self.ends.count(kind) > most * share:
+            said = (cause or "").rstrip(".")
             self.search.end_with(
                 Refusal(
                     f"{self.ends.count(kind)} of the first {len(self.ends)} trials failed alike, the last of them, "
-                    f"trial {name}: {(cause or '').rstrip('.')}. Mend that, and start a new search; kdsearch status {self.search.folder} "
+                    f"trial {name}: {said}. Mend that, and start a new search. 'kdsearch status {self.search.folder}' "
                     f"lists them, and '{self.search.folder / 'failures'}' holds their tracebacks."
                 )
             )

@@ -31,6 +31,10 @@ def tune(
     gpus_per_trial: Annotated[
         float | None, typer.Option(min=0, help="Share of a GPU a trial, e.g. 0.25.  [default: 1 where there is one]")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="auto|HOST:PORT", help="Of the Ray that runs the trials.  [default: RAY_ADDRESS, or none]"),
+    ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -62,13 +66,15 @@ def tune(
     from kdsearch.display import Watch
 
     given = {word for word in context.params if context.get_parameter_source(word) is ParameterSource.COMMANDLINE}
-    asked, folder, facts = _asked(dict(context.params), given)
+    asked, storage, folder, facts = _asked(dict(context.params), given)
+    default = context.get_parameter_source("results") is ParameterSource.DEFAULT
+    asked["storage_named"] = not default
     console = words.console()
     with Watch(console) as watch:
         from kdsearch.scout import look
 
-        search = _search(asked, folder, facts)
-        search.show, search.progress = watch.show, watch.read
+        search = _search(asked, storage, folder, facts)
+        search.show, search.progress, search.tell = watch.show, watch.read, console.print
         drawn = look(search)[0][:3] if dry_run else []
         if not dry_run:
             from kdsearch.search import run
@@ -78,16 +84,17 @@ def tune(
     if dry_run:
         _show_draws(search, drawn, console)
         return
-    _show_end(folder, console)
+    _show_end(folder, asked["results"], console)
     if not any(row["state"] == "complete" for row in search.tables.trials.values()):
         raise typer.Exit(1)
 
 
-def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Path, dict[str, Any]]:
-    """All options, the search's folder, and what is known of it where it goes on. Raises Refusal."""
+def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
+    """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
     from kdsearch import results as tables
-    from kdsearch import resuming, spaces
+    from kdsearch import resuming, searches, spaces
     from kdsearch.settings import folder_for
+    from kdsearch.storage import at
 
     path = spaces.find(told["space"])
     told["space"] = path.stem if path.parent == spaces.own_folder() else str(path)
@@ -95,16 +102,19 @@ def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Path,
         from kdsearch.sources import placed
 
         told["data"] = placed(told["data"])
+    storage = at(told["results"])
     if not told["resume"]:
-        return told, folder_for(told["results"], path.stem, told["name"]), {}
-    folder = told["results"] / (told["name"] or path.stem)
+        return told, storage, folder_for(storage.folder, path.stem, told["name"], storage.names(storage.folder)), {}
+    folder = storage.folder / (told["name"] or path.stem)
+    if storage.uri:
+        searches.find(folder.name, storage)
     told = resuming.options(folder, told, given)
     facts = tables.read_facts(folder)
     resuming.check_source(facts, spaces.source(path), path)
-    return told, folder, facts
+    return told, storage, folder, facts
 
 
-def _search(asked: dict[str, Any], folder: Path, facts: dict[str, Any]) -> Any:
+def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, Any]) -> Any:
     from kdsearch import spaces
     from kdsearch.limits import Limits
     from kdsearch.plan import Search
@@ -125,7 +135,7 @@ def _search(asked: dict[str, Any], folder: Path, facts: dict[str, Any]) -> Any:
         Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),
         command=facts.get("command") or shlex.join(["kdsearch", *sys.argv[1:]]),
         options={name: str(value) if isinstance(value, Path) else value for name, value in asked.items()},
-        before=facts,
+        before=facts, storage=storage, address=asked["address"], storage_named=asked["storage_named"],
     )  # fmt: skip
 
 
@@ -157,11 +167,11 @@ def _show_draws(search: Any, drawn: list, console: Any) -> None:
     console.print(f"Dry run: nothing was trained. The search would run {search.trials} trials and 3 references.")
 
 
-def _show_end(folder: Path, console: Any) -> None:
+def _show_end(folder: Path, storage: str, console: Any) -> None:
     from kdsearch import results, words
 
     words.summary(results.read(folder), results.read_facts(folder), console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, verdicts.parquet, search.json, students/"
     console.print(written, soft_wrap=True)
-    name = shlex.quote(name_of(folder))
+    name = name_of(folder, storage)
     console.print(f"Next:    kdsearch report {name}    kdsearch export {name} --front", soft_wrap=True)

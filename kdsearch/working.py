@@ -6,11 +6,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdsearch.looking import RESULTS, Results, SearchName
+
+if TYPE_CHECKING:
+    from kdsearch.storage import Storage
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]
 DATA_DIR = Path("data")
@@ -25,17 +28,24 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
-    from kdsearch import words
+    from kdsearch import searches, words
     from kdsearch.display import SeedWatch
     from kdsearch.export import read_config
+    from kdsearch.storage import at
 
-    recipe = read_config(config)
+    recipe, storage = read_config(config), at(results)
+    store = storage.folder / "store"
+    if recipe.made:
+        searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
+    else:
+        storage.pull_folder(store, absent=True)
     recorded = recipe.made and recipe.made.accuracy
     met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
-    with SeedWatch(words.console(), met) as watch, interruptible(lambda: "The seeds that were finished are above."):
+    left = interruptible(lambda: "The seeds that were finished are above.")
+    with SeedWatch(words.console(), met) as watch, left, searches.sent(storage, store):
         from kdsearch.replicate import replicates
 
-        for step in replicates(recipe, seeds, data_dir.resolve(), results / "store", test, watch.read):
+        for step in replicates(recipe, seeds, data_dir.resolve(), store, test, watch.read):
             if isinstance(step, str):
                 watch.warn(step)
                 continue
@@ -55,18 +65,26 @@ def confirm(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
-    from kdsearch import confirming, noise, words
+    from kdsearch import confirming, noise, searches, words
     from kdsearch import results as tables
+    from kdsearch.storage import at
 
-    folder = tables.find(search, results)
-    console = words.console(stderr=as_json)
-    kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {shlex.quote(name_of(folder))}"
-    with confirming.ConfirmWatch(console) as watch, interruptible(lambda: kept):
-        from kdsearch.confirm import confirm as steps
-        from kdsearch.missing import Asked
+    storage, console = at(results), words.console(stderr=as_json)
+    with searches.driven(search, storage) as (folder, lease, send):
+        _bring(storage, folder, test)
+        kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
+        with confirming.ConfirmWatch(console) as watch, interruptible(lambda: kept):
+            from kdsearch.confirm import confirm as steps
+            from kdsearch.missing import Asked
 
-        for step in steps(Asked(folder, data_dir, seeds, test, max_concurrent), watch.read):
-            watch.warn(step) if isinstance(step, str) else watch.show(step)
+            for step in steps(Asked(folder, data_dir, seeds, test, max_concurrent), watch.read):
+                lease.refresh()
+                if isinstance(step, str):
+                    watch.warn(step)
+                    continue
+                if step.ended:
+                    send()
+                watch.show(step)
     images = tables.read_facts(folder)["validation_images"]
     found = noise.members(tables.read(folder), images)
     if as_json:
@@ -77,9 +95,28 @@ def confirm(
         raise typer.Exit(1)
 
 
-def name_of(folder: Path) -> str:
-    """What a user types for a search: its name where it lies in the default place, else its path."""
-    return folder.name if folder.parent == RESULTS else str(folder)
+def _bring(storage: "Storage", folder: Path, test: bool) -> None:
+    """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
+    if not storage.uri or folder.parent != storage.folder:
+        return
+    from kdsearch import results, searches
+    from kdsearch.front import members
+    from kdsearch.store import read_facts
+
+    trials = members(results.read(folder).trials.values())
+    searches.bring_students(storage, folder, trials)
+    students = [folder / "students" / f"{trial}.safetensors" for trial in trials]
+    made = [read_facts(path) for path in students if path.exists()]
+    searches.bring_networks(storage, (teacher["key"] for own in made for teacher in own["teachers"]))
+    if test:
+        storage.pull_folder(folder / "confirmed", absent=True)
+
+
+def name_of(folder: Path, results: str = RESULTS) -> str:
+    """What a user types for a search, quoted: its name in the default place; in a bucket, that too; else its path."""
+    if "://" in results:
+        return f"{shlex.quote(folder.name)} --storage {shlex.quote(results)}"
+    return shlex.quote(folder.name if folder.parent == Path(RESULTS) else str(folder))
 
 
 @contextlib.contextmanager

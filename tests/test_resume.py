@@ -128,7 +128,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(scout, "DRAWS", 60)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=[Phase.generate])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=[Phase.generate]
+)
 @given(
     deaths=st.lists(st.integers(1, 60), max_size=6),
     sampler=st.sampled_from(["random", "grid", "tpe"]),

@@ -89,14 +89,17 @@ def test_words_of_set_are_key_and_value_and_leave_the_data_s_name_alone(word):
 
 
 def test_a_search_gets_a_folder_that_is_not_there(tmp_path):
-    assert folder_for(tmp_path, "depth", None) == tmp_path / "depth"
+    def folder_for(*told):
+        return settings.folder_for(*told, [path.name for path in tmp_path.iterdir()])
+
+    assert folder_for(tmp_path, "depth", None, names(tmp_path)) == tmp_path / "depth"
     (tmp_path / "depth").mkdir()
-    assert folder_for(tmp_path, "depth", None) == tmp_path / "depth-2"
-    assert folder_for(tmp_path, "depth", "mine") == tmp_path / "mine"
-    assert folder_for(tmp_path, "store", None) == tmp_path / "store-2"
+    assert folder_for(tmp_path, "depth", None, names(tmp_path)) == tmp_path / "depth-2"
+    assert folder_for(tmp_path, "depth", "mine", names(tmp_path)) == tmp_path / "mine"
+    assert folder_for(tmp_path, "store", None, names(tmp_path)) == tmp_path / "store-2"
     for name in ("depth", "store", "a/b", "..", ""):
         with pytest.raises(Refusal):
-            folder_for(tmp_path, "depth", name)
+            folder_for(tmp_path, "depth", name, names(tmp_path))
 
 
 def test_views_are_the_usual_ones_unless_there_are_too_many_or_the_space_says_otherwise():

@@ -1,0 +1,107 @@
+"""Searches found in their storage; what a command needs of one in a bucket is brought here first."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kdsearch import results
+from kdsearch.errors import Refusal, unknown
+from kdsearch.lease import Lease, hold, holder
+from kdsearch.storage import Storage, at
+
+TABLES = (".json", ".parquet", ".journal")
+Send = Callable[[], None]
+
+
+def reading(word: str) -> Storage:
+    """A storage for commands that only look: what they bring never lands on the files of a driver on this machine."""
+    storage = at(word)
+    copy = storage.folder.with_name(f"read-{storage.folder.name}")
+    return replace(storage, folder=copy) if storage.uri else storage
+
+
+def find(search: str, storage: Storage) -> Path:
+    """A search's folder here, with its tables, by its name in the storage or its path; raises Refusal."""
+    folder = _named(search, storage)
+    if storage.uri and folder.parent == storage.folder:
+        _bring(storage, folder)
+    return folder
+
+
+@contextmanager
+def driven(search: str, storage: Storage) -> Iterator[tuple[Path, Lease, Send]]:
+    """A search's folder for who changes it: held, its tables here; what is written is sent when told and at the end."""
+    folder = _named(search, storage)
+    if not storage.uri or folder.parent != storage.folder:
+        yield folder, Lease(Storage(folder.parent), folder), lambda: None
+        return
+    with hold(storage, folder) as lease:
+        _bring(storage, folder)
+        with sent(storage, folder, storage.folder / "store") as send:
+            yield folder, lease, send
+
+
+@contextmanager
+def sent(storage: Storage, *folders: Path) -> Iterator[Send]:
+    """Whatever files are written in the folders meanwhile go to the bucket when told, and at the end."""
+    watched = folders if storage.uri else ()
+    known = _written(watched)
+
+    def send() -> None:
+        for path, when in _written(watched).items():
+            if known.get(path) != when:
+                storage.push(path)
+                known[path] = when
+
+    try:
+        yield send
+    finally:
+        send()
+
+
+def bring_students(storage: Storage, folder: Path, trials: Iterable[str]) -> None:
+    """The trained students of these trials, as far as there are any."""
+    for trial in trials if storage.uri else ():
+        storage.pull(folder / "students" / f"{trial}.safetensors")
+
+
+def bring_networks(storage: Storage, keys: Iterable[str]) -> None:
+    """Networks that teach, which are not here yet: one key is always one network."""
+    for path in (storage.folder / "store" / f"{key}.safetensors" for key in set(keys)):
+        if storage.uri and not path.exists():
+            storage.pull(path)
+
+
+def standing(storage: Storage, tables: results.Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """results.standing, where the driver may run on another machine."""
+    stands = results.standing(tables, facts)
+    if stands["state"] == "interrupted" and storage.uri and holder(storage, tables.folder):
+        stands["state"] = "running"
+    return stands
+
+
+def _named(search: str, storage: Storage) -> Path:
+    """A search in a bucket is known by its name alone; a path with a folder in it means this machine."""
+    if not storage.uri or Path(search).name != search:
+        return results.find(search, storage.folder)
+    names = [name for name in storage.names(storage.folder) if name != "store"]
+    if search not in names:
+        raise unknown(f"search in '{storage.uri}' named", search, names)
+    return storage.folder / search
+
+
+def _bring(storage: Storage, folder: Path) -> None:
+    if not storage.pull(folder / "search.json"):
+        raise Refusal(
+            f"A search's folder holds a search.json, but '{folder.name}' in '{storage.uri}' does not (yet); look again "
+            f"in a moment, or start one: kdsearch tune SPACE"
+        )
+    storage.pull_folder(folder, TABLES)
+
+
+def _written(folders: Iterable[Path]) -> dict[Path, int]:
+    """Files and when they were last written; those that begin with a dot are drafts or locks."""
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in found if not path.name.startswith(".")}

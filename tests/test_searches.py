@@ -1,0 +1,163 @@
+"""Searches in a bucket, looked at, exported and confirmed from a machine that has nothing of them."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from bucket import served
+from helpers import STUDENT, pipeline
+
+from kdsearch import cli, lease, nets, results, searches
+from kdsearch.errors import Refusal
+from kdsearch.storage import Storage, at
+from kdsearch.store import save_net
+from kdsearch.working import name_of
+
+Say = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def options() -> Iterator[str]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture
+def bucket(options, tmp_path, monkeypatch) -> Storage:
+    """One with a finished search of one trial, whose writer's copy is elsewhere."""
+    word = f"s3://searches/{uuid4().hex}{options}"
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "writer"))
+    there = at(word)
+    folder = there.folder / "s"
+    tables = results.Tables(folder)
+    facts = {"parameters": 100, "compression": 10.0, "reference": None}
+    tables.add("0", pipeline().model_dump(mode="json"), facts, {})
+    tables.trials["0"]["accuracy"] = 0.9
+    tables.mark("0", "complete")
+    save_net(folder / "students" / "0.safetensors", nets.build(STUDENT, (1, 8, 8), 10), {"accuracy": 0.9})
+    tables.write(at_once=True)
+    told = {"space": "s", "command": "tune", "trials": 1, "seed": 3, "data": "digits", "images": 10}
+    more = {"validation_images": 10, "classes": 10, "knobs": {}, "teacher_accuracy": None, "fingerprint": "f"}
+    results.write_facts(folder, told | more)
+    for path in folder.rglob("*.*"):
+        there.push(path)
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "reader"))
+    return at(word)
+
+
+@pytest.fixture
+def say(tmp_path, monkeypatch, capsys) -> Say:
+    def said(words: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["kdsearch", *words.split()])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return said
+
+
+@pytest.mark.parametrize("option", ["--storage", "--results", "KDSEARCH_STORAGE"])
+def test_status_reads_a_search_in_a_bucket(bucket, say, monkeypatch, option):
+    words = f" {option} {bucket.uri}" if option.startswith("--") else ""
+    if not words:
+        monkeypatch.setenv(option, str(bucket.uri))
+    code, out, _ = say(f"status s --json{words}")
+    assert code == 0 and [row["trial"] for row in json.loads(out)["front"]] == ["0"]
+    assert json.loads(out)["state"] == "interrupted"
+
+
+def test_a_search_whose_driver_is_elsewhere_is_running(bucket, say):
+    with lease.hold(bucket, bucket.folder / "s"):
+        _, out, _ = say(f"status s --json --storage {bucket.uri}")
+        assert json.loads(out)["state"] == "running"
+
+
+def test_looking_leaves_the_files_of_a_driver_on_this_machine_alone(bucket, say):
+    own = bucket.folder / "s" / "search.json"
+    own.parent.mkdir(parents=True)
+    own.write_text("newer")
+    assert say(f"status s --storage {bucket.uri}")[0] == 0
+    assert own.read_text() == "newer" and list(own.parent.iterdir()) == [own]
+
+
+def test_a_search_that_the_bucket_has_not_is_refused_with_those_it_has(bucket, say):
+    code, _, error = say(f"status t --storage {bucket.uri}")
+    assert code == 2 and "There is no search in 's3://" in error and "there is s." in error
+
+
+def test_a_path_means_this_machine_whatever_the_storage(bucket, say, tmp_path):
+    code, _, error = say(f"status ./results/s --storage {bucket.uri}")
+    assert code == 2 and "./results/s" in error
+
+
+def test_an_export_brings_the_students_that_it_needs(bucket, say, tmp_path):
+    code, out, _ = say(f"export s --trial 0 --storage {bucket.uri}")
+    assert code == 0, out
+    assert (tmp_path / "exports" / "0" / "student.safetensors").is_file()
+
+
+def test_a_replay_finds_a_search_in_a_bucket(bucket, say):
+    code, _, error = say(f"replay s --storage {bucket.uri}")
+    assert code == 2 and "There is no search" not in error and "replay" in error
+
+
+def test_a_search_that_another_driver_holds_is_not_confirmed(bucket, say):
+    with lease.hold(bucket, bucket.folder / "s"):
+        code, _, error = say(f"confirm s --storage {bucket.uri}")
+        assert code == 2 and "A search has one driver" in error
+
+
+def test_what_is_written_to_a_driven_search_is_in_the_bucket_when_told_and_at_the_end(bucket):
+    reader = searches.reading(str(bucket.uri))
+    with searches.driven("s", bucket) as (folder, _, send):
+        assert (folder / "trials.parquet").is_file() and not (folder / "students").exists()
+        (folder / "confirmed.parquet").write_text("one")
+        send()
+        assert reader.pull(reader.folder / "s" / "confirmed.parquet")
+        (folder / "confirmed").mkdir()
+        (folder / "confirmed" / "0-4.safetensors").write_text("student")
+    assert reader.pull(reader.folder / "s" / "confirmed" / "0-4.safetensors")
+    assert lease.holder(bucket, folder) is None
+
+
+def test_what_was_written_before_an_error_is_in_the_bucket(bucket):
+    with pytest.raises(KeyboardInterrupt), searches.driven("s", bucket) as (folder, _, _):
+        (folder / "confirmed.parquet").write_text("one")
+        raise KeyboardInterrupt
+    reader = searches.reading(str(bucket.uri))
+    assert reader.pull(reader.folder / "s" / "confirmed.parquet")
+
+
+def test_networks_that_are_here_are_not_brought_again(bucket, tmp_path):
+    network = bucket.folder / "store" / "a.safetensors"
+    network.parent.mkdir(parents=True)
+    for name in ("a", "b"):
+        path = network.with_stem(name)
+        path.write_text("there")
+        bucket.push(path)
+        path.unlink()
+    network.write_text("here")
+    searches.bring_networks(bucket, ["a", "b", "c"])
+    assert network.read_text() == "here" and network.with_stem("b").read_text() == "there"
+
+
+def test_a_folder_without_the_search_s_own_file_is_refused(bucket):
+    path = bucket.folder / "t" / "trials.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    bucket.push(path)
+    with pytest.raises(Refusal, match=r"holds a search.json, but 't' in 's3:"):
+        searches.find("t", bucket)
+
+
+def test_a_hint_for_the_next_command_names_the_storage_unless_it_is_the_default(tmp_path):
+    assert name_of(Path("results/a search")) == "'a search'"
+    assert name_of(tmp_path / "s", str(tmp_path)) == str(tmp_path / "s")
+    assert name_of(tmp_path / "s", "s3://bucket/x?region=y&a=b") == "s --storage 's3://bucket/x?region=y&a=b'"
