@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from kdsearch.looking import RESULTS, Results
+from kdsearch.remote import ClusterFile
 from kdsearch.working import DATA_DIR, DataDir, interruptible, name_of
 
 
 def tune(
+    context: typer.Context,
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
     data: Annotated[
         str | None,
@@ -53,8 +55,13 @@ def tune(
         typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
+    cluster: ClusterFile = None,
 ) -> None:
     """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
+    if cluster is not None:
+        from kdsearch import remote
+
+        raise typer.Exit(remote.tune(cluster, remote.asked(context), space, name))
     from kdsearch import spaces, words
     from kdsearch.display import Watch
     from kdsearch.limits import Limits
