@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,11 +142,3 @@ def dashboard(config: dict[str, Any]) -> int:
     """The port on the head at which Ray takes jobs."""
     found = re.findall(r"--dashboard-port[= ](\d{1,5})\b", said(config, "head_start_ray_commands"))
     return int(found[-1]) if found else DASHBOARD
-
-
-def words_of(command: str) -> list[str]:
-    """A shell command's words, as well as they can be told."""
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return command.split()

@@ -1,22 +1,20 @@
-"""A cluster used from a laptop: kdsearch's own commands on its head, over ssh alone."""
+"""kdsearch's own commands on a cluster: tune as a job, status, report."""
 
 import importlib.util
 import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kdsearch import cluster
+from kdsearch import cluster, head
 from kdsearch.errors import Refusal
 
 ClusterFile = Annotated[
@@ -26,9 +24,6 @@ ClusterFile = Annotated[
 
 JOBS = "kdsearch-jobs"
 """Folder in the head's home: what was sent there to run, and reports made there."""
-
-BEGIN, END = "--- kdsearch: the head says ---", "--- kdsearch: the head has ended with "
-"""Around a command's output: what Ray and ssh say before and after is theirs."""
 
 JOB_BEGIN, JOB_END = "kdsearch begins on the cluster", "kdsearch ended with exit code "
 """A job's first and last line: before is Ray's talk, and Ray does not hand on the exit code."""
@@ -69,8 +64,8 @@ def tune(file: Path, words: list[str], space: str, name: str | None) -> int:
     ray = f"--address http://127.0.0.1:{cluster.dashboard(config)}"
     start = f"bash -c {shlex.quote(f'exec bash ~/{JOBS}/{job}/run.sh')}"
     told: list[str] = []
-    if on_head(file, f"ray job submit {ray} --submission-id {job} --no-wait -- {start}", told.append):
-        raise Refusal(f"The head does not take the job: {_last(told)}")
+    if head.run(file, f"ray job submit {ray} --submission-id {job} --no-wait -- {start}", told.append):
+        raise Refusal(f"The head does not take the job: {head.last(told)}")
     status = f"kdsearch status {shlex.quote(search)} --cluster {shlex.quote(str(file))}"
     stop = shlex.join(["ray", "exec", str(file), f"ray job stop {ray} {job}"])
     how = f"Look at it: {status}\nStop it:    {stop}"
@@ -84,14 +79,14 @@ def _follow(file: Path, command: str, how: str) -> int:
 
     def show(line: str) -> None:
         if line.startswith(JOB_END):
-            ended.append(_code(line.removeprefix(JOB_END)))
+            ended.append(head.code_of(line.removeprefix(JOB_END)))
         elif begun and not ended:
             print(line, flush=True)
         elif line == JOB_BEGIN:
             begun.append(line)
 
     try:
-        on_head(file, command, show)
+        head.run(file, command, show)
     except KeyboardInterrupt:
         print(f"kdsearch: only this view has ended; the job goes on.\n{how}", file=sys.stderr)
         return 130
@@ -109,7 +104,7 @@ def _follow(file: Path, command: str, how: str) -> int:
 def status(file: Path, words: list[str]) -> int:
     """Run a command that looks on the head, and show what it says; returns its exit code. Raises Refusal."""
     words = with_storage(words, _ready(file), file)
-    return on_head(file, shlex.join(["kdsearch", *words]), print)
+    return head.run(file, shlex.join(["kdsearch", *words]), print)
 
 
 def report(file: Path, words: list[str], search: str, output: Path | None) -> Iterator[Path]:
@@ -119,13 +114,13 @@ def report(file: Path, words: list[str], search: str, output: Path | None) -> It
     made: list[str] = []
     place = f"~/{JOBS}/reports"
     command = shlex.join(["kdsearch", *words, "--output", target.name])
-    if on_head(file, f"mkdir -p {place} && cd {place} && {command}", made.append):
-        raise Refusal(f"The head makes no report: {_last(made)}")
+    if head.run(file, f"mkdir -p {place} && cd {place} && {command}", made.append):
+        raise Refusal(f"The head makes no report: {head.last(made)}")
     for line in made:
         if Path(line).suffix in {".html", ".png"}:
             target.parent.mkdir(parents=True, exist_ok=True)
             here = target.parent / Path(line).name
-            _ray(["rsync-down", str(file), f"{place}/{Path(line).name}", str(here)])
+            head.ray(["rsync-down", str(file), f"{place}/{Path(line).name}", str(here)])
             yield here
 
 
@@ -165,7 +160,7 @@ def send(file: Path, job: str, words: list[str], own: Path | None) -> None:
     """Put a job's script, and a user's own space file, into the job's folder on the head."""
     lines = (
         'cd "$(dirname "$0")"',
-        f"export PYTHONUNBUFFERED=1 COLUMNS={_width()}",
+        f"export PYTHONUNBUFFERED=1 COLUMNS={head.width()}",
         f'echo "{JOB_BEGIN}"',
         shlex.join(words),
         "code=$?",
@@ -178,51 +173,7 @@ def send(file: Path, job: str, words: list[str], own: Path | None) -> None:
         (there / "run.sh").write_text("\n".join(lines) + "\n")
         if own is not None:
             shutil.copy(own, there)
-        _ray(["rsync-up", str(file), f"{folder}/", f"~/{JOBS}/"])
-
-
-def on_head(file: Path, command: str, show: Callable[[str], object]) -> int:
-    """Run a shell command on the head, hand each line of its output to `show`; its exit code. Raises Refusal."""
-    plain = "" if sys.stdout.isatty() else "NO_COLOR=1 TERM=dumb "
-    whole = f"export {plain}COLUMNS={_width()}; echo; echo '{BEGIN}'; ({command}); echo '{END}'$?"
-    noise, inside = [], False
-    for line in _lines(["exec", str(file), whole]):
-        before, mark, code = line.partition(END)
-        if inside and mark:
-            if before:
-                show(before)
-            return _code(code)
-        if inside:
-            show(line)
-        else:
-            noise.append(line)
-        inside = inside or line == BEGIN
-    raise Refusal(
-        f"The cluster of '{file}' does not answer ({_last(noise)}); is it up? ray up {shlex.quote(str(file))}"
-    )
-
-
-def _lines(words: list[str]) -> Iterator[str]:
-    """What `ray` prints, line by line; it and its ssh end when the reader does."""
-    call = [sys.executable, "-m", "ray.scripts.scripts", *words]
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen(call, text=True, errors="replace", start_new_session=True, **pipes)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            yield line.rstrip("\r\n")
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.stdout.close()
-        process.wait()
-
-
-def _ray(words: list[str]) -> None:
-    call = [sys.executable, "-m", "ray.scripts.scripts", *words]
-    done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise Refusal(f"`ray {words[0]}` failed: {_last((done.stdout + done.stderr).splitlines())}")
+        head.ray(["rsync-up", str(file), f"{folder}/", f"~/{JOBS}/"])
 
 
 def _ready(file: Path) -> dict[str, Any]:
@@ -232,20 +183,6 @@ def _ready(file: Path) -> dict[str, Any]:
     return config
 
 
-def _code(said: str) -> int:
-    return int(said) if said.isdigit() else 1
-
-
-def _last(lines: list[str]) -> str:
-    """The last line that says anything, without colours."""
-    plain = (re.sub(r"\x1b\[[\d;]*m", "", line).strip() for line in reversed(lines))
-    return next((line[:300] for line in plain if line), "no word why")
-
-
 def _plain(search: str) -> str:
     """A name that is one word for shells, files and Ray: the last part of a path."""
     return re.sub(r"[^\w.-]+", "-", Path(search).name) or "search"
-
-
-def _width() -> int:
-    return max(shutil.get_terminal_size((100, 24)).columns, 80)

@@ -9,9 +9,9 @@ import pytest
 
 FLOORS = {
     "config": 0, "errors": 0, "fronts": 0, "losses": 0, "views": 0, "cache": 1, "cluster": 1, "device": 1, "front": 1,
-    "grid": 1, "limits": 1, "nets": 1, "parsing": 1, "rungs": 1, "sources": 1, "store": 1, "decoded": 2, "lints": 2,
-    "made": 2, "remote": 2, "results": 2, "settings": 2, "curves": 3, "data": 3, "export": 3, "ledger": 3, "noise": 3,
-    "spaces": 3, "words": 3, "answers": 4, "display": 4, "missing": 4, "plan": 4, "replay": 4, "train": 4,
+    "grid": 1, "limits": 1, "nets": 1, "parsing": 1, "rungs": 1, "sources": 1, "store": 1, "decoded": 2, "head": 2,
+    "lints": 2, "made": 2, "results": 2, "settings": 2, "curves": 3, "data": 3, "export": 3, "ledger": 3, "noise": 3,
+    "remote": 3, "spaces": 3, "words": 3, "answers": 4, "display": 4, "missing": 4, "plan": 4, "replay": 4, "train": 4,
     "comparison": 5, "confirming": 5, "sampler": 5, "targets": 5, "looking": 6, "pipeline": 6, "scout": 6,
     "replicate": 7, "trial": 7, "networks": 8, "tasks": 8, "tuner": 8, "search": 9, "confirm": 10, "working": 11,
     "tuning": 12, "cli": 13,
@@ -20,7 +20,19 @@ RAY = {"cluster", "trial", "networks", "tasks", "sampler", "tuner", "search", "c
 OPTUNA = {"grid", "spaces", "sampler", "search"}
 TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}
 TORCHLESS |= {"cache", "looking", "working", "display", "cli", "export", "noise", "confirming"}
-TORCHLESS |= {"cluster", "lints", "remote", "limits", "fronts", "tuning", "curves", "replay", "comparison", "grid"}
+TORCHLESS |= {
+    "cluster",
+    "head",
+    "lints",
+    "remote",
+    "limits",
+    "fronts",
+    "tuning",
+    "curves",
+    "replay",
+    "comparison",
+    "grid",
+}
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 
 
