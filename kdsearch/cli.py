@@ -42,6 +42,10 @@ for command in (
 ):
     app.command(command.__name__)(command)
 
+clusters = typer.Typer(help="Clusters: their files, as `ray up` takes them.", no_args_is_help=True)
+clusters.command("check")(looking.check)
+app.add_typer(clusters, name="cluster")
+
 
 def main() -> None:
     """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""

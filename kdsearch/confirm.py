@@ -85,7 +85,8 @@ def _places(asked: Asked, seed: Seed, made: Made | MadeTeacher) -> dict[str, Any
     """What a worker must be told beside a pipeline, so that a network is made as that one was."""
     return {
         "storage": str(asked.folder.parent.resolve()), "data_dir": str(asked.data_dir.resolve()),
-        "cache_limit": cache.limit(), "device": seed.made.device, "threads": made.threads, "precision": made.precision, "targets": made.targets,
+        "cache_limit": cache.limit(), "device": seed.made.device,
+        "threads": made.threads, "precision": made.precision, "targets": made.targets,
     }  # fmt: skip
 
 
@@ -121,7 +122,8 @@ def _seeds(asked: Asked, work: list[Seed], rows: dict, tasks: Tasks) -> Iterator
         place: (
             {
                 "pipeline": seed.pipeline.model_dump(mode="json"),
-                "student": str(seed.student.relative_to(asked.folder.parent)), "train": seed.train, "test": seed.test, **_places(asked, seed, seed.made),
+                "student": str(seed.student.relative_to(asked.folder.parent)),
+                "train": seed.train, "test": seed.test, **_places(asked, seed, seed.made),
             },
         )
         for place, seed in enumerate(work)

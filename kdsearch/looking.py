@@ -1,10 +1,13 @@
-"""The commands that look: at spaces, at searches, at the cache."""
+"""The commands that look: at spaces, at searches, at the cache, at cluster files."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from kdsearch.errors import Refusal
+from kdsearch.remote import ClusterFile
 
 Results = Annotated[
     str,
@@ -37,11 +40,17 @@ def spaces() -> None:
 
 
 def status(
+    context: typer.Context,
     search: SearchName,
     results: Results = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    cluster: ClusterFile = None,
 ) -> None:
     """How a search stands: running, finished or interrupted; its front and failures."""
+    if cluster is not None:
+        from kdsearch import remote
+
+        raise typer.Exit(remote.status(cluster, remote.asked(context)))
     from kdsearch import ledger, searches, words
     from kdsearch import results as tables
     from kdsearch.front import members, reached
@@ -71,12 +80,20 @@ def status(
 
 
 def report(
+    context: typer.Context,
     search: SearchName,
     results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
     png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
+    cluster: ClusterFile = None,
 ) -> None:
     """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
+    if cluster is not None:
+        from kdsearch import remote
+
+        for path in remote.report(cluster, remote.asked(context), search, output):
+            print(path)
+        return
     import importlib
 
     from kdsearch import searches
@@ -157,3 +174,23 @@ def cache(
         console.print(f"Deleted: {words.size(disk.clear(disk.folder()))} in {disk.folder()}", soft_wrap=True)
         return
     words.cached(disk.folder(), disk.limit(), console)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A cluster file, as `ray up` takes it.")],
+) -> None:
+    """Check a cluster file without contacting anybody: Ray's own schema, then what kdsearch needs."""
+    from kdsearch import cluster as clusters
+    from kdsearch import lints
+
+    config = clusters.read(file)
+    wrong = list(lints.findings(config))
+    for sentence in wrong:
+        print(sentence)
+    if wrong:
+        raise Refusal(f"'{file}' breaks {len(wrong)} rule{'s' if len(wrong) > 1 else ''}, see above.")
+    open_words = lints.placeholders(config)
+    for word in open_words:
+        print(f"Yours to fill in: {word}")
+    but = f", once the {len(open_words)} words above are yours" if open_words else ""
+    print(f"{file}: {lints.summary(config)}: looks right{but}")

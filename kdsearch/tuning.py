@@ -9,6 +9,7 @@ import typer
 from click.core import ParameterSource
 
 from kdsearch.looking import RESULTS, Results
+from kdsearch.remote import ClusterFile
 from kdsearch.working import DATA_DIR, DataDir, interruptible, name_of
 
 
@@ -33,7 +34,7 @@ def tune(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(metavar="auto|HOST:PORT", help="Of the Ray that runs the trials.  [default: RAY_ADDRESS, or none]"),
+        typer.Option(metavar="auto|HOST:PORT", help="Of the Ray that trials run on.  [default: RAY_ADDRESS, or none]"),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
     precision: Annotated[
@@ -60,8 +61,13 @@ def tune(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search --name, up to --trials.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
+    cluster: ClusterFile = None,
 ) -> None:
     """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
+    if cluster is not None:
+        from kdsearch import remote
+
+        raise typer.Exit(remote.tune(cluster, remote.asked(context), space, name))
     from kdsearch import words
     from kdsearch.display import Watch
 

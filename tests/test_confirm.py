@@ -27,7 +27,7 @@ def draw(folder: Path) -> None:
 
 
 def asked(where: Path, chosen: Pipeline, student: Path) -> dict[str, Any]:
-    places = {"store": str(where / "results" / "store"), "data_dir": str(where), "cache_limit": 10**9}
+    places = {"storage": str(where / "results"), "data_dir": str(where), "cache_limit": 10**9}
     how = {"threads": 1, "precision": "float32", "device": "cpu"}
     return {"pipeline": chosen.model_dump(mode="json"), "student": str(student), **places, **how}
 

@@ -3,9 +3,10 @@
 import pytest
 from helpers import FIT, STUDENT, TEACHER
 
+from kdsearch import settings
 from kdsearch.config import KD, Data, Fit, Link, Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.settings import Settings, folder_for, override, pairs_of, resolve
+from kdsearch.settings import Settings, override, pairs_of, resolve
 
 OPEN = Fit()
 CHAIN = Pipeline(
@@ -90,16 +91,16 @@ def test_words_of_set_are_key_and_value_and_leave_the_data_s_name_alone(word):
 
 def test_a_search_gets_a_folder_that_is_not_there(tmp_path):
     def folder_for(*told):
-        return settings.folder_for(*told, [path.name for path in tmp_path.iterdir()])
+        return settings.folder_for(*told, taken=[path.name for path in tmp_path.iterdir()])
 
-    assert folder_for(tmp_path, "depth", None, names(tmp_path)) == tmp_path / "depth"
+    assert folder_for(tmp_path, "depth", None) == tmp_path / "depth"
     (tmp_path / "depth").mkdir()
-    assert folder_for(tmp_path, "depth", None, names(tmp_path)) == tmp_path / "depth-2"
-    assert folder_for(tmp_path, "depth", "mine", names(tmp_path)) == tmp_path / "mine"
-    assert folder_for(tmp_path, "store", None, names(tmp_path)) == tmp_path / "store-2"
+    assert folder_for(tmp_path, "depth", None) == tmp_path / "depth-2"
+    assert folder_for(tmp_path, "depth", "mine") == tmp_path / "mine"
+    assert folder_for(tmp_path, "store", None) == tmp_path / "store-2"
     for name in ("depth", "store", "a/b", "..", ""):
         with pytest.raises(Refusal):
-            folder_for(tmp_path, "depth", name, names(tmp_path))
+            folder_for(tmp_path, "depth", name)
 
 
 def test_views_are_the_usual_ones_unless_there_are_too_many_or_the_space_says_otherwise():
