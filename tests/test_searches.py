@@ -162,4 +162,6 @@ def test_a_folder_without_the_search_s_own_file_is_refused(bucket):
 def test_a_hint_for_the_next_command_names_the_storage_unless_it_is_the_default(tmp_path):
     assert name_of(Path("results/a search")) == "'a search'"
     assert name_of(tmp_path / "s", str(tmp_path)) == str(tmp_path / "s")
-    assert name_of(tmp_path / "s", "s3://bucket/x?region=y&a=b") == "s --storage 's3://bucket/x?region=y&a=b'"
+    word = "s3://bucket/x?region=eu-west-1&scheme=http"
+    assert name_of(at(word).folder / "s", word) == f"s --storage '{word}'"
+    assert name_of(tmp_path / "s", word) == str(tmp_path / "s")
