@@ -23,7 +23,7 @@ def on_head() -> dict[str, Any] | None:
     """The cluster whose head this machine is, or None where `ray up` has left no readable file."""
     try:
         found = yaml.safe_load(Path(WRITTEN_BY_RAY_UP).expanduser().read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+    except Exception:  # not there, or damaged: either way nothing to go by
         return None
     return found if isinstance(found, dict) else None
 
@@ -94,9 +94,15 @@ def types(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(name): kind for name, kind in pairs if isinstance(kind, dict)}
 
 
+def provider(config: dict[str, Any]) -> str:
+    """Whose machines they are: aws, gcp, …, local; empty where a file does not say."""
+    found = config.get("provider")
+    return str(found.get("type", "")) if isinstance(found, dict) else ""
+
+
 def local(config: dict[str, Any]) -> bool:
     """Whether its machines are there already, reached by ssh: they say themselves what they have."""
-    return config.get("provider", {}).get("type") == "local"
+    return provider(config) == "local"
 
 
 def workers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

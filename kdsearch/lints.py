@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from kdsearch.cluster import declared, local, most, said, storage, types, workers
+from kdsearch.cluster import declared, local, most, provider, said, storage, types, workers
 
 PLACEHOLDERS = ("MY-BUCKET", "OWNER/kdsearch", "123456789012")
 """What stands in the shipped cluster.yaml where a user's own must stand."""
@@ -90,7 +90,7 @@ def _stored(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _machines(config: dict[str, Any]) -> Iterator[str]:
-    if config.get("provider", {}).get("type") != "aws":
+    if provider(config) != "aws":
         return
     for name, kind in types(config).items():
         asked = kind.get("node_config")

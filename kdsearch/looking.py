@@ -72,7 +72,7 @@ def status(
     said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
     counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
-    place = f"{storage.uri}: {folder.name}" if storage.uri else folder
+    place = f"{storage.uri}: {folder.name}" if searches.in_bucket(folder, storage) else folder
     console.print(f"{place}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     words.summary(found, facts, console)
     if stands["state"] == "interrupted" and "resume" in facts:

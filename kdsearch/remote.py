@@ -56,10 +56,10 @@ def tune(file: Path, words: list[str], space: str, name: str | None) -> int:
         raise Refusal(f"There is no space file '{own}'.")
     _data_there(words)
     words = ["kdsearch", *with_gpus(with_storage(words, config, file), config)]
-    if own is not None:
-        words[words.index(space)] = f"./{own.name}"
     search = name or (own.stem if own else space)
     job = f"{_plain(search)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if own is not None:
+        words[words.index(space)] = f"./{job}/{own.name}"
     send(file, job, words, own)
     ray = f"--address http://127.0.0.1:{cluster.dashboard(config)}"
     start = f"bash -c {shlex.quote(f'exec bash ~/{JOBS}/{job}/run.sh')}"
@@ -159,7 +159,7 @@ def without(words: list[str], option: str) -> list[str]:
 def send(file: Path, job: str, words: list[str], own: Path | None) -> None:
     """Put a job's script, and a user's own space file, into the job's folder on the head."""
     lines = (
-        'cd "$(dirname "$0")"',
+        'cd "$(dirname "$0")/.."',  # one folder for all jobs: data that one has downloaded serve the next
         f"export PYTHONUNBUFFERED=1 COLUMNS={head.width()}",
         f'echo "{JOB_BEGIN}"',
         shlex.join(words),
@@ -178,7 +178,7 @@ def send(file: Path, job: str, words: list[str], own: Path | None) -> None:
 
 def _ready(file: Path) -> dict[str, Any]:
     config = cluster.read(file)
-    if importlib.util.find_spec("aiohttp_cors") is None or importlib.util.find_spec("colorful") is None:
+    if importlib.util.find_spec("aiohttp_cors") is None:  # which only ray[default] brings
         raise Refusal("Clusters need Ray's launcher, which is not installed here: pip install 'kdsearch[cluster]'.")
     return config
 

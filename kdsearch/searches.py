@@ -22,10 +22,15 @@ def reading(word: str) -> Storage:
     return replace(storage, folder=copy) if storage.uri else storage
 
 
+def in_bucket(folder: Path, storage: Storage) -> bool:
+    """Whether a search's folder here is a copy: a path may name one on this machine whatever the storage."""
+    return storage.uri is not None and folder.parent == storage.folder
+
+
 def find(search: str, storage: Storage) -> Path:
     """A search's folder here, with its tables, by its name in the storage or its path; raises Refusal."""
     folder = _named(search, storage)
-    if storage.uri and folder.parent == storage.folder:
+    if in_bucket(folder, storage):
         _bring(storage, folder)
     return folder
 
@@ -34,7 +39,7 @@ def find(search: str, storage: Storage) -> Path:
 def driven(search: str, storage: Storage) -> Iterator[tuple[Path, Lease, Send]]:
     """A search's folder for who changes it: held, its tables here; what is written is sent when told and at the end."""
     folder = _named(search, storage)
-    if not storage.uri or folder.parent != storage.folder:
+    if not in_bucket(folder, storage):
         yield folder, Lease(Storage(folder.parent), folder), lambda: None
         return
     with hold(storage, folder) as lease:
@@ -63,7 +68,7 @@ def sent(storage: Storage, *folders: Path) -> Iterator[Send]:
 
 def bring_students(storage: Storage, folder: Path, trials: Iterable[str]) -> None:
     """The trained students of these trials, as far as there are any."""
-    for trial in trials if storage.uri else ():
+    for trial in trials if in_bucket(folder, storage) else ():
         storage.pull(folder / "students" / f"{trial}.safetensors")
 
 
@@ -77,7 +82,7 @@ def bring_networks(storage: Storage, keys: Iterable[str]) -> None:
 def standing(storage: Storage, tables: results.Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
     """results.standing, where the driver may run on another machine."""
     stands = results.standing(tables, facts)
-    if stands["state"] == "interrupted" and storage.uri and holder(storage, tables.folder):
+    if stands["state"] == "interrupted" and in_bucket(tables.folder, storage) and holder(storage, tables.folder):
         stands["state"] = "running"
     return stands
 

@@ -97,9 +97,10 @@ def confirm(
 
 def _bring(storage: "Storage", folder: Path, test: bool) -> None:
     """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
-    if not storage.uri or folder.parent != storage.folder:
-        return
     from kdsearch import results, searches
+
+    if not searches.in_bucket(folder, storage):
+        return
     from kdsearch.front import members
     from kdsearch.store import read_facts
 
@@ -114,7 +115,10 @@ def _bring(storage: "Storage", folder: Path, test: bool) -> None:
 
 def name_of(folder: Path, results: str = RESULTS) -> str:
     """What a user types for a search, quoted: its name in the default place; in a bucket, that too; else its path."""
-    if "://" in results:
+    from kdsearch.searches import in_bucket
+    from kdsearch.storage import at
+
+    if in_bucket(folder, at(results)):
         return f"{shlex.quote(folder.name)} --storage {shlex.quote(results)}"
     return shlex.quote(folder.name if folder.parent == Path(RESULTS) else str(folder))
 

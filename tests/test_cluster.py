@@ -129,9 +129,20 @@ def test_the_head_knows_its_cluster_and_other_machines_do_not(tmp_path, monkeypa
     (tmp_path / "ray_bootstrap_config.yaml").write_text(SHIPPED)
     found = cluster.on_head()
     assert found is not None and cluster.gpus(found) == 1
-    for text in ("a: [", "- a", "a: 2024-13-45"):
+    (tmp_path / "ray_bootstrap_config.yaml").write_bytes(b"\xff\xfe")
+    assert cluster.on_head() is None
+    for text in ("a: [", "- a", "a: 2024-13-45", "[" * 5000):
         (tmp_path / "ray_bootstrap_config.yaml").write_text(text)
         assert cluster.on_head() is None
+
+
+@MUTATED
+@given(st.data())
+def test_gpus_are_counted_whatever_the_head_was_given(data):
+    config = yaml.safe_load(SHIPPED)
+    inside = data.draw(st.sampled_from([config, config["available_node_types"], config["available_node_types"]["gpu"]]))
+    inside[data.draw(st.sampled_from(sorted(inside)))] = data.draw(ODD)
+    assert cluster.gpus(config) in (0, 1)
 
 
 @pytest.mark.cluster

@@ -79,6 +79,7 @@ def test_check_ends_with_what_there_is_and_0_or_with_the_sentences_and_2(tmp_pat
     path = str(written(tmp_path, SHIPPED))
     right = kdsearch("cluster", "check", path)
     assert right.returncode == 0 and "9 nodes at most, 1 GPU each worker: looks right, once" in right.stdout
+    assert right.stderr == ""
     text = SHIPPED.replace("s3://MY-BUCKET", "s3://mine").replace("OWNER", "me").replace("123456789012", "999999999999")
     written(tmp_path, text)
     assert kdsearch("cluster", "check", path).stdout.endswith("1 GPU each worker: looks right\n")

@@ -17,7 +17,7 @@ from kdsearch.errors import Refusal
     [
         ("tune depth_vs_hint --trials 3", "tune depth_vs_hint --trials 3"),
         ("tune depth_vs_hint --set a=1 --set b=2 --dry-run", "tune depth_vs_hint --set a=1 --set b=2 --dry-run"),
-        ("tune --results s3://b/x depth_vs_hint", "tune depth_vs_hint --results s3:/b/x"),
+        ("tune --results /nfs/x depth_vs_hint", "tune depth_vs_hint --results /nfs/x"),
         ("status depth_vs_hint --json", "status depth_vs_hint --json"),
     ],
 )

@@ -80,7 +80,7 @@ chmod +x "$work"/bin/*
 for home in "$work/127.0.0.1" "$work/127.0.0.2"; do
     echo "export PATH=$work/bin:$bin:\$PATH PYTHONPATH=$root RAY_TMPDIR=$work/ray RAY_USAGE_STATS_ENABLED=0" >"$home/.bashrc"
 done
-mkdir -p /run/sshd
+mkdir -p /run/sshd 2>/dev/null || true # where sshd parts with root, if it is root
 "$sshd" -f "$work/sshd_config" -E "$work/log/sshd" || skip "sshd cannot start: $(cat "$work/log/sshd")"
 sleep 1
 "$work/bin/ssh" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i "$work/key" 127.0.0.2 true \
