@@ -1,6 +1,7 @@
 """The trials of a search in Ray Tune: the sampler proposes, the rungs stop, every row goes to the tables."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,15 +21,15 @@ ALIKE = (12, 1 / 3)
 """Of so many trials that end first, more than such a share failing alike end the search."""
 
 
-def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
-    """Run all trials."""
+def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[[dict], None] = trial) -> None:
+    """Run all trials; `work` is what Ray runs of each."""
     rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
     rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
     drawn = sum(row["reference"] is None for row in search.tables.trials.values())
     count = sampler.to_come + max(search.trials - drawn, 0)
     if count:
-        _tune(search, sampler, rungs, count)
+        _tune(search, sampler, rungs, count, work)
     if search.stopping.is_set():
         raise KeyboardInterrupt
     sampler.close()
@@ -38,9 +39,9 @@ def tune_trials(search: Search, references: dict[str, Pipeline]) -> None:
         search.write_facts()
 
 
-def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int) -> None:
+def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(trial, search.resources),
+        tune.with_resources(work, search.resources),
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=sampler,
