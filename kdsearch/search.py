@@ -27,6 +27,8 @@ from kdsearch.scout import look
 from kdsearch.trial import is_full
 from kdsearch.tuner import tune_trials
 
+LOST_WORKER = "A worker died or was killed"
+
 
 def run(search: Search) -> None:
     """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained.
@@ -112,6 +114,20 @@ def asked_resources(search: Search, address: str | None) -> dict[str, float]:
     return {"cpu": search.cpus_per_trial, "gpu": gpus}
 
 
+def _hush_ray() -> None:
+    """Ray prints a lost worker past all its settings, at length; the search says it in its own words."""
+    from ray._private import worker
+
+    plain = getattr(worker, "print_to_stdstream", None)
+
+    def hushed(batch: dict, *told: Any, **more: Any) -> None:
+        if plain and not any(LOST_WORKER in line for line in batch.get("lines", [])):
+            plain(batch, *told, **more)
+
+    if plain and plain.__name__ != "hushed":
+        worker.print_to_stdstream = hushed
+
+
 def start_ray(option: str | None = None) -> str | None:
     """Ray without its dashboard, tables and notes: this machine's own, or that at the address, which is returned.
 
@@ -132,6 +148,7 @@ def start_ray(option: str | None = None) -> str | None:
         os.environ["KDSEARCH_CACHE"] = str(cache.folder())
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _hush_ray()
     if ray.is_initialized():
         return address
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}

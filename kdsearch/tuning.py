@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from click.core import ParameterSource
 
 from kdsearch.looking import RESULTS, Results
 from kdsearch.remote import ClusterFile
@@ -71,10 +70,10 @@ def tune(
     from kdsearch import words
     from kdsearch.display import Watch
 
-    given = {word for word in context.params if context.get_parameter_source(word) is ParameterSource.COMMANDLINE}
+    sources = {word: getattr(context.get_parameter_source(word), "name", "") for word in context.params}
+    given = {word for word, source in sources.items() if source == "COMMANDLINE"}
     asked, storage, folder, facts = _asked(dict(context.params), given)
-    default = context.get_parameter_source("results") is ParameterSource.DEFAULT
-    asked["storage_named"] = not default
+    asked["storage_named"] = sources["results"] != "DEFAULT"
     console = words.console()
     with Watch(console) as watch:
         from kdsearch.scout import look

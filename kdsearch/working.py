@@ -3,7 +3,9 @@
 import contextlib
 import json
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,5 +131,7 @@ def interruptible(said: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one would only disturb Ray's own end
         print(f"kdsearch: interrupted. {said()}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -41,17 +41,20 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
     assert sorted(exported) == sorted(f"exports/{name}" for name in members)
 
 
-def test_one_interrupt_ends_a_search_with_exit_code_130_and_tables(tmp_path):
+def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_path):
     call = [sys.executable, "-m", "kdsearch.cli", "tune", "depth_vs_hint", "--epochs", "3", "--teacher-epochs", "1"]
     driver = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "results" / "depth_vs_hint"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not results.read(folder).trials:
-        time.sleep(0.5)
+    while time.monotonic() < deadline and not folder.exists():
+        time.sleep(0.2)
+    time.sleep(1)
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130 and "kdsearch: interrupted. What is finished" in said and "Traceback" not in said
-    assert results.read(folder).trials
+    assert not results.read(folder).trials
+    done = subprocess.run([*call, "--resume", "--trials", "1"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and len(results.read(folder).trials) == 4, done.stderr
 
 
 def test_a_search_that_has_no_trial_yet_leaves_no_folder(tmp_path):
