@@ -1,10 +1,9 @@
 """A search on several nodes, all on this machine: one dies, one comes late, one has fake GPUs to share."""
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,38 +81,41 @@ def test_a_node_that_comes_late_gets_work(cluster, tmp_path):
     assert len(trials) == 4 and set(trials["state"]) == {"complete"}
 
 
-def shown(config: dict) -> None:
-    """In place of a trial: it notes when it ran."""
-    from ray import tune
+def shown(notes: Path) -> Callable[[dict], None]:
+    """In place of a trial: it notes when it ran. Made here, it travels whole: workers do not know this file."""
 
-    begun = time.time()
-    time.sleep(3)
-    note = Path(os.environ["NOTES"]) / config["trial"]
-    note.write_text(f"{begun} {time.time()}")
-    row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
-    tune.report({"rows": [row], "complete": True, "accuracy": 0.5})
+    def show(config: dict) -> None:
+        import time
+
+        from ray import tune
+
+        begun = time.time()
+        time.sleep(3)
+        (notes / config["trial"]).write_text(f"{begun} {time.time()}")
+        row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
+        tune.report({"rows": [row], "complete": True, "accuracy": 0.5})
+
+    return show
 
 
 @pytest.mark.parametrize("share, most", [(0.5, 2), (0.25, 4)])
 def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, monkeypatch, share, most):
-    import ray
-
+    from kdsearch.search import start_ray
     from kdsearch.tuner import tune_trials
 
     monkeypatch.setattr(scout, "DRAWS", 60)
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     (tmp_path / "notes").mkdir()
     (tmp_path / "lost.py").write_text(SPACE)
     cluster.add_node(num_cpus=8, num_gpus=1)
     cluster.wait_for_nodes()
-    ray.init(cluster.address, log_to_driver=False, runtime_env={"env_vars": {"NOTES": str(tmp_path / "notes")}})
+    start_ray(cluster.address)
     space = spaces.load(tmp_path / "lost.py")
     told = {"space": str(space.path)}
     search = Search(space, Settings(6, 1), 9, tmp_path / "r" / "s", Path("data"), sampler="random", options=told)
     search.resources = {"cpu": 1, "gpu": share}
     scout.look(search)
     search.folder.mkdir(parents=True)
-    tune_trials(search, {}, shown)
+    tune_trials(search, {}, shown(tmp_path / "notes"))
     spans = [tuple(map(float, path.read_text().split())) for path in (tmp_path / "notes").iterdir()]
     assert len(spans) == 9
     together = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
