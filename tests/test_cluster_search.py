@@ -81,8 +81,11 @@ def test_a_node_that_comes_late_gets_work(cluster, tmp_path):
     assert len(trials) == 4 and set(trials["state"]) == {"complete"}
 
 
-def shown(notes: Path) -> Callable[[dict], None]:
-    """In place of a trial: it notes when it ran. Made here, it travels whole: workers do not know this file."""
+def shown(notes: Path, most: int) -> Callable[[dict], None]:
+    """In place of a trial: it notes when it ran, and waits for as many as may run beside it.
+
+    Made here, it travels whole: workers do not know this file.
+    """
 
     def show(config: dict) -> None:
         import time
@@ -90,7 +93,10 @@ def shown(notes: Path) -> Callable[[dict], None]:
         from ray import tune
 
         begun = time.time()
-        time.sleep(3)
+        (notes / f"{config['trial']}.begun").write_text("")
+        while len(list(notes.glob("*.begun"))) < most and time.time() - begun < 60:
+            time.sleep(0.1)
+        time.sleep(2)
         (notes / config["trial"]).write_text(f"{begun} {time.time()}")
         row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
         tune.report({"rows": [row], "complete": True, "accuracy": 0.5})
@@ -115,8 +121,8 @@ def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, 
     search.resources = {"cpu": 1, "gpu": share}
     scout.look(search)
     search.folder.mkdir(parents=True)
-    tune_trials(search, {}, shown(tmp_path / "notes"))
-    spans = [tuple(map(float, path.read_text().split())) for path in (tmp_path / "notes").iterdir()]
+    tune_trials(search, {}, shown(tmp_path / "notes", most))
+    spans = [tuple(map(float, path.read_text().split())) for path in (tmp_path / "notes").glob("?")]
     assert len(spans) == 9
     together = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
     assert max(together) == most
