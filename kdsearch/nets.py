@@ -1,19 +1,20 @@
 """The networks, cut by slicing: `net[:k]` is the part up to convolution k; the last section is the classifier."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch.config import Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
+KEEPING = (nn.BatchNorm2d, nn.ReLU, nn.Dropout)
+"""Layers that change no shape, and whose multiplications do not count."""
 
 
 def build(net: Net, image: Shape, classes: int) -> nn.Sequential:
@@ -111,8 +112,7 @@ def parameters(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a network without memory tells, on the meta device: no arithmetic. Each is found out when it is asked for,
-    since counting multiplications takes several times as long as a forward pass, and that longer than building."""
+    """What a network without memory tells, on the meta device, each when it is asked for."""
 
     net: Net
     image: Shape
@@ -126,27 +126,38 @@ class Survey:
     @cached_property
     def maps(self) -> tuple[Shape, ...]:
         """Shapes after each convolution (and its pool)."""
-        return tuple(tuple(found.shape[1:]) for found in self._sections())[:-1]  # pyright: ignore[reportReturnType]
+        return tuple(shape for shape, _ in self._sections)[:-1]
 
     @cached_property
     def reach(self) -> tuple[int, ...]:
         """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier
         last."""
-        with FlopCounterMode(display=False) as counter:
-            return tuple(counter.get_total_flops() // 2 for _ in self._sections())
+        return tuple(accumulate(macs for _, macs in self._sections))
 
     @property
     def macs(self) -> int:
         """Of the whole network."""
         return self.reach[-1]
 
-    def _sections(self) -> Iterator[Tensor]:
-        with torch.device("meta"), torch.no_grad():
-            module, found = build(self.net, self.image, self.classes).eval(), torch.empty(1, *self.image)
-        for section in module:
-            with torch.no_grad():
-                found = section(found)
-            yield found
+    @cached_property
+    def _sections(self) -> list[tuple[Shape, int]]:
+        """Each one's map, and its multiply-accumulates: every output is a sum of as many as a filter has weights."""
+        with torch.device("meta"):
+            module, image, found = build(self.net, self.image, self.classes), torch.empty(1, *self.image), []
+        for section in module.children():
+            macs = 0
+            for layer in section.children():
+                if not isinstance(layer, KEEPING):
+                    image = _shaped(layer, image)
+                    macs += image.numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0
+            found.append((tuple(image.shape[1:]), macs))
+        return found
+
+
+def _shaped(layer: nn.Module, image: Tensor) -> Tensor:
+    """An image of the layer's output's shape; adding a bias on the meta device would import torch's compiler: 1 s."""
+    with torch.no_grad():
+        return F.linear(image, layer.weight) if isinstance(layer, nn.Linear) else layer(image)
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch import nets
 from kdsearch.config import Hints, Link, Net, Pair, Pipeline
@@ -50,6 +51,16 @@ def test_multiply_accumulates_are_the_paper_s():
     assert nets.survey(TEACHER, CIFAR, 10).macs == pytest.approx(183.17e6, rel=1e-4)
     found = [nets.survey(Net(depth=depth), CIFAR, 10).macs / 1e6 for depth in STUDENTS]
     assert found == pytest.approx([2.56, 8.61, 14.65, 20.70], abs=0.005)
+
+
+@pytest.mark.parametrize("net", [TEACHER, Net(depth=9, width=0.3, batch_norm=True), Net(depth=3, dropout=0.5)])
+def test_shapes_and_multiply_accumulates_are_those_of_a_real_pass(net):
+    found, image = nets.survey(net, (1, 9, 11), 7), torch.zeros(1, 1, 9, 11)
+    with FlopCounterMode(display=False) as counter:
+        for number, section in enumerate(nets.build(net, (1, 9, 11), 7).eval()):
+            image = section(image)
+            assert counter.get_total_flops() == 2 * found.reach[number]
+            assert (*found.maps, (7,))[number] == tuple(image.shape[1:])
 
 
 def test_the_teacher_s_maps_at_32_are_the_paper_s():
