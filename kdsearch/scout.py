@@ -41,11 +41,12 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     search.described = drawn[0].pipeline.data
     search.images = load(search.described, search.data_dir, search.progress)
     drawn = _within_limits(search, drawn)
-    sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
-    search.sizes = (min(sizes), max(sizes))
     if search.resumed:
         check_images(search.before, search.images.fingerprint)
         search.sizes = tuple(search.before["sizes"])
+    else:
+        sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
+        search.sizes = (min(sizes), max(sizes))
     looked_at = [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]
     for pipeline in looked_at:
         search.check(pipeline)

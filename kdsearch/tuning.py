@@ -70,10 +70,9 @@ def tune(
     from kdsearch import words
     from kdsearch.display import Watch
 
-    sources = {word: getattr(context.get_parameter_source(word), "name", "") for word in context.params}
-    given = {word for word, source in sources.items() if source == "COMMANDLINE"}
+    given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
     asked, storage, folder, facts = _asked(dict(context.params), given)
-    asked["storage_named"] = sources["results"] != "DEFAULT"
+    asked["storage_named"] = _source(context, "results") != "DEFAULT"
     console = words.console()
     with Watch(console) as watch:
         from kdsearch.scout import look
@@ -92,6 +91,12 @@ def tune(
     _show_end(folder, asked["results"], console)
     if not any(row["state"] == "complete" for row in search.tables.trials.values()):
         raise typer.Exit(1)
+
+
+def _source(context: typer.Context, name: str) -> str:
+    """Where an option comes from, by name: newer typers have an enum of their own, which is not click's."""
+    found = context.get_parameter_source(name)
+    return found.name if found else "DEFAULT"
 
 
 def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
