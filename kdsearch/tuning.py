@@ -99,7 +99,7 @@ def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, 
     """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
     from kdsearch import results as tables
     from kdsearch import resuming, searches, spaces
-    from kdsearch.settings import folder_for
+    from kdsearch.settings import check_name, folder_for
     from kdsearch.storage import at
 
     path = spaces.find(told["space"])
@@ -111,9 +111,9 @@ def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, 
     storage = at(told["results"])
     if not told["resume"]:
         return told, storage, folder_for(storage.folder, path.stem, told["name"], storage.names(storage.folder)), {}
-    folder = storage.folder / (told["name"] or path.stem)
-    if storage.uri:
-        searches.find(folder.name, storage)
+    name = path.stem if told["name"] is None else told["name"]
+    check_name(name)
+    folder = searches.resumed(name, storage)
     told = resuming.options(folder, told, given)
     facts = tables.read_facts(folder)
     resuming.check_source(facts, spaces.source(path), path)
