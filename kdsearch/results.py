@@ -5,7 +5,8 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,18 @@ def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]
 def _said(error: Exception) -> str:
     """Its kind and its first line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Where a search's files, each whole by itself, contradict each other or their types: Refusal."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise Refusal(
+            f"The files of '{folder}' contradict each other ({_said(error)}): one of them is damaged, or another "
+            f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."
+        ) from error
 
 
 def driver_lock(folder: Path) -> FileLock:

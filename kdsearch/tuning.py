@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from click import ClickException
 from click.core import ParameterSource
 
+from kdsearch.errors import Refusal
 from kdsearch.looking import RESULTS, Results
 from kdsearch.remote import ClusterFile
 from kdsearch.working import DATA_DIR, DataDir, interruptible, name_of
@@ -72,7 +74,7 @@ def tune(
     from kdsearch.display import Watch
 
     given = {word for word in context.params if context.get_parameter_source(word) is ParameterSource.COMMANDLINE}
-    asked, storage, folder, facts = _asked(dict(context.params), given)
+    asked, storage, folder, facts = _asked(context, given)
     default = context.get_parameter_source("results") is ParameterSource.DEFAULT
     asked["storage_named"] = not default
     console = words.console()
@@ -95,8 +97,9 @@ def tune(
         raise typer.Exit(1)
 
 
-def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
+def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
     """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
+    told = dict(context.params)
     from kdsearch import results as tables
     from kdsearch import resuming, searches, spaces
     from kdsearch.settings import check_name, folder_for
@@ -115,9 +118,29 @@ def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, 
     check_name(name)
     folder = searches.resumed(name, storage)
     told = resuming.options(folder, told, given)
+    _check_types(context, told, folder)
     facts = tables.read_facts(folder)
     resuming.check_source(facts, spaces.source(path), path)
     return told, storage, folder, facts
+
+
+def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> None:
+    """Raises Refusal where search.json holds an option that the command line would not take."""
+    options: list[Any] = list(context.command.params)
+    for option in options:
+        value = told.get(option.name or "")
+        if value is None:
+            continue
+        try:
+            taken = option.type_cast_value(context, value)
+        except (ClickException, TypeError, ValueError, OverflowError):
+            taken = None
+        if taken != value and not (isinstance(value, str) and taken == Path(value)):
+            raise Refusal(
+                f"'{folder / 'search.json'}' is damaged: {option.name} is {value!r} in its options, which the command "
+                f"line would not take; bring the file back, or start a new search with another --name."
+            )
+        told[option.name or ""] = taken
 
 
 def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, Any]) -> Any:
