@@ -47,7 +47,10 @@ def _made(folder: Path, row: dict) -> dict:
         raise Refusal(f"Only a fully trained trial can be exported, but trial {row['trial']} is {row['state']}{cause}.")
     from kdsearch.store import read_facts
 
-    return read_facts(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
+    made = read_facts(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
+    parse(Made, made, f"'made' in '{weights}'")
+    parse(Pipeline, json.loads(row["pipeline"]), f"The pipeline of trial {row['trial']}")
+    return made
 
 
 def _write(folder: Path, row: dict, made: dict, output: Path) -> Path:

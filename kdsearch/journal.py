@@ -7,6 +7,16 @@ from pathlib import Path
 from kdsearch.errors import Refusal
 
 
+def damaged(path: Path, error: Exception, where: str = "") -> Refusal:
+    """What a user is told of a journal that cannot be read."""
+    start = f"{where}'{path}'" if where else f"The journal '{path}'"
+    said = (str(error).splitlines() or [""])[0][:200]
+    return Refusal(
+        f"{start} is damaged ({type(error).__name__}: {said}); delete that file: what the search learnt is drawn anew "
+        f"from its tables."
+    )
+
+
 def mend(path: Path) -> None:
     """Cut off a last line that a full disk let begin but not end, and open the lock of a process that was killed.
 
@@ -24,8 +34,5 @@ def mend(path: Path) -> None:
             json.loads(line)
         except ValueError as error:
             if number < len(lines):
-                raise Refusal(
-                    f"Line {number} of '{path}' is damaged ({error}); delete that file: what the search learnt is "
-                    f"drawn anew from its tables."
-                ) from None
+                raise damaged(path, error, f"Line {number} of ") from None
             os.truncate(path, len(whole) - len(line))

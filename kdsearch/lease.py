@@ -35,6 +35,8 @@ class Lease:
     token: str = field(default_factory=lambda: uuid4().hex)
     since: float = 0.0
     refreshed: float = 0.0
+    lost: bool = False
+    """Another process took the search."""
 
     def refresh(self) -> None:
         """Say again that this process lives, if it is time; raises Refusal where another one took the search."""
@@ -43,6 +45,7 @@ class Lease:
         try:
             told = read(self.storage, self.folder)
             if told and told["token"] != self.token:
+                self.lost = True
                 raise Refusal(
                     f"A search has one driver, but {_who(told)} took over '{self.folder.name}' while this one gave no "
                     f"sign; leave it to that one, or stop it and resume the search here."

@@ -51,12 +51,20 @@ def status(
         from kdsearch import remote
 
         raise typer.Exit(remote.status(cluster, remote.asked(context)))
+    from kdsearch import results as tables
+    from kdsearch import searches
+
+    storage = searches.reading(results)
+    folder = searches.find(search, storage)
+    with tables.readable(folder):
+        _show(folder, storage, as_json)
+
+
+def _show(folder: Path, storage: Any, as_json: bool) -> None:
     from kdsearch import ledger, searches, words
     from kdsearch import results as tables
     from kdsearch.front import members, reached
 
-    storage = searches.reading(results)
-    folder = searches.find(search, storage)
     facts, found = tables.read_facts(folder), tables.read(folder)
     stands = searches.standing(storage, found, facts)
     if as_json:
@@ -96,13 +104,15 @@ def report(
         return
     import importlib
 
+    from kdsearch import results as tables
     from kdsearch import searches
 
     folder = searches.find(search, searches.reading(results))
     reports: Any = importlib.import_module("kdsearch.analysis.report")
     target = output or folder / "report.html"
-    for path in reports.write(folder, target, png):
-        print(path)
+    with tables.readable(folder):
+        for path in reports.write(folder, target, png):
+            print(path)
 
 
 def export(
@@ -120,11 +130,12 @@ def export(
 
     storage = searches.reading(results)
     folder = searches.find(search, storage)
-    found = tables.read(folder)
-    trials = exports.chosen(found, trial, best, front)
-    searches.bring_students(storage, folder, trials)
-    for path in exports.export(folder, found, trials, output):
-        print(path)
+    with tables.readable(folder):
+        found = tables.read(folder)
+        trials = exports.chosen(found, trial, best, front)
+        searches.bring_students(storage, folder, trials)
+        for path in exports.export(folder, found, trials, output):
+            print(path)
 
 
 def replay(

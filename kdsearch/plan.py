@@ -74,6 +74,8 @@ class Search:
     """It ends when all that runs is kept."""
     patient: bool = False
     """Something runs that can be kept."""
+    run: str = field(default_factory=lambda: uuid4().hex)
+    """Of this process: whoever goes on can tell whose copy of the tables is the newest."""
     kept: bool = False
     """Its folder stays, even with nothing in it."""
     failure: Refusal | None = None
@@ -195,9 +197,9 @@ class Search:
 
     def changed(self, at_once: bool = False) -> None:
         """To the tables and to who watches."""
-        self.tables.write(at_once)
         if self.lease:
-            self.lease.refresh()
+            self.lease.refresh()  # first: whoever lost the search writes nothing more
+        self.tables.write(at_once)
         self.show(self)
         if self.interrupted.is_set():
             raise KeyboardInterrupt
@@ -222,6 +224,7 @@ class Search:
             "resume": self.resume_command,
             "limits": self.limits.set(),
             "study": self.study,
+            "run": self.run,
             "resources": self.resources,
             "data": self.data,
             "fingerprint": images.fingerprint,
@@ -235,4 +238,5 @@ class Search:
         }
         self.facts = told | self.facts
         results.write_facts(self.folder, self.facts)
+        (self.folder / results.RUN).write_text(self.run, encoding="utf-8")
         self.storage.push(self.folder / "search.json")

@@ -5,7 +5,8 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from kdsearch import front
+from kdsearch import front, sound
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.pending import Pending
 
@@ -56,6 +57,8 @@ ENDED = ("complete", "stopped", "failed")
 STATES = ("waiting", "running", *ENDED)
 PENDING = "pending.jsonl"
 JOURNAL = "optuna.journal"
+RUN = ".run"
+"""Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
 NOTED = ("add", "extend", "judged", "mark")
 """Methods of Tables that change them."""
 REFERENCES = 3
@@ -100,10 +103,41 @@ class Tables:
         self.write(at_once=True)
 
     def catch_up(self) -> None:
-        """Take over what was noted after the tables were last written, however much of it they hold."""
-        for name, *told in Pending(self.folder / PENDING).events():
-            if name in NOTED:
-                getattr(self, name)(*told)
+        """Take over what was noted after the tables were last written, however much of it they hold.
+
+        Raises Refusal where that cannot be.
+        """
+        epochs, verdicts, path = len(self.epochs), len(self.verdicts), self.folder / PENDING
+        try:
+            for name, *told in Pending(path).events():
+                if name in NOTED:
+                    getattr(self, name)(*told)
+            for own, schema in ((self.epochs[epochs:], EPOCHS), (self.verdicts[verdicts:], VERDICTS)):
+                pa.Table.from_pylist(own, schema)
+                sound.whole(own, schema.names, filled=("seconds",) if schema is EPOCHS else ())
+            pa.Table.from_pylist(list(self.trials.values()), TRIALS)
+            sound.whole(self.trials.values(), TRIALS.names, filled=("seconds",))
+            sound.trials(self.trials.values(), STATES)
+            self._sum_up()
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
+            way_out = "delete it: what it says is done again" if path.exists() else "the search must be run again"
+            table = path if path.exists() else self.folder / "trials.parquet"
+            raise Refusal(f"The table '{table}' is damaged ({_said(error)}); {way_out}.") from None
+
+    def _sum_up(self) -> None:
+        """What trials say of their epochs, by the epochs themselves: one table may be written without the other."""
+        students = {name: sound.links(row) - 1 for name, row in self.trials.items()}
+        seconds: dict[str, float] = {}
+        for row in self.epochs:
+            name = row["trial"]
+            if row["link"] == students.get(name) and row["stage"] != "record":
+                seconds[name] = seconds.get(name, 0.0) + row["seconds"]
+                self._tell(self.trials[name], row, seconds[name])
+
+    @staticmethod
+    def _tell(own: dict[str, Any], row: Mapping[str, Any], seconds: float) -> None:
+        own |= {"epochs": row["epoch"], "kd_epochs": row["kd_epoch"] or 0, "seconds": seconds}
+        own["accuracy"] = row["accuracy"]
 
     def add(self, trial: str, pipeline: dict, facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
         """A trial that waits; facts are columns known before training."""
@@ -127,10 +161,7 @@ class Tables:
                 continue
             self.epochs.append({"trial": trial, **row})
             if own and row["link"] == student:
-                own["epochs"] = row["epoch"]
-                own["kd_epochs"] = row["kd_epoch"] or 0
-                own["seconds"] += row["seconds"]
-                own["accuracy"] = row["accuracy"]
+                self._tell(own, row, own["seconds"] + row["seconds"])
 
     def _is_new(self, row: dict[str, Any]) -> bool:
         place, epoch = (row["trial"], row["link"]), row["epoch"]
@@ -173,7 +204,8 @@ class Tables:
         journal = self.folder / JOURNAL
         if self.push and journal.exists():
             self.push(journal)  # first: draws without a trial can be taken over, trials without a draw cannot
-        for name, rows in (("trials", self.trials.values()), ("epochs", self.epochs), ("verdicts", self.verdicts)):
+        # The trials last, too: whoever finds a trial that has ended finds its epochs.
+        for name, rows in (("epochs", self.epochs), ("verdicts", self.verdicts), ("trials", self.trials.values())):
             write_table(self.folder / f"{name}.parquet", list(rows), TABLES[name])
             if self.push:
                 self.push(self.folder / f"{name}.parquet")
@@ -226,7 +258,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """search.json; raises Refusal."""
     try:
         found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
-        wrong = [name for name, kind in FACTS.items() if not isinstance(found.get(name), kind)]
+        wrong = [name for name, kind in FACTS.items() if not isinstance(found.get(name), kind)] or sound.facts(found)
         if wrong:
             raise ValueError(f"without a proper {listed(wrong)}")
         return found
@@ -261,12 +293,31 @@ def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]
     try:
         table = pq.read_table(path) if path.exists() else schema.empty_table()
         typed = table.select(schema.names).cast(schema)
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise Refusal(f"The table '{path}' is damaged ({error}); {mend}.") from None
-    for name in table.schema.names:
-        if name not in schema.names:
-            typed = typed.append_column(name, table[name])
-    return typed.to_pylist()
+        for name in table.schema.names:
+            if name not in schema.names:
+                typed = typed.append_column(name, table[name])
+        rows = typed.to_pylist()
+        sound.whole(rows, schema.names, filled=("seconds",) if schema is EPOCHS else ())
+        return rows
+    except (OSError, LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        raise Refusal(f"The table '{path}' is damaged ({_said(error)}); {mend}.") from None
+
+
+def _said(error: Exception) -> str:
+    """Its kind and its first line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Where a search's files, each whole by itself, contradict each other or their types: Refusal."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise Refusal(
+            f"The files of '{folder}' contradict each other ({_said(error)}): one of them is damaged, or another "
+            f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."
+        ) from error
 
 
 def driver_lock(folder: Path) -> FileLock:

@@ -4,6 +4,8 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -42,8 +44,22 @@ class Sampler(OptunaSearch):
         """Draws that equal a trial which has not ended, by its name."""
         self._ended = {name: _outcome(row) for name, row in rows.items() if row["state"] in results.ENDED}
         """What Optuna was told of each trial."""
+        self._lost: list[optuna.Trial] = []
+        """Draws that a process did not live to make trials of."""
+        self._running: dict[str, optuna.Trial] = {}
+        """Draws of trials that had not ended."""
         path = search.folder / results.JOURNAL
         journal.mend(path)
+        self._redraws = REDRAWS + (0 if path.exists() else len(self._seen))  # without a journal all come once more
+        try:
+            self._open(path, startup)
+        except (Refusal, OSError):
+            raise
+        except Exception as error:  # whatever Optuna says of lines that contradict each other
+            raise journal.damaged(path, error) from error
+
+    def _open(self, path: Path, startup: int) -> None:
+        search = self._search
         super().__init__(
             partial(spaces.propose, path=search.space.path, settings=search.settings),
             metric=["accuracy", "log10_compression"],
@@ -54,10 +70,6 @@ class Sampler(OptunaSearch):
         )
         for point in search.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
-        self._lost: list[optuna.Trial] = []
-        """Draws that a process did not live to make trials of."""
-        self._running: dict[str, optuna.Trial] = {}
-        """Draws of trials that had not ended."""
         self._take_over()
 
     @property
@@ -111,7 +123,7 @@ class Sampler(OptunaSearch):
             pipeline = self._drawn(trial_id)
             if pipeline is None:
                 return Searcher.FINISHED
-            name = str(len(self._seen))
+            name = self._next_name()
             asked = self._ot_trials[trial_id]
             asked.set_user_attr("trial", name)
             self._add(name, pipeline, None, dict(asked.params))
@@ -123,6 +135,11 @@ class Sampler(OptunaSearch):
         if reference is None:
             self._seen[_sorted(plain)] = name
         self._search.tables.add(name, plain, {"reference": reference, **self._search.known(pipeline)}, knobs)
+
+    def _next_name(self) -> str:
+        """0, 1, 2, …; never one that a trial has."""
+        known = self._search.tables.trials
+        return next(str(number) for number in count(len(self._seen)) if str(number) not in known)
 
     def _config(self, name: str) -> dict:
         row, folder = self._search.tables.trials[name], self._search.folder.name
@@ -136,7 +153,7 @@ class Sampler(OptunaSearch):
     def _drawn(self, trial_id: str) -> Pipeline | None:
         """A pipeline that can run, within the limits and new; None where there is none, and search.json says why."""
         space, why = self._search.space.name, ""
-        for _ in range(REDRAWS):
+        for _ in range(self._redraws):
             if self._lost:
                 self._ot_trials[trial_id] = self._lost.pop(0)
             try:
@@ -168,8 +185,10 @@ class Sampler(OptunaSearch):
                 self._twins.setdefault(twin, []).append(asked)
             why = f"equal to a trial that there was already, {twin}"
         if not self._seen:
-            raise Refusal(f"{REDRAWS} draws of '{space}' in a row cannot run; the last: {why}")
-        self._search.facts["why_ended"] = f"{REDRAWS} draws of '{space}' in a row gave nothing new; the last: {why}"
+            raise Refusal(f"{self._redraws} draws of '{space}' in a row cannot run; the last: {why}")
+        self._search.facts["why_ended"] = (
+            f"{self._redraws} draws of '{space}' in a row gave nothing new; the last: {why}"
+        )
         return None
 
     def _within_limits(self, asked: optuna.Trial, pipeline: Pipeline) -> bool:

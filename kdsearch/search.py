@@ -24,6 +24,7 @@ from kdsearch.plan import Search
 from kdsearch.preflight import check, preflight, table
 from kdsearch.resuming import check_more, taken
 from kdsearch.scout import look
+from kdsearch.searches import renew
 from kdsearch.trial import is_full
 from kdsearch.tuner import tune_trials
 
@@ -58,11 +59,8 @@ def run(search: Search) -> None:
             raise search.full_disk(str(error)) if is_full(error) else error from error
         finally:
             search.patient = False
-            search.storage.remove(search.stop_file)
-            with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
-                search.tables.write(at_once=True)
-            if not (search.tables.trials or search.resumed or search.kept):
-                search.storage.remove(search.folder)  # nothing to keep, and the name stays free
+            if not search.lease.lost:
+                _end(search)
 
 
 @contextmanager
@@ -77,6 +75,7 @@ def _alone(search: Search) -> Iterator[Lease]:
 def _begin(search: Search) -> None:
     """Take over what there is, and leave nothing half done behind."""
     if search.resumed:
+        renew(search.storage, search.folder)  # another driver may have gone on until it let go of the search
         search.tables.take_over()
         for name in ("", "students", "checkpoints"):
             for kind in ("parquet", "safetensors", "json"):
@@ -86,6 +85,15 @@ def _begin(search: Search) -> None:
         check_more(search.tables, search.trials)
     search.write_facts()
     search.changed(at_once=True)
+
+
+def _end(search: Search) -> None:
+    """Write what is known, and leave no folder without anything to keep."""
+    search.storage.remove(search.stop_file)
+    with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
+        search.tables.write(at_once=True)
+    if not (search.tables.trials or search.resumed or search.kept):
+        search.storage.remove(search.folder)  # nothing to keep, and the name stays free
 
 
 def _check_nodes(search: Search) -> None:

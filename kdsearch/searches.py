@@ -1,14 +1,18 @@
 """Searches found in their storage; what a command needs of one in a bucket is brought here first."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
+
 from kdsearch import results
 from kdsearch.errors import Refusal, unknown
 from kdsearch.lease import Lease, hold, holder
+from kdsearch.resuming import taken
 from kdsearch.storage import Storage, at
 
 TABLES = (".json", ".parquet", ".journal")
@@ -43,9 +47,48 @@ def driven(search: str, storage: Storage) -> Iterator[tuple[Path, Lease, Send]]:
         yield folder, Lease(Storage(folder.parent), folder), lambda: None
         return
     with hold(storage, folder) as lease:
-        _bring(storage, folder)
+        renew(storage, folder)
         with sent(storage, folder, storage.folder / "store") as send:
             yield folder, lease, send
+
+
+def resumed(name: str, storage: Storage) -> Path:
+    """The folder here of a search that goes on, with its newest tables; raises Refusal where it runs here."""
+    folder = storage.folder / name
+    if storage.uri is None:
+        return folder
+    _their_run(storage, _named(name, storage))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with results.driver_lock(folder):
+            renew(storage, folder)
+    except Timeout:
+        raise taken(folder) from None
+    return folder
+
+
+def renew(storage: Storage, folder: Path) -> None:
+    """A search's newest tables: those that its last driver left here, since it wrote before it sent; else the bucket's.
+
+    The search must be held, by its lock or its lease.
+    """
+    if storage.uri is None:
+        return
+    own = folder / results.RUN
+    if own.is_file() and own.read_text(encoding="utf-8") == _their_run(storage, folder):
+        storage.pull(folder / "confirmed.parquet")  # another machine may have confirmed it since
+        return
+    for path in folder.glob("[!.]*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    own.unlink(missing_ok=True)
+    _bring(storage, folder)
+
+
+def _their_run(storage: Storage, folder: Path) -> Any:
+    """Whose tables the bucket has; raises Refusal where it has no such search."""
+    aside = reading(storage.word)
+    _bring_facts(aside, aside.folder / folder.name)
+    return results.read_facts(aside.folder / folder.name).get("run")
 
 
 @contextmanager
@@ -98,12 +141,16 @@ def _named(search: str, storage: Storage) -> Path:
 
 
 def _bring(storage: Storage, folder: Path) -> None:
+    _bring_facts(storage, folder)
+    storage.pull_folder(folder, TABLES)
+
+
+def _bring_facts(storage: Storage, folder: Path) -> None:
     if not storage.pull(folder / "search.json"):
         raise Refusal(
             f"A search's folder holds a search.json, but '{folder.name}' in '{storage.uri}' does not (yet); look again "
             f"in a moment, or start one: kdsearch tune SPACE"
         )
-    storage.pull_folder(folder, TABLES)
 
 
 def _written(folders: Iterable[Path]) -> dict[Path, int]:

@@ -128,11 +128,16 @@ def numbers_of(word: str) -> tuple[int, ...]:
     return found
 
 
+def check_name(name: str) -> None:
+    """Raises Refusal for what is no search's name."""
+    if not name or Path(name).name != name or name.startswith(".") or name == "store":
+        raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
+
+
 def folder_for(results: Path, space: str, name: str | None, taken: Collection[str]) -> Path:
     """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if it is taken."""
     if name is not None:
-        if not name or Path(name).name != name or name.startswith(".") or name == "store":
-            raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
+        check_name(name)
         if name in taken:
             raise Refusal(
                 f"A new search needs a new name, but '{results / name}' exists; choose another --name, or go on with "

@@ -70,10 +70,15 @@ def question(path: Path) -> str:
 
 def source(path: Path) -> str:
     """Hash of what a space's file does: its docstring, comments and layout do not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if ast.get_docstring(tree) is not None:
-        tree.body.pop(0)
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+    plain = path.read_bytes()
+    try:
+        tree = ast.parse(plain)
+        if ast.get_docstring(tree) is not None:
+            tree.body.pop(0)
+        plain = ast.unparse(tree).encode()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass  # no Python, or too deep for its own parser: every byte counts
+    return hashlib.sha256(plain).hexdigest()[:16]
 
 
 def find(word: str) -> Path:

@@ -23,8 +23,7 @@ ALIKE = (12, 1 / 3)
 
 def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[[dict], None] = trial) -> None:
     """Run all trials; `work` is what Ray runs of each."""
-    rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
-    rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
+    rungs = restored(search)
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
     drawn = sum(row["reference"] is None for row in search.tables.trials.values())
     count = sampler.to_come + max(search.trials - drawn, 0)
@@ -37,6 +36,19 @@ def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[
     if "why_ended" in search.facts:
         search.facts["trials"] = len(search.tables.trials) - results.REFERENCES
         search.write_facts()
+
+
+def restored(search: Search) -> Rungs:
+    """The rungs with all verdicts of the tables; raises Refusal where these cannot be."""
+    rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
+    try:
+        rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise Refusal(
+            f"The table '{search.folder / 'verdicts.parquet'}' is damaged ({type(error).__name__}: {error}); delete "
+            f"it: trials that come now are judged among themselves."
+        ) from None
+    return rungs
 
 
 def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from kdsearch.errors import Refusal
 from kdsearch.looking import RESULTS, Results
 from kdsearch.remote import ClusterFile
 from kdsearch.working import DATA_DIR, DataDir, interruptible, name_of
@@ -71,7 +72,7 @@ def tune(
     from kdsearch.display import Watch
 
     given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
-    asked, storage, folder, facts = _asked(dict(context.params), given)
+    asked, storage, folder, facts = _asked(context, given)
     asked["storage_named"] = _source(context, "results") != "DEFAULT"
     console = words.console()
     with Watch(console) as watch:
@@ -99,11 +100,12 @@ def _source(context: typer.Context, name: str) -> str:
     return found.name if found else "DEFAULT"
 
 
-def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
+def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
     """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
+    told = dict(context.params)
     from kdsearch import results as tables
     from kdsearch import resuming, searches, spaces
-    from kdsearch.settings import folder_for
+    from kdsearch.settings import check_name, folder_for
     from kdsearch.storage import at
 
     path = spaces.find(told["space"])
@@ -115,13 +117,33 @@ def _asked(told: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], Any, 
     storage = at(told["results"])
     if not told["resume"]:
         return told, storage, folder_for(storage.folder, path.stem, told["name"], storage.names(storage.folder)), {}
-    folder = storage.folder / (told["name"] or path.stem)
-    if storage.uri:
-        searches.find(folder.name, storage)
+    name = path.stem if told["name"] is None else told["name"]
+    check_name(name)
+    folder = searches.resumed(name, storage)
     told = resuming.options(folder, told, given)
+    _check_types(context, told, folder)
     facts = tables.read_facts(folder)
     resuming.check_source(facts, spaces.source(path), path)
     return told, storage, folder, facts
+
+
+def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> None:
+    """Raises Refusal where search.json holds an option that the command line would not take."""
+    options: list[Any] = list(context.command.params)
+    for option in options:
+        value = told.get(option.name or "")
+        if value is None:
+            continue
+        try:
+            taken = option.type_cast_value(context, value)
+        except (typer.BadParameter, TypeError, ValueError, OverflowError):
+            taken = None
+        if taken != value and not (isinstance(value, str) and taken == Path(value)):
+            raise Refusal(
+                f"'{folder / 'search.json'}' is damaged: {option.name} is {value!r} in its options, which the command "
+                f"line would not take; bring the file back, or start a new search with another --name."
+            )
+        told[option.name or ""] = taken
 
 
 def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, Any]) -> Any:

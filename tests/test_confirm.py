@@ -44,6 +44,7 @@ def searched(tmp_path_factory) -> Iterator[Path]:
         data = chosen.data.model_copy(update={"name": str(where / "photos"), "views": 1, "augment": "none"})
         chosen = chosen.model_copy(update={"data": data})
         facts = {"parameters": int(1000 * width), "compression": 10 / width, "reference": None}
+        facts |= {"training_parameters": int(1000 * width), "macs": 1000}
         tables.add(name, chosen.model_dump(mode="json"), facts, {})
         list(trial._rows(asked(where, chosen, folder / "students" / f"{name}.safetensors"), silent))
         tables.trials[name]["accuracy"] = accuracy

@@ -1,5 +1,7 @@
 """Tables and what is read out of them."""
 
+import itertools
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 
 from kdsearch import front, results
 from kdsearch.errors import Refusal
+from kdsearch.pending import Pending
 
 PIPELINE = {"links": [{"seed": 3}]}
+SIZES = {"parameters": 10, "compression": 2.0, "training_parameters": 12, "macs": 5}
+KD = {"link": 0, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 2.0}
 
 
 def trial(
@@ -101,15 +106,62 @@ def test_a_damaged_table_is_refused_by_name(tmp_path, name):
 
 
 def test_a_table_without_a_column_or_with_one_of_another_kind_is_refused_by_its_name(tmp_path):
-    results.Tables(tmp_path).write(at_once=True)
+    there = results.Tables(tmp_path)
+    there.add("0", PIPELINE, SIZES, {})
+    there.write(at_once=True)
     whole = pd.read_parquet(tmp_path / "trials.parquet")
-    whole = pd.DataFrame([{name: None for name in whole.columns}])
-    for wrong in (whole.drop(columns="accuracy"), whole.assign(accuracy="high")):
+    for wrong in (
+        whole.drop(columns="accuracy"), whole.assign(accuracy="high"), whole.assign(state="ended"),
+        whole.assign(parameters=0), whole.assign(macs=None), whole.assign(pipeline="{}"), whole.assign(pipeline="{"),
+        whole.assign(state="complete"), whole.assign(state="complete", accuracy=float("nan")),
+    ):  # fmt: skip
         wrong.to_parquet(tmp_path / "trials.parquet")
-        with pytest.raises(Refusal, match="damaged"):
+        with pytest.raises(Refusal, match=r"trials\.parquet' is damaged"):
             results.read(tmp_path)
-    whole.assign(trial="0", accuracy=0.5).to_parquet(tmp_path / "trials.parquet")
+    whole.assign(state="complete", accuracy=0.5).to_parquet(tmp_path / "trials.parquet")
     assert results.read(tmp_path).trials["0"]["accuracy"] == 0.5
+
+
+def test_whichever_tables_a_kill_left_unwritten_a_trial_has_its_epochs_once(tmp_path):
+    def begun() -> results.Tables:
+        there = results.Tables(tmp_path, pending=Pending(tmp_path / results.PENDING))
+        there.add("0", PIPELINE, SIZES, {})
+        there.extend("0", [{**KD, "kd_epoch": 1, "epoch": 1}], student=0)
+        there.write(at_once=True)
+        there.extend("0", [{**KD, "kd_epoch": 2, "epoch": 2, "accuracy": 0.75}], student=0)
+        there.add("1", PIPELINE, SIZES, {})
+        there.extend("1", [{**KD, "kd_epoch": 1, "epoch": 1}], student=0)
+        return there
+
+    names = ["trials.parquet", "epochs.parquet", "verdicts.parquet"]
+    begun()
+    noted = (tmp_path / results.PENDING).read_bytes()
+    for unwritten in itertools.chain.from_iterable(itertools.combinations(names, count) for count in range(4)):
+        (tmp_path / results.PENDING).unlink(missing_ok=True)
+        there = begun()
+        old = {name: (tmp_path / name).read_bytes() for name in unwritten}
+        there.write(at_once=True)
+        for name, whole in old.items():
+            (tmp_path / name).write_bytes(whole)
+        (tmp_path / results.PENDING).write_bytes(noted)
+        found = results.read(tmp_path)
+        told = {name: [row[key] for key in ("epochs", "seconds", "accuracy")] for name, row in found.trials.items()}
+        assert told == {"0": [2, 4.0, 0.75], "1": [1, 2.0, 0.5]} and len(found.epochs) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[]", '["add"]', '["mark", "7", "complete", null]', '["mark", "0", 3, null]', '["judged", {"trial": "0"}]',
+     '["extend", "0", [{"link": 0}], 0]', '["extend", "0", [3], 0]', '["extend", "0", 3, 0]',
+     '["add", "1", {"links": []}, {}, {}]', '["judged", {"trial": "0", "milestone": "1"}]'],
+)  # fmt: skip
+def test_an_event_that_cannot_be_is_refused_with_the_way_out(tmp_path, line):
+    there = results.Tables(tmp_path)
+    there.add("0", PIPELINE, SIZES, {})
+    there.write(at_once=True)
+    (tmp_path / results.PENDING).write_text(line + "\n")
+    with pytest.raises(Refusal, match=r"pending\.jsonl' is damaged .*; delete it: what it says is done again"):
+        results.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"space": "s", "trials": "x"}', "[" * 100_000])

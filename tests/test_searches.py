@@ -12,6 +12,7 @@ from helpers import STUDENT, pipeline
 
 from kdsearch import cli, lease, nets, results, searches
 from kdsearch.errors import Refusal
+from kdsearch.pending import Pending
 from kdsearch.storage import Storage, at
 from kdsearch.store import save_net
 from kdsearch.working import name_of
@@ -33,7 +34,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     there = at(word)
     folder = there.folder / "s"
     tables = results.Tables(folder)
-    facts = {"parameters": 100, "compression": 10.0, "reference": None}
+    facts = {"parameters": 100, "compression": 10.0, "reference": None, "training_parameters": 100, "macs": 100}
     tables.add("0", pipeline().model_dump(mode="json"), facts, {})
     tables.trials["0"]["accuracy"] = 0.9
     tables.mark("0", "complete")
@@ -135,6 +136,90 @@ def test_what_was_written_before_an_error_is_in_the_bucket(bucket):
         raise KeyboardInterrupt
     reader = searches.reading(str(bucket.uri))
     assert reader.pull(reader.folder / "s" / "confirmed.parquet")
+
+
+@pytest.fixture
+def drive(bucket, monkeypatch, tmp_path) -> Callable[..., Storage]:
+    """What the driver of search `s` does on one of two machines: go on, or begin; note an epoch; be killed or not."""
+
+    def driven(machine: str, run: str, seconds: float, sent: bool) -> Storage:
+        monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / machine))
+        there = at(str(bucket.uri))
+        folder = searches.resumed("s", there)
+        tables = results.Tables(folder, pending=Pending(folder / results.PENDING), push=there.push)
+        tables.take_over()
+        facts = results.read_facts(folder) | {"run": run}
+        results.write_facts(folder, facts)
+        (folder / results.RUN).write_text(run)
+        there.push(folder / "search.json")
+        epochs = 1 + len(tables.epochs)
+        row = {"link": 1, "stage": "kd", "epoch": epochs, "kd_epoch": epochs, "accuracy": 0.9, "seconds": seconds}
+        tables.extend("0", [row], student=1)
+        if sent:
+            tables.write(at_once=True)
+        return there
+
+    return driven
+
+
+def seconds(storage: Storage) -> list[float]:
+    """Of the epochs that a driver finds which goes on there."""
+    return [row["seconds"] for row in results.read(searches.resumed("s", storage)).epochs]
+
+
+def test_who_goes_on_where_the_driver_was_killed_has_what_it_did_not_send(drive):
+    there = drive("one", "a", 1.0, sent=False)
+    assert seconds(there) == [1.0]
+    # And once more, when some tables were written but not sent.
+    folder = there.folder / "s"
+    noted = results.read(folder)
+    results.write_table(folder / "epochs.parquet", [*noted.epochs], results.EPOCHS)
+    assert seconds(there) == [1.0]
+
+
+def test_who_goes_on_elsewhere_has_what_was_sent(drive):
+    drive("one", "a", 1.0, sent=True)
+    drive("one", "b", 2.0, sent=False)
+    assert seconds(drive("two", "c", 3.0, sent=True)) == [1.0, 3.0]
+
+
+def test_who_comes_back_finds_what_was_done_elsewhere_and_nothing_of_its_own_that_was_not_sent(drive):
+    first = drive("one", "a", 1.0, sent=True)
+    drive("one", "b", 2.0, sent=False)
+    (first.folder / "s" / "checkpoints").mkdir()
+    drive("two", "c", 3.0, sent=True)
+    again = drive("one", "d", 4.0, sent=False)
+    assert seconds(again) == [1.0, 3.0, 4.0] and not (again.folder / "s" / "checkpoints").exists()
+
+
+def test_a_copy_that_was_only_brought_is_brought_anew(drive, monkeypatch, tmp_path):
+    two = drive("two", "a", 1.0, sent=True)
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "one"))
+    one = at(two.word)
+    assert seconds(one) == [1.0]  # it asks, and is refused for another reason; the second machine still runs
+    tables = results.Tables(two.folder / "s", push=two.push)
+    tables.take_over()
+    tables.extend("0", [{**tables.epochs[0], "epoch": 2, "seconds": 2.0}], student=1)
+    tables.write(at_once=True)
+    assert seconds(one) == [1.0, 2.0]
+
+
+def test_a_confirmation_leaves_a_killed_driver_s_tables_alone(drive):
+    there = drive("one", "a", 1.0, sent=False)
+    with searches.driven("s", there) as (folder, _, _):
+        assert [row["seconds"] for row in results.read(folder).epochs] == [1.0]
+
+
+def test_a_search_that_runs_here_is_not_taken_over(drive):
+    there = drive("one", "a", 1.0, sent=False)
+    with results.driver_lock(there.folder / "s"), pytest.raises(Refusal, match="A search has one driver"):
+        searches.resumed("s", there)
+
+
+def test_a_search_that_the_bucket_has_not_leaves_no_folder(bucket):
+    with pytest.raises(Refusal, match="There is no search in 's3:"):
+        searches.resumed("t", bucket)
+    assert not (bucket.folder / "t").exists()
 
 
 def test_networks_that_are_here_are_not_brought_again(bucket, tmp_path):

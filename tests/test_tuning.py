@@ -1,6 +1,7 @@
 """The command that searches: it knows which of its options were typed."""
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from kdsearch import tuning
@@ -13,8 +14,8 @@ class Asked(Exception):
 
 @pytest.fixture
 def asked(monkeypatch):
-    def seen(told: dict, given: set[str]) -> None:
-        raise Asked(told, given)
+    def seen(context: typer.Context, given: set[str]) -> None:
+        raise Asked(dict(context.params), given)
 
     monkeypatch.setattr(tuning, "_asked", seen)
     monkeypatch.delenv("KDSEARCH_STORAGE", raising=False)
@@ -35,7 +36,7 @@ def test_options_that_were_typed_are_told_from_defaults(asked):
 @pytest.mark.parametrize(("typed", "named"), [((), False), (("--storage", "there"), True)])
 def test_a_storage_is_named_where_a_user_named_it(typed, named, monkeypatch):
     found = []
-    monkeypatch.setattr(tuning, "_asked", lambda told, given: ({**told}, None, None, {}))
+    monkeypatch.setattr(tuning, "_asked", lambda context, given: (dict(context.params), None, None, {}))
     monkeypatch.setattr(tuning, "_search", lambda asked, *more: found.append(asked["storage_named"]) or 1 / 0)
     monkeypatch.delenv("KDSEARCH_STORAGE", raising=False)
     CliRunner().invoke(app, ["tune", "depth_vs_hint", *typed])
