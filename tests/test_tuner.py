@@ -1,13 +1,17 @@
 """The scheduler around the rungs; without Ray's processes."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from kdsearch import results
+from kdsearch.errors import Refusal
 from kdsearch.rungs import RULES, Rungs
-from kdsearch.tuner import Stopper
+from kdsearch.storage import Storage
+from kdsearch.trial import is_full
+from kdsearch.tuner import Stopper, Watcher
 
 CURVES = {"0": (0.5, 0.6), "1": (0.6, 0.65), "2": (0.2, 0.3), "3": (0.55, 0.9), "4": (0.1, 0.95)}
 
@@ -73,3 +77,83 @@ def test_references_and_trials_that_have_ended_are_not_judged(tables):
     assert reported(scheduler, "kd", ("kd", 1, 0.0)) == TrialScheduler.CONTINUE
     assert reported(scheduler, "1", ("kd", 2, 0.0), complete=True) == TrialScheduler.CONTINUE
     assert len(scheduler.rungs.verdicts) == 1
+
+
+@pytest.fixture
+def watcher(tables) -> Watcher:
+    for number in range(5, 30):
+        tables.add(str(number), {"links": [{"seed": 0}, {"seed": 0}]}, dict(tables.trials["0"]), {})
+    search: Any = SimpleNamespace(
+        tables=tables, folder=tables.folder, storage=Storage(tables.folder.parent), doing={}, changed=lambda: None
+    )
+
+    def end_with(refusal: Refusal) -> None:
+        raise refusal
+
+    search.end_with = end_with
+    return Watcher(search)
+
+
+def ended(watcher: Watcher, number: int, cause: str | None) -> None:
+    config = {"trial": str(number), "pipeline": {"links": [0, 0]}}
+    trial = SimpleNamespace(config=config, num_failures=0)
+    row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
+    told = {"rows": [row], "complete": cause is None, "cause": cause, "trace": "Traceback"}
+    watcher.on_trial_result(0, [], trial, told)
+
+
+def test_five_of_the_first_twelve_that_fail_alike_end_the_search(watcher):
+    for number in range(4):
+        ended(watcher, number, f"Diverged: the loss is not finite in epoch {number}.")
+    ended(watcher, 4, "OutOfMemoryError: no room")
+    for number in range(5, 11):
+        ended(watcher, number, None)
+    with pytest.raises(
+        Refusal, match=r"^5 of the first 12 trials failed alike, .* 11: Diverged: in epoch 9\. Me"
+    ):
+        ended(watcher, 11, "Diverged: in epoch 9.")
+
+
+def test_failures_of_several_kinds_or_later_ones_do_not_end_the_search(watcher):
+    for number in range(4):
+        ended(watcher, number, "Diverged: x")
+        ended(watcher, 4 + number, "OutOfMemoryError: y")
+    for number in range(8, 12):
+        ended(watcher, number, None)
+    for number in range(12, 30):
+        ended(watcher, number, "Diverged: x")
+
+
+def test_a_trial_that_is_kept_waits_and_one_that_ended_has_no_checkpoint(watcher):
+    checkpoint = watcher.search.folder / "checkpoints" / "0.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_text("kept")
+    trial = SimpleNamespace(config={"trial": "0", "pipeline": {"links": [0, 0]}}, num_failures=0)
+    watcher.on_trial_start(0, [], trial)
+    watcher.on_trial_result(0, [], trial, {"rows": [], "complete": False, "paused": True})
+    watcher.on_trial_complete(0, [], trial)
+    assert watcher.search.tables.trials["0"]["state"] == "waiting" and checkpoint.exists()
+    ended(watcher, 0, None)
+    assert watcher.search.tables.trials["0"]["state"] == "complete" and not checkpoint.exists()
+
+
+def test_a_full_disk_is_no_trial_s_fault(watcher):
+    watcher.search.full_disk = lambda said: Refusal(f"full: {said}")
+    trial = SimpleNamespace(config={"trial": "0", "pipeline": {"links": [0, 0]}})
+    with pytest.raises(Refusal, match="full: No space left"):
+        watcher.on_trial_result(0, [], trial, {"rows": [], "complete": False, "full": "No space left"})
+    assert watcher.search.tables.trials["0"]["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    "error, full",
+    [
+        (OSError(28, "No space left on device", "x"), True),
+        (OSError("'x' could not be written: Error while serializing: I/O error: No space left (os error 28)"), True),
+        (OSError(122, "Disk quota exceeded"), True),
+        (OSError(13, "Permission denied"), False),
+        (ValueError("28"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_its_words(error, full):
+    assert is_full(error) is full
