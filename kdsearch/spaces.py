@@ -174,7 +174,10 @@ def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
     while True:
         trial = study.ask()
         plain = propose(trial, space.path, settings)["pipeline"]
-        ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        try:
+            ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        except (TypeError, ValueError) as error:
+            raise Refusal(f"Knobs are numbers, words, True, False or None, but '{space.name}' has others: {error}") from None
         yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
 
 

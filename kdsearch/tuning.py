@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from click import ClickException
-from click.core import ParameterSource
 
 from kdsearch.errors import Refusal
 from kdsearch.looking import RESULTS, Results
@@ -73,10 +71,9 @@ def tune(
     from kdsearch import words
     from kdsearch.display import Watch
 
-    given = {word for word in context.params if context.get_parameter_source(word) is ParameterSource.COMMANDLINE}
+    given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
     asked, storage, folder, facts = _asked(context, given)
-    default = context.get_parameter_source("results") is ParameterSource.DEFAULT
-    asked["storage_named"] = not default
+    asked["storage_named"] = _source(context, "results") != "DEFAULT"
     console = words.console()
     with Watch(console) as watch:
         from kdsearch.scout import look
@@ -95,6 +92,11 @@ def tune(
     _show_end(folder, asked["results"], console)
     if not any(row["state"] == "complete" for row in search.tables.trials.values()):
         raise typer.Exit(1)
+
+
+def _source(context: typer.Context, word: str) -> str:
+    """Where an option's value comes from, by name: some versions of typer have a click of their own."""
+    return getattr(context.get_parameter_source(word), "name", "")
 
 
 def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
@@ -133,7 +135,7 @@ def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> 
             continue
         try:
             taken = option.type_cast_value(context, value)
-        except (ClickException, TypeError, ValueError, OverflowError):
+        except (typer.BadParameter, TypeError, ValueError, OverflowError):
             taken = None
         if taken != value and not (isinstance(value, str) and taken == Path(value)):
             raise Refusal(

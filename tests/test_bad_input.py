@@ -6,19 +6,19 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import ODD, bytes_cut, bytes_flipped, changed_json, changed_lines, column_changed, column_changes, share
-from helpers import STUDENT, pipeline
+from damage import bytes_cut, bytes_flipped, changed_json, changed_lines, column_changed, column_changes, share
+from helpers import STUDENT
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_resume import Driver
 
-from kdsearch import cli, export, nets, results, scout, search, spaces, tuner
+from kdsearch import cli, nets, results, scout, search, spaces, tuner
 from kdsearch.errors import Refusal
-from kdsearch.made import Made
 from kdsearch.patience import at_most
 from kdsearch.pending import Pending
 from kdsearch.plan import Search
@@ -127,3 +127,175 @@ def test_a_space_file_that_is_damaged_is_told_in_a_sentence_or_is_none(few_draws
         assert str(refused).strip() and len(str(refused)) < 3000
     finally:
         shutil.rmtree(path.parent)
+
+
+# Searches
+
+MADE = {
+    "kdsearch": "0", "torch": "2", "device": "cpu", "machine": "m", "precision": "float32", "targets": {"kd": "live"},
+    "threads": 1, "fingerprint": "f", "classes": ["0", "1"], "image": [1, 8, 8], "mean": [0.5], "std": [0.5],
+    "teachers": [], "accuracy": 0.5,
+}  # fmt: skip
+
+
+class Careful(Driver):
+    """Whose trials are all complete, after two KD epochs, each with a verdict and a student."""
+
+    def end(self, sampler: Sampler, ray_name: str, config: dict) -> None:
+        name, tables = config["trial"], self.search.tables
+        accuracy = 0.3 + 0.06 * len(tables.epochs)
+        rows = [
+            {"link": 1, "stage": "kd", "epoch": epoch, "kd_epoch": epoch, "accuracy": accuracy, "seconds": 1.0}
+            for epoch in (1, 2)
+        ]
+        tables.extend(name, rows, student=1)
+        rungs = Rungs((1,), 3, "none", self.search.sizes)
+        if config["judged"]:
+            rungs.restore(rungs.state() | {"verdicts": tables.verdicts})
+            rungs.judge(name, 1, accuracy, tables.trials[name]["parameters"])
+            tables.judged(rungs.state()["verdicts"][-1])
+        tables.mark(name, "complete")
+        save_net(self.search.folder / "students" / f"{name}.safetensors", nets.build(STUDENT, (1, 8, 8), 10), MADE)
+        sampler.on_trial_complete(ray_name, {"complete": True, "accuracy": accuracy})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with a search `s` of five draws; its driver was killed before it wrote what came last."""
+    where = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scout, "DRAWS", 6)
+        driver = Careful(where, "random", 5, -1)
+        driver.run()
+    tables, folder = driver.search.tables, where / "s"
+    rows = [
+        dict.fromkeys(results.CONFIRMED.names) | {"trial": name, "seed": 7, "selected": False, "accuracy": 0.4}
+        for name in tables.trials
+    ]
+    results.write_table(folder / "confirmed.parquet", rows, results.CONFIRMED)
+    tables.pending = Pending(folder / results.PENDING)
+    last = json.loads(tables.trials["4"]["pipeline"])
+    tables.add("5", last, {name: tables.trials["4"][name] for name in SIZES}, {"width": 1, "hidden": 1})
+    tables.mark("5", "running")
+    row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.4, "seconds": 1.0}
+    tables.extend("5", [row], student=1)
+    tables.mark("5", "failed", "Diverged")
+    verdict = tables.verdicts[0] | {"trial": "5"}
+    tables.judged(verdict)
+    return where
+
+
+SIZES = ("reference", "parameters", "compression", "training_parameters", "macs")
+
+
+@pytest.fixture
+def say(finished, tmp_path_factory, monkeypatch, capsys, few_draws) -> Callable[[str], tuple[int, str, str]]:
+    """A command, in this process, on a copy of the search; a search goes on until Ray would start."""
+
+    def until_ray(asked: Search) -> None:
+        _, references = scout.look(asked)
+        search._begin(asked)
+        asked.resources = {"cpu": 1, "gpu": 0}
+        tuner.restored(asked)
+        sampler = Sampler(asked, references, asked.milestones, startup=3)
+        for number in range(3):
+            sampler.suggest(str(number))
+
+    monkeypatch.setattr(search, "run", until_ray)
+    monkeypatch.chdir(finished)
+
+    def said(words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kdsearch", *words.split()])
+        code = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with at_most(20):
+                    cli.main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return said
+
+
+GO_ON = "tune ./lost.py --name s --storage . --resume --trials 9"
+COMMANDS = ("status s --storage .", "status s --storage . --json", "export s --front --storage .", "replay s --storage .")
+COMMANDS += ("export s --best knee --storage .", GO_ON, GO_ON)
+
+
+def right(told: tuple[int, str, str]) -> bool:
+    """A sentence and exit code 2, or no error at all; after a search there may be no complete trial: 1."""
+    code, _, error = told
+    sentence = error.startswith("kdsearch: ") and len(error.splitlines()) == 1 and len(error) < 3000
+    return "Traceback" not in error and (sentence if code == 2 else code in (0, 1) and error == "")
+
+
+@contextmanager
+def restored(folder: Path) -> Iterator[None]:
+    """All files as they were, afterwards."""
+    aside = folder.with_name("aside")
+    shutil.copytree(folder, aside)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+        aside.rename(folder)
+        shutil.rmtree(folder.with_name("exports"), ignore_errors=True)
+
+
+def damaged(finished: Path, name: str, change: Callable[[bytes], bytes], say: Callable, command: str) -> None:
+    """A command says what it must of a search with a file that was changed; and so it can again, and once more."""
+    with restored(finished / "s"):
+        path = finished / "s" / name
+        path.write_bytes(change(path.read_bytes()))
+        first = say(command)
+        assert right(first), first
+        if command == GO_ON:  # whatever it wrote can be opened again
+            for words in (COMMANDS[0], GO_ON):
+                again = say(words)
+                assert right(again), again
+                assert first[0] == 2 or again[0] != 2, (first, again)
+
+
+TABLES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", "confirmed.parquet")
+FILES = (*TABLES, "search.json", results.PENDING, results.JOURNAL)
+
+
+def test_a_search_whose_files_are_whole_is_opened_by_every_command(finished, say):
+    for command in (*COMMANDS, "report s --storage ."):
+        with restored(finished / "s"):
+            told = say(command)
+            assert told[0] == 0 and right(told), told
+
+
+@examples(120)
+@given(name=st.sampled_from(FILES), change=st.one_of(bytes_flipped, bytes_cut), command=st.sampled_from(COMMANDS))
+def test_a_search_with_a_file_that_was_cut_off_or_changed_somewhere_is_read_or_refused(
+    finished, say, name, change, command
+):
+    damaged(finished, name, change, say, command)
+
+
+@examples(120)
+@given(change=changed_json, command=st.sampled_from(COMMANDS))
+def test_a_search_whose_facts_are_of_other_kinds_is_read_or_refused(finished, say, change, command):
+    damaged(finished, "search.json", change, say, command)
+
+
+@examples(120)
+@given(name=st.sampled_from([results.PENDING, results.JOURNAL]), change=changed_lines, command=st.sampled_from(COMMANDS))
+def test_a_search_whose_events_contradict_each_other_is_read_or_refused(finished, say, name, change, command):
+    damaged(finished, name, change, say, command)
+
+
+@examples(120)
+@given(name=st.sampled_from(TABLES), change=column_changes, command=st.sampled_from(COMMANDS))
+def test_a_search_whose_tables_have_other_columns_or_values_is_read_or_refused(finished, say, name, change, command):
+    def changed(whole: bytes) -> bytes:
+        path = finished / "changed.parquet"
+        path.write_bytes(whole)
+        column_changed(path, *change)
+        return path.read_bytes()
+
+    damaged(finished, name, changed, say, command)
