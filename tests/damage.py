@@ -93,7 +93,7 @@ def column_changed(path: Path, column: float, row: float, what: str, odd: Any) -
         odd = None if odd is GONE else odd
         values = [odd] * len(values) if what == "column" else [*values[:at], odd, *values[at + 1 :]]
         try:
-            own = pa.array(values)
+            own = pa.array([str(value) if value == {} else value for value in values])
         except (pa.ArrowException, OverflowError, TypeError):
             own = pa.array([str(value) for value in values])
         table = table.set_column(table.column_names.index(name), name, own)

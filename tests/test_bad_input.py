@@ -143,7 +143,7 @@ class Careful(Driver):
 
     def end(self, sampler: Sampler, ray_name: str, config: dict) -> None:
         name, tables = config["trial"], self.search.tables
-        accuracy = 0.3 + 0.06 * len(tables.epochs)
+        accuracy = 0.3 + 0.02 * len(tables.epochs)
         rows = [
             {"link": 1, "stage": "kd", "epoch": epoch, "kd_epoch": epoch, "accuracy": accuracy, "seconds": 1.0}
             for epoch in (1, 2)
@@ -194,8 +194,8 @@ def say(finished, tmp_path_factory, monkeypatch, capsys, few_draws) -> Callable[
 
     def until_ray(asked: Search) -> None:
         _, references = scout.look(asked)
-        search._begin(asked)
         asked.resources = {"cpu": 1, "gpu": 0}
+        search._begin(asked)
         tuner.restored(asked)
         sampler = Sampler(asked, references, asked.milestones, startup=3)
         for number in range(3):
