@@ -1,8 +1,10 @@
-"""Calls that may hang: a bucket, a port, a name server that does not answer."""
+"""Calls that may hang: a bucket, a port or a name server that does not answer, a loop in a user's file."""
 
+import signal
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -26,3 +28,26 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     if not found:
         raise TimeoutError(f"no answer in {seconds:g} s")
     return found[0]
+
+
+class Late(BaseException):
+    """Time is over; no Exception, so that the work itself does not catch it."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Ends Python code after so many seconds by raising Late; outside the main thread it may take what it takes."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def over(number: int, frame: Any) -> None:
+        raise Late(f"it took over {seconds:g} s")
+
+    handler = signal.signal(signal.SIGALRM, over)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)

@@ -184,11 +184,10 @@ class Sampler(OptunaSearch):
             else:
                 self._twins.setdefault(twin, []).append(asked)
             why = f"equal to a trial that there was already, {twin}"
+        said = f"{self._redraws} draws of '{space}' in a row"
         if not self._seen:
-            raise Refusal(f"{self._redraws} draws of '{space}' in a row cannot run; the last: {why}")
-        self._search.facts["why_ended"] = (
-            f"{self._redraws} draws of '{space}' in a row gave nothing new; the last: {why}"
-        )
+            raise Refusal(f"{said} cannot run; the last: {why}")
+        self._search.facts["why_ended"] = f"{said} gave nothing new; the last: {why}"
         return None
 
     def _within_limits(self, asked: optuna.Trial, pipeline: Pipeline) -> bool:

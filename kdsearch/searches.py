@@ -22,8 +22,9 @@ Send = Callable[[], None]
 def reading(word: str) -> Storage:
     """A storage for commands that only look: what they bring never lands on the files of a driver on this machine."""
     storage = at(word)
-    copy = storage.folder.with_name(f"read-{storage.folder.name}")
-    return replace(storage, folder=copy) if storage.uri else storage
+    if storage.uri is None:
+        return storage
+    return replace(storage, folder=storage.folder.with_name(f"read-{storage.folder.name}"))
 
 
 def in_bucket(folder: Path, storage: Storage) -> bool:

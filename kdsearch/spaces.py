@@ -18,10 +18,14 @@ from pydantic import ValidationError
 from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.parsing import explain
+from kdsearch.patience import Late, at_most
 from kdsearch.settings import Settings, override, resolve
 
 SAMPLERS = ("tpe", "random", "grid")
 """Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
+
+PATIENCE = 60.0
+"""Seconds that a space's file may take to load, and to draw."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ def load(path: Path) -> Space:
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is told to the user
+        with at_most(PATIENCE):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit, Late) as error:  # whatever a user's file raises is told to the user
         raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
@@ -129,8 +134,9 @@ def propose(trial: Any, path: Path, settings: Settings) -> dict:
     """One draw as plain data, for a sampler: a module's own function, so that it can be pickled. Raises Refusal."""
     space = load(path)
     try:
-        pipeline = space.draw(trial)
-    except (Exception, SystemExit) as error:
+        with at_most(PATIENCE):
+            pipeline = space.draw(trial)
+    except (Exception, SystemExit, Late) as error:
         raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
     if not isinstance(pipeline, Pipeline):
         raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
@@ -168,7 +174,12 @@ def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
     while True:
         trial = study.ask()
         plain = propose(trial, space.path, settings)["pipeline"]
-        ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        try:
+            ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        except (TypeError, ValueError) as error:
+            raise Refusal(
+                f"Knobs are numbers, words, True, False or None, but '{space.name}' has others: {error}"
+            ) from None
         yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
 
 

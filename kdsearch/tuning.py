@@ -132,10 +132,10 @@ def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> 
     options: list[Any] = list(context.command.params)
     for option in options:
         value = told.get(option.name or "")
-        if value is None:
+        if value is None or value == context.params.get(option.name):
             continue
         try:
-            taken = option.type_cast_value(context, value)
+            taken = option.process_value(context, value)
         except (typer.BadParameter, TypeError, ValueError, OverflowError):
             taken = None
         if taken != value and not (isinstance(value, str) and taken == Path(value)):

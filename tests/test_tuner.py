@@ -108,9 +108,7 @@ def test_five_of_the_first_twelve_that_fail_alike_end_the_search(watcher):
     ended(watcher, 4, "OutOfMemoryError: no room")
     for number in range(5, 11):
         ended(watcher, number, None)
-    with pytest.raises(
-        Refusal, match=r"^5 of the first 12 trials failed alike, .* 11: Diverged: in epoch 9\. Me"
-    ):
+    with pytest.raises(Refusal, match=r"^5 of the first 12 trials failed alike, .* 11: Diverged: in epoch 9\. Me"):
         ended(watcher, 11, "Diverged: in epoch 9.")
 
 
