@@ -56,7 +56,22 @@ def space(trial):
     return Pipeline(links=(Link(net=REFERENCE), Link(net=net, hints=hints, kd=kd, fit=Fit(fraction=0.5))))
 '''
 WORDS = ("None", '"x"', "[]", "{}", "-1", "0", "2.5", "10**30", "-10**30", "1e400", "float('nan')", "()", "(1,)", "KD")
-WORDS += ("lambda: 1", "trial", "space", "undefined", "...", "", ")", "'", "\n", "\0", "\udcff", "    ", "#", "return 3")
+WORDS += (
+    "lambda: 1",
+    "trial",
+    "space",
+    "undefined",
+    "...",
+    "",
+    ")",
+    "'",
+    "\n",
+    "\0",
+    "\udcff",
+    "    ",
+    "#",
+    "return 3",
+)
 BODIES = (
     "return None", "raise KeyError", "raise ValueError('a\\nb')", "import sys; sys.exit(0)", "return [trial]",
     "return {'links': []}", "raise SystemExit", "return Pipeline(links=(Link(net=REFERENCE),))", "1 / 0",
@@ -64,7 +79,8 @@ BODIES = (
     "trial.suggest_int('a', 5, 1)", "trial.suggest_int('a', 1, 5); trial.suggest_float('a', 0, 1)",
     "[trial.suggest_float(f'x{n}', 0, 1) for n in range(300)]; return None", "trial.suggest_categorical('a', [])",
     "trial.suggest_float('a', 0, float('nan'))", "trial.suggest_int('a', 0, 10**30)", "trial.suggest_int(3, 1, 2)",
-    "trial.suggest_categorical('a', [[1], KD()])", "trial.suggest_int('a', 1, 5, log=True, step=2)", "trial.report(1, 1)",
+    "trial.suggest_categorical('a', [[1], KD()])", "trial.suggest_int('a', 1, 5, log=True, step=2)",
+    "trial.report(1, 1)",
     "trial.suggest_int('a', 1, 5); trial.suggest_int('a', 1, 6)", "trial.study.stop()", "assert False", "yield 3",
     "import optuna; raise optuna.TrialPruned", "del trial",
     "while True: pass", "for n in range(10**30): trial.suggest_int(f'x{n}', 0, 1)", "import time; time.sleep(99)",
@@ -220,7 +236,12 @@ def say(finished, tmp_path_factory, monkeypatch, capsys, few_draws) -> Callable[
 
 
 GO_ON = "tune ./lost.py --name s --storage . --resume --trials 9"
-COMMANDS = ("status s --storage .", "status s --storage . --json", "export s --front --storage .", "replay s --storage .")
+COMMANDS = (
+    "status s --storage .",
+    "status s --storage . --json",
+    "export s --front --storage .",
+    "replay s --storage .",
+)
 COMMANDS += ("export s --best knee --storage .", GO_ON, GO_ON)
 
 
@@ -284,7 +305,9 @@ def test_a_search_whose_facts_are_of_other_kinds_is_read_or_refused(finished, sa
 
 
 @examples(120)
-@given(name=st.sampled_from([results.PENDING, results.JOURNAL]), change=changed_lines, command=st.sampled_from(COMMANDS))
+@given(
+    name=st.sampled_from([results.PENDING, results.JOURNAL]), change=changed_lines, command=st.sampled_from(COMMANDS)
+)
 def test_a_search_whose_events_contradict_each_other_is_read_or_refused(finished, say, name, change, command):
     damaged(finished, name, change, say, command)
 
