@@ -10,9 +10,9 @@ import pytest
 FLOORS = {
     "config": 0, "errors": 0, "fronts": 0, "interrupts": 0, "losses": 0, "patience": 0, "pending": 0, "views": 0,
     "address": 1, "cache": 1, "cluster": 1, "device": 1, "front": 1, "grid": 1, "head": 1, "journal": 1, "limits": 1,
-    "nets": 1, "nodes": 1, "parsing": 1, "rungs": 1, "sound": 1, "sources": 1, "decoded": 2, "lints": 2,
-    "remote": 2, "results": 2, "seeded": 2, "settings": 2, "storage": 2, "curves": 3, "data": 3, "lease": 3, "ledger": 3, "noise": 3,
-    "resuming": 3, "spaces": 3, "store": 3, "words": 3, "answers": 4, "display": 4, "made": 4, "plan": 4,
+    "nets": 1, "nodes": 1, "parsing": 1, "rungs": 1, "sound": 1, "sources": 1, "decoded": 2, "lints": 2, "remote": 2,
+    "results": 2, "seeded": 2, "settings": 2, "storage": 2, "curves": 3, "data": 3, "lease": 3, "ledger": 3,
+    "noise": 3, "resuming": 3, "spaces": 3, "store": 3, "words": 3, "answers": 4, "display": 4, "made": 4, "plan": 4,
     "preflight": 4, "replay": 4, "searches": 4, "train": 4, "checkpoints": 5, "comparison": 5, "confirming": 5,
     "export": 5, "missing": 5, "sampler": 5, "targets": 5, "looking": 6, "pipeline": 6, "scout": 6, "replicate": 7,
     "trial": 7, "networks": 8, "tasks": 8, "tuner": 8, "search": 9, "confirm": 10, "working": 11, "tuning": 12,
