@@ -44,12 +44,10 @@ def run(search: Search) -> None:
     search.resources = asked_resources(search, address)
     if address:
         _check_nodes(search)
-    if not search.resumed:
-        try:
-            search.folder.mkdir(parents=True)
-        except FileExistsError:
-            raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.") from None
+    search.folder.mkdir(parents=True, exist_ok=True)
     with _alone(search) as search.lease, remembered_ctrl_c(search.interrupted, search.ask_to_stop):
+        if not search.resumed and (search.folder / "search.json").exists():
+            raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.")
         try:
             _begin(search)
             search.patient = True

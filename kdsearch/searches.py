@@ -32,6 +32,16 @@ def in_bucket(folder: Path, storage: Storage) -> bool:
     return storage.uri is not None and folder.parent == storage.folder
 
 
+def names_taken(storage: Storage) -> list[str]:
+    """Names of searches; of a folder that a killed process left with nothing in it but its lock, not."""
+    names = storage.names(storage.folder)
+    return [name for name in names if storage.uri or not _is_abandoned(storage.folder / name)]
+
+
+def _is_abandoned(folder: Path) -> bool:
+    return folder.is_dir() and not [path for path in folder.iterdir() if path.name != ".driver.lock"]
+
+
 def find(search: str, storage: Storage) -> Path:
     """A search's folder here, with its tables, by its name in the storage or its path; raises Refusal."""
     folder = _named(search, storage)

@@ -178,7 +178,8 @@ def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
             ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
         except (TypeError, ValueError) as error:
             raise Refusal(
-                f"Knobs are numbers, words, True, False or None, but '{space.name}' has others: {error}"
+                f"Knobs are numbers, words, True, False or None, but '{space.name}' draws others ({error}); draw "
+                f"a word that stands for one."
             ) from None
         yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
 

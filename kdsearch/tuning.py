@@ -116,7 +116,7 @@ def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any
         told["data"] = placed(told["data"])
     storage = at(told["results"])
     if not told["resume"]:
-        return told, storage, folder_for(storage.folder, path.stem, told["name"], storage.names(storage.folder)), {}
+        return told, storage, folder_for(storage.folder, path.stem, told["name"], searches.names_taken(storage)), {}
     name = path.stem if told["name"] is None else told["name"]
     check_name(name)
     folder = searches.resumed(name, storage)

@@ -2,13 +2,45 @@
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+
+from kdsearch import scout, spaces
+
+MORE = int(os.environ.get("KDSEARCH_EXAMPLES", "1"))
+"""Times the usual examples, then drawn anew each time."""
+
+
+def examples(count: int) -> Any:
+    return settings(
+        max_examples=count * MORE, deadline=None, derandomize=MORE == 1, phases=[Phase.generate], database=None,
+        suppress_health_check=[*HealthCheck.__members__.values()],
+    )  # fmt: skip
+
+
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches look at six draws, and read each data set once."""
+    plain = scout.load
+    monkeypatch.setattr(scout, "DRAWS", 6)
+    monkeypatch.setattr(spaces, "PATIENCE", 0.7)
+    loaded: dict[str, Any] = {}
+
+    def once(described: Any, *more: Any) -> Any:
+        key = described.model_dump_json()
+        if key not in loaded:
+            loaded[key] = plain(described, *more)
+        return loaded[key]
+
+    monkeypatch.setattr(scout, "load", once)
+
 
 ODD = (None, True, -1, 0, 3.5, 10**30, float("nan"), float("inf"), "", "x", "3", [], [None], {}, {"x": 1})
 """Values of other kinds, and out of any range."""

@@ -1,148 +1,42 @@
 """Whatever is wrong with a file that kdsearch reads: a sentence and exit code 2, or a correct run."""
 
 import json
-import os
 import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from damage import bytes_cut, bytes_flipped, changed_json, changed_lines, column_changed, column_changes, share
-from helpers import STUDENT
-from hypothesis import HealthCheck, Phase, given, settings
+import yaml
+from damage import (
+    ODD,
+    bytes_cut,
+    bytes_flipped,
+    changed,
+    changed_json,
+    changed_lines,
+    column_changed,
+    column_changes,
+    examples,
+    few_draws,
+    share,
+)  # fmt: skip
+from helpers import STUDENT, pipeline
+from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import Driver
 
-from kdsearch import cli, nets, results, scout, search, spaces, tuner
+from kdsearch import cli, export, nets, results, scout, search, tuner
 from kdsearch.errors import Refusal
+from kdsearch.made import Made
 from kdsearch.patience import at_most
 from kdsearch.pending import Pending
 from kdsearch.plan import Search
 from kdsearch.rungs import Rungs
 from kdsearch.sampler import Sampler
-from kdsearch.settings import Settings
 from kdsearch.store import save_net
-
-MORE = int(os.environ.get("KDSEARCH_EXAMPLES", "1"))
-"""Times the usual examples, then drawn anew each time."""
-
-
-def examples(count: int) -> Any:
-    return settings(
-        max_examples=count * MORE, deadline=None, derandomize=MORE == 1, phases=[Phase.generate], database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-
-
-# Spaces
-
-SMALL = '''"""What?"""
-from kdsearch.config import *
-
-BUDGET = Budget(trials=8, epochs=4, teacher_epochs=1)
-REFERENCE = Net(widths=(4, 4), depth=2, hidden=8)
-
-
-def space(trial):
-    width = trial.suggest_float("width", 0.5, 2.0, step=0.5)
-    hint = trial.suggest_categorical("hint", ["none", "1"])
-    net = Net(widths=(4, 4), depth=2, hidden=trial.suggest_int("hidden", 2, 8), width=width)
-    hints = Hints(pairs=(Pair(hint=1, guided=1),), share=0.5) if hint == "1" else None
-    kd = KD(weight=0.5, temperature=trial.suggest_float("tau", 1, 8, log=True))
-    return Pipeline(links=(Link(net=REFERENCE), Link(net=net, hints=hints, kd=kd, fit=Fit(fraction=0.5))))
-'''
-WORDS = ("None", '"x"', "[]", "{}", "-1", "0", "2.5", "10**30", "-10**30", "1e400", "float('nan')", "()", "(1,)", "KD")
-WORDS += (
-    "lambda: 1",
-    "trial",
-    "space",
-    "undefined",
-    "...",
-    "",
-    ")",
-    "'",
-    "\n",
-    "\0",
-    "\udcff",
-    "    ",
-    "#",
-    "return 3",
-)
-BODIES = (
-    "return None", "raise KeyError", "raise ValueError('a\\nb')", "import sys; sys.exit(0)", "return [trial]",
-    "return {'links': []}", "raise SystemExit", "return Pipeline(links=(Link(net=REFERENCE),))", "1 / 0",
-    "return space(trial)", "raise MemoryError", "raise RecursionError", "raise Exception(Exception())",
-    "trial.suggest_int('a', 5, 1)", "trial.suggest_int('a', 1, 5); trial.suggest_float('a', 0, 1)",
-    "[trial.suggest_float(f'x{n}', 0, 1) for n in range(300)]; return None", "trial.suggest_categorical('a', [])",
-    "trial.suggest_float('a', 0, float('nan'))", "trial.suggest_int('a', 0, 10**30)", "trial.suggest_int(3, 1, 2)",
-    "trial.suggest_categorical('a', [[1], KD()])", "trial.suggest_int('a', 1, 5, log=True, step=2)", "trial.report(1, 1)",
-    "trial.suggest_int('a', 1, 5); trial.suggest_int('a', 1, 6)", "trial.study.stop()", "assert False", "yield 3",
-    "import optuna; raise optuna.TrialPruned", "del trial",
-    "while True: pass", "for n in range(10**30): trial.suggest_int(f'x{n}', 0, 1)", "import time; time.sleep(99)",
-)  # fmt: skip
-
-
-def tokens(text: str) -> list[tuple[int, int]]:
-    """Where numbers, words and strings begin and end."""
-    import re
-
-    return [found.span() for found in re.finditer(r"[A-Za-z_]+|[0-9.]+|\"[^\"]*\"|[()\[\]=,]", text)]
-
-
-@st.composite
-def bad_spaces(draw: Callable) -> str:
-    text = draw(st.sampled_from([SMALL, SMALL, (spaces.own_folder() / "depth_vs_hint.py").read_text()]))
-    kind = draw(st.sampled_from(["cut", "word", "word", "word", "words", "body"]))
-    if kind == "cut":
-        return text[: int(draw(share) * len(text))]
-    if kind == "body":
-        head = SMALL.partition("    width =")[0]
-        return f"{head}    {draw(st.sampled_from(BODIES))}\n" + draw(st.sampled_from(["", SMALL.partition("n):\n")[2]]))
-    for _ in range(1 if kind == "word" else 3):
-        found = tokens(text)
-        start, end = found[int(draw(share) * len(found))]
-        text = text[:start] + draw(st.sampled_from(WORDS)) + text[end:]
-    return text
-
-
-@pytest.fixture
-def few_draws(monkeypatch):
-    plain = scout.load
-    monkeypatch.setattr(scout, "DRAWS", 6)
-    monkeypatch.setattr(spaces, "PATIENCE", 0.7)
-    loaded: dict[str, Any] = {}
-
-    def once(described: Any, *more: Any) -> Any:
-        key = described.model_dump_json()
-        if key not in loaded:
-            loaded[key] = plain(described, *more)
-        return loaded[key]
-
-    monkeypatch.setattr(scout, "load", once)
-
-
-@examples(1000)
-@given(text=bad_spaces())
-def test_a_space_file_that_is_damaged_is_told_in_a_sentence_or_is_none(few_draws, tmp_path_factory, text):
-    path = tmp_path_factory.mktemp("s") / "bad.py"
-    path.write_bytes(text.encode(errors="surrogateescape"))
-    try:
-        with at_most(20), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            spaces.source(path)
-            space = spaces.load(path)
-            asked = Search(space, Settings(4, 1), 3, path.parent / "s", Path("data"), options={"space": str(path)})
-            drawn, references = scout.look(asked)
-            assert drawn and len(references) == 3
-    except Refusal as refused:
-        assert str(refused).strip() and len(str(refused)) < 3000
-    finally:
-        shutil.rmtree(path.parent)
-
 
 # Searches
 
@@ -204,7 +98,7 @@ SIZES = ("reference", "parameters", "compression", "training_parameters", "macs"
 
 
 @pytest.fixture
-def say(finished, tmp_path_factory, monkeypatch, capsys, few_draws) -> Callable[[str], tuple[int, str, str]]:
+def say(finished, tmp_path_factory, monkeypatch, capsys) -> Callable[[str], tuple[int, str, str]]:
     """A command, in this process, on a copy of the search; a search goes on until Ray would start."""
 
     def until_ray(asked: Search) -> None:
@@ -216,6 +110,7 @@ def say(finished, tmp_path_factory, monkeypatch, capsys, few_draws) -> Callable[
         for number in range(3):
             sampler.suggest(str(number))
 
+    few_draws(monkeypatch)
     monkeypatch.setattr(search, "run", until_ray)
     monkeypatch.chdir(finished)
 
@@ -321,3 +216,56 @@ def test_a_search_whose_tables_have_other_columns_or_values_is_read_or_refused(f
         return path.read_bytes()
 
     damaged(finished, name, changed, say, command)
+
+
+@examples(6)
+@given(name=st.sampled_from(TABLES), change=column_changes)
+def test_a_report_of_damaged_tables_is_written_or_refused(finished, say, name, change):
+    with restored(finished / "s"):
+        column_changed(finished / "s" / name, *change)
+        told = say("report s --storage .")
+        assert right(told), told
+
+
+@examples(60)
+@given(change=st.one_of(bytes_flipped, bytes_cut), among=st.booleans())
+def test_a_student_s_file_that_is_damaged_is_exported_or_refused(finished, say, change, among):
+    """Flipped weights are weights; its header is what can be known to be wrong."""
+    path = finished / "s" / "students" / "4.safetensors"
+    with restored(finished / "s"):
+        whole = path.read_bytes()
+        header = whole[: 8 + int.from_bytes(whole[:8], "little")]
+        path.write_bytes(change(header) + whole[len(header) :] if among else change(whole))
+        told = say("export s --trial 4 --storage .")
+        assert right(told) and (finished / "exports" / "4").exists() == (told[0] == 0), told
+
+
+# Configs
+
+
+@pytest.fixture(scope="module")
+def config() -> str:
+    return export.config_text(pipeline().model_dump(mode="json"), Made(**MADE).model_dump(mode="json"), "A trial.")
+
+
+@examples(400)
+@given(
+    change=st.one_of(
+        bytes_flipped, bytes_cut,
+        st.tuples(share, st.sampled_from(ODD)).map(
+            lambda told: lambda whole: yaml.safe_dump(changed(yaml.safe_load(whole), *told)).encode()
+        ),
+        st.tuples(share, st.sampled_from([b"{", b"[", b"*a", b"!!python/object:os.system", b": ", b"\t", b"- "])).map(
+            lambda told: lambda whole: whole[: int(told[0] * len(whole))] + told[1] + whole[int(told[0] * len(whole)) :]
+        ),
+    )
+)  # fmt: skip
+def test_a_config_that_is_damaged_is_read_or_refused(config, tmp_path_factory, change):
+    path = tmp_path_factory.getbasetemp() / "config.yaml"
+    path.write_bytes(change(config.encode()))
+    try:
+        with at_most(20):
+            recipe = export.read_config(path)
+        assert len(recipe.pipeline.links) >= 1
+    except Refusal as refused:
+        assert "config" in str(refused) and len(str(refused)) < 3000

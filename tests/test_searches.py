@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from bucket import served
 from helpers import STUDENT, pipeline
+from test_bad_input import MADE
 
 from kdsearch import cli, lease, nets, results, searches
 from kdsearch.errors import Refusal
@@ -38,7 +39,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     tables.add("0", pipeline().model_dump(mode="json"), facts, {})
     tables.trials["0"]["accuracy"] = 0.9
     tables.mark("0", "complete")
-    save_net(folder / "students" / "0.safetensors", nets.build(STUDENT, (1, 8, 8), 10), {"accuracy": 0.9})
+    save_net(folder / "students" / "0.safetensors", nets.build(STUDENT, (1, 8, 8), 10), MADE)
     tables.write(at_once=True)
     told = {"space": "s", "command": "tune", "trials": 1, "seed": 3, "data": "digits", "images": 10}
     more = {"validation_images": 10, "classes": 10, "knobs": {}, "teacher_accuracy": None, "fingerprint": "f"}
@@ -250,3 +251,12 @@ def test_a_hint_for_the_next_command_names_the_storage_unless_it_is_the_default(
     word = "s3://bucket/x?region=eu-west-1&scheme=http"
     assert name_of(at(word).folder / "s", word) == f"s --storage '{word}'"
     assert name_of(tmp_path / "s", word) == str(tmp_path / "s")
+
+
+def test_a_folder_that_a_killed_process_left_empty_is_free(tmp_path):
+    storage = at(tmp_path)
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".driver.lock").touch()
+    (tmp_path / "full" / "search.json").touch()
+    assert searches.names_taken(storage) == ["full"]
