@@ -8,9 +8,8 @@ processors that it only believes in. Prints what each step costs as the search g
 """
 
 import argparse
-import heapq
 import json
-import math
+import logging
 import os
 import random
 import statistics
@@ -18,148 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from simulation import DIGITS, FILES, Driver, looked, reopened, reports, resident
 
-from kdsearch import curves, results, scout, spaces
+from kdsearch import curves, results
 from kdsearch.plan import Search
-from kdsearch.rungs import Rungs
-from kdsearch.sampler import Sampler
-from kdsearch.settings import Settings
-from kdsearch.tuner import Stopper, Watcher, tune_trials
+from kdsearch.tuner import tune_trials
 
-DIGITS = Path(__file__).parent / "tables" / "digits.parquet"
 LOOKS = (500, 1000, 2000, 5000, 10000)
 """Trials after which the costs are looked at."""
-LAST = 100
-"""Of each step's times, so many are looked at."""
 GOAL_GB, GOAL_TRIALS = 1.5, 5000
 """What the driver may hold, and when."""
-FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL, results.PENDING)
-
-
-def resident() -> float:
-    """This process's memory in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1.024e-3 for line in lines if line.startswith("VmRSS"))
-
-
-def looked(folder: Path, trials: int, sampler: str, before: dict | None = None) -> tuple[Search, dict]:
-    """A search on digits that may begin (or go on), and its references."""
-    space = spaces.load(spaces.find("depth_vs_hint"))
-    told = {"space": "depth_vs_hint"}
-    search = Search(
-        space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before or {}
-    )
-    search.resources = {"cpu": 1, "gpu": 0}
-    _, references = scout.look(search)
-    folder.mkdir(parents=True, exist_ok=True)
-    search.write_facts()
-    return search, references
-
-
-def reports(config: dict[str, Any], curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict[str, Any]]:
-    """What a trial reports, epoch by epoch: (epochs before its last stage, accuracies, seconds of an epoch)."""
-    before, accuracies, seconds = curve
-    kinds = [f"{gains}.{term}" for gains in ("loss", "gradient") for term in ("ce", "kd")]
-    for epoch in range(1, before + len(accuracies) + 1):
-        kd_epoch = epoch - before if epoch > before else None
-        accuracy = accuracies[epoch - before - 1] if kd_epoch else None
-        terms = dict.fromkeys(kinds, 0.3 / epoch) if kd_epoch else {"loss.1→2": 0.3 / epoch, "gradient.1→2": 1.0}
-        row = {"link": 1, "stage": "kd" if kd_epoch else "hint", "epoch": epoch, "kd_epoch": kd_epoch}
-        row |= {"accuracy": accuracy, "seconds": seconds, **terms}
-        yield {"rows": [row], "accuracy": accuracy, "complete": kd_epoch == len(accuracies)}
-
-
-class Driver:
-    """A search's driver without Ray: an event is a report, told to the parts that Ray would tell."""
-
-    def __init__(self, search: Search, references: dict, concurrent: int) -> None:
-        self.search, self.concurrent = search, concurrent
-        rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes)
-        rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
-        self.sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * concurrent))
-        self.stopper, self.watcher = Stopper(search.tables, rungs), Watcher(search)
-        self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
-        self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
-        self.times: dict[str, list[float]] = defaultdict(list)
-        self.now, self.asked = 0.0, 0
-
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.times[step].append(time.perf_counter() - begun)
-
-    def run(self, look: Callable[[int], None]) -> None:
-        """To the end; `look` hears of each trial that ended."""
-        count, ended = self.search.trials + self.sampler.to_come, 0
-        while self.queue or self.asked < count:
-            while self.asked < count and len(self.queue) < self.concurrent:
-                self.begin()
-            if self.told(*heapq.heappop(self.queue)):
-                ended += 1
-                look(ended)
-
-    def begin(self) -> None:
-        self.asked += 1
-        with self.timed("suggest"):
-            config = self.sampler.suggest(f"ray{self.asked}")
-        trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)
-        self.watcher.on_trial_start(0, [], trial)
-        size = self.search.tables.trials[config["trial"]]["parameters"]
-        place = bisect_left(self.curves, size, key=lambda curve: curve.parameters)
-        curve = self.curves[min(place, len(self.curves) - 1)]
-        told = reports(config, (curve.before, curve.accuracies, curve.pace))
-        heapq.heappush(self.queue, (self.now + curve.pace, self.asked, trial, told))
-
-    def told(self, now: float, number: int, trial: SimpleNamespace, more: Iterator[dict]) -> bool:
-        """A trial reports an epoch; does it end?"""
-        self.now, result = now, next(more)
-        judged = len(self.stopper.rungs.verdicts)
-        begun = time.perf_counter()
-        stops = self.stopper.on_trial_result(None, trial, result) == Stopper.STOP
-        if len(self.stopper.rungs.verdicts) > judged:
-            self.times["verdict"].append(time.perf_counter() - begun)
-        with self.timed("report"):
-            self.watcher.on_trial_result(0, [], trial, result)
-        if not (stops or result["complete"]):
-            heapq.heappush(self.queue, (now + result["rows"][0]["seconds"], number, trial, more))
-            return False
-        with self.timed("end"):
-            self.sampler.on_trial_complete(trial.trial_id, result)
-            self.watcher.on_trial_complete(0, [], trial)
-        return True
-
-    def look(self) -> dict[str, float]:
-        """What it costs by now, in seconds and bytes."""
-        self.search.tables.write(at_once=True)
-        found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
-        found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
-        found["suggest_p90"] = statistics.quantiles(self.times["suggest"][-LAST:], n=10)[-1]
-        return found | {name: size(self.search.folder / name) for name in FILES}
-
-
-def size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def reopened(folder: Path, trials: int, sampler: str) -> dict[str, float]:
-    """Seconds that the driver's record takes when a search goes on: tables, then rungs and journal."""
-    search, references = looked(folder, trials, sampler, before=results.read_facts(folder))
-    begun = time.perf_counter()
-    search.tables.take_over()
-    taken = time.perf_counter()
-    Driver(search, references, concurrent=1)
-    return {"tables_s": taken - begun, "journal_s": time.perf_counter() - taken}
+PARTS = ("simulated", "ray")
+EVERY = 100
+"""Reports between two looks at a driver with Ray."""
 
 
 def simulated(told: argparse.Namespace) -> dict[str, Any]:
@@ -173,7 +48,6 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
         def look(ended: int) -> None:
             if ended - results.REFERENCES in due:
                 looks[ended - results.REFERENCES] = driver.look()
-                print(f"{ended} trials in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
         driver.run(look)
         found = {"seconds": time.perf_counter() - begun, "epochs": len(driver.search.tables.epochs)}
@@ -181,13 +55,118 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
         return {"looks": looks, **found, **reopened(folder, told.trials, told.sampler)}
 
 
+def in_ray(told: argparse.Namespace) -> dict[str, Any]:
+    """The same search in Ray Tune, every epoch a report: what its driver holds and does."""
+    import ray
+    from ray import tune
+
+    from kdsearch.search import start_ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        "local",
+        num_cpus=told.ray_concurrent,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
+    start_ray()
+    table, pause = [(one.before, one.accuracies, one.pace) for one in curves.from_parquet(DIGITS).trials], told.pause
+
+    def trial(config: dict[str, Any]) -> None:
+        for report in reports(random.Random(config["trial"]).choice(table)):
+            time.sleep(pause)
+            tune.report(report)
+
+    looks: list[tuple[int, float, int, float, float]] = []
+
+    def show(search: Search) -> None:
+        begun, rows = len(search.tables.trials), len(search.tables.epochs)
+        if rows // EVERY > len(looks):
+            looks.append((begun, resident(), rows, time.perf_counter(), time.process_time()))
+
+    with tempfile.TemporaryDirectory() as name:
+        search, references = looked(Path(name) / "results" / "s", told.ray_trials, told.sampler)
+        search.show = show
+        tune_trials(search, references, trial)
+        assert search.tables.tally()[1] == told.ray_trials + results.REFERENCES
+    return summed(looks, told.ray_trials)
+
+
+def summed(looks: list[tuple[int, float, int, float, float]], trials: int) -> dict[str, Any]:
+    """Slopes between looks (trials begun, MB, reports, time, processor time), without the first tenth."""
+    late = [look for look in looks if look[0] > trials / 10]
+    begun, held, rows, times, busy = zip(*late, strict=True)
+    slope = statistics.linear_regression(begun, held).slope
+    whole = held[-1] + slope * (GOAL_TRIALS - begun[-1])
+    reports, seconds = rows[-1] - rows[0], times[-1] - times[0]
+    return {
+        "trials": trials, "start_mb": looks[0][1], "end_mb": held[-1], "mb_per_trial": slope,
+        "mb_at_5000": whole, "fits": whole < 1000 * GOAL_GB, "trials_per_s": (begun[-1] - begun[0]) / seconds,
+        "reports_per_s": reports / seconds, "busy_ms_per_report": 1000 * (busy[-1] - busy[0]) / reports,
+    }  # fmt: skip
+
+
+def show_looks(found: dict[str, Any], told: argparse.Namespace, console: Console) -> None:
+    """The simulation's table."""
+    table = Table(title=f"Without Ray: {told.concurrent} side by side, {told.sampler}")
+    for name in (
+        "trials",
+        "MB",
+        "suggestion ms",
+        "p90",
+        "verdict ms",
+        "report ms",
+        "write s",
+        "tables MB",
+        "journal MB",
+    ):
+        table.add_column(name, justify="right")
+    for trials, look in found["looks"].items():
+        times = [1000 * look[step] for step in ("suggest", "suggest_p90", "verdict", "report")]
+        tables = sum(look[name] for name in FILES[:3])
+        shown = [f"{look['mb']:.0f}", *(f"{time:.2f}" for time in times), f"{look['write']:.2f}"]
+        table.add_row(f"{trials:,}", *shown, f"{tables / 1e6:.2f}", f"{look[results.JOURNAL] / 1e6:.2f}")
+    console.print(table)
+    went = found["tables_s"] + found["journal_s"]
+    console.print(f"{found['seconds']:.0f} s for {found['epochs']:,} epochs; to go on with it: {went:.1f} s")
+
+
+def child(words: list[str]) -> dict[str, Any]:
+    """A part in a process of its own, so that it is told its own memory; its last line."""
+    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=GOAL_TRIALS, help="without Ray")
-    parser.add_argument("--concurrent", type=int, default=200)
+    parser.add_argument("--concurrent", type=int, default=200, help="without Ray")
     parser.add_argument("--sampler", default="tpe", choices=("tpe", "random"))
+    parser.add_argument("--ray-trials", type=int, default=500)
+    parser.add_argument("--ray-concurrent", type=int, default=16)
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds of an epoch in Ray")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     told = parser.parse_args()
-    print(json.dumps(simulated(told), indent=1))
+    if told.part:
+        print(json.dumps({"simulated": simulated, "ray": in_ray}[told.part](told)))
+        return
+    console, found = Console(), {}
+    for part in PARTS:
+        with console.status(f"{part}: a search of {told.trials if part == 'simulated' else told.ray_trials} trials"):
+            found[part] = child([*sys.argv[1:], "--part", part])
+    show_looks(found["simulated"], told, console)
+    own = found["ray"]
+    console.print(
+        f"Ray, {own['trials']} trials, {told.ray_concurrent} side by side: {own['trials_per_s']:.1f} trials and "
+        f"{own['reports_per_s']:.0f} reports a second, {own['busy_ms_per_report']:.1f} ms of the driver a report; its "
+        f"memory {own['start_mb']:.0f} MB at first, {own['end_mb']:.0f} at last, {1000 * own['mb_per_trial']:.0f} kB a "
+        f"trial, so {own['mb_at_5000'] / 1000:.2f} GB at {GOAL_TRIALS:,}: "
+        f"{'within' if own['fits'] else 'beyond'} {GOAL_GB} GB"
+    )
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
