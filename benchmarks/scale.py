@@ -33,7 +33,7 @@ LOOKS = (500, 1000, 2000, 5000, 10000)
 GOAL_GB, GOAL_TRIALS = 1.5, 5000
 """What the driver may hold, and when."""
 PARTS = ("simulated", "ray")
-EVERY = 100
+EVERY = 20
 """Reports between two looks at a driver with Ray."""
 
 
@@ -41,8 +41,8 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
     """A search without Ray: what it costs after so many trials, in all, and to go on with."""
     with tempfile.TemporaryDirectory() as name:
         folder, looks = Path(name) / "results" / "s", {}
-        driver = Driver(*looked(folder, told.trials, told.sampler), told.concurrent)
         due = sorted({*(at for at in LOOKS if at < told.trials), told.trials})
+        driver = Driver(*looked(folder, told.trials, told.sampler), told.concurrent, due)
         begun = time.perf_counter()
 
         def look(ended: int) -> None:
@@ -71,10 +71,16 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         logging_level=logging.CRITICAL,
     )
     start_ray()
-    table, pause = [(one.before, one.accuracies, one.pace) for one in curves.from_parquet(DIGITS).trials], told.pause
+    trials = [list(reports((one.before, one.accuracies, one.pace))) for one in curves.from_parquet(DIGITS).trials]
+    pause, together = told.pause, told.ray_concurrent
 
     def trial(config: dict[str, Any]) -> None:
-        for report in reports(random.Random(config["trial"]).choice(table)):
+        # Nobody begins before all are there: Ray gives a waiting trial the next free process and ends its own new one.
+        Path(there, str(os.getpid())).touch()
+        until = time.monotonic() + 100
+        while len(os.listdir(there)) < together and time.monotonic() < until:
+            time.sleep(0.1)
+        for report in random.Random(config["trial"]).choice(trials):
             time.sleep(pause)
             tune.report(report)
 
@@ -85,9 +91,9 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         if rows // EVERY > len(looks):
             looks.append((begun, resident(), rows, time.perf_counter(), time.process_time()))
 
-    with tempfile.TemporaryDirectory() as name:
-        search, references = looked(Path(name) / "results" / "s", told.ray_trials, told.sampler)
-        search.show = show
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as there:
+        search, references = looked(Path(name) / "results" / "s", told.ray_trials, "tpe")
+        search.show, search.max_concurrent = show, together
         tune_trials(search, references, trial)
         assert search.tables.tally()[1] == told.ray_trials + results.REFERENCES
     return summed(looks, told.ray_trials)
@@ -109,7 +115,7 @@ def summed(looks: list[tuple[int, float, int, float, float]], trials: int) -> di
 
 def show_looks(found: dict[str, Any], told: argparse.Namespace, console: Console) -> None:
     """The simulation's table."""
-    table = Table(title=f"Without Ray: {told.concurrent} side by side, {told.sampler}")
+    table = Table(title=f"Without Ray: {told.concurrent} side by side, drawn by {told.sampler}")
     for name in (
         "trials",
         "MB",
@@ -123,7 +129,7 @@ def show_looks(found: dict[str, Any], told: argparse.Namespace, console: Console
     ):
         table.add_column(name, justify="right")
     for trials, look in found["looks"].items():
-        times = [1000 * look[step] for step in ("suggest", "suggest_p90", "verdict", "report")]
+        times = [1000 * look[step] for step in ("suggest", "tpe", "tpe_p90", "verdict", "report")]
         tables = sum(look[name] for name in FILES[:3])
         shown = [f"{look['mb']:.0f}", *(f"{time:.2f}" for time in times), f"{look['write']:.2f}"]
         table.add_row(f"{trials:,}", *shown, f"{tables / 1e6:.2f}", f"{look[results.JOURNAL] / 1e6:.2f}")
@@ -144,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=GOAL_TRIALS, help="without Ray")
     parser.add_argument("--concurrent", type=int, default=200, help="without Ray")
-    parser.add_argument("--sampler", default="tpe", choices=("tpe", "random"))
+    parser.add_argument("--sampler", default="random", help="random: and TPE just before each look")
     parser.add_argument("--ray-trials", type=int, default=500)
     parser.add_argument("--ray-concurrent", type=int, default=16)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds of an epoch in Ray")

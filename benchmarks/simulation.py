@@ -5,12 +5,12 @@ import statistics
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from kdsearch import curves, results, scout, spaces
+from kdsearch import curves, results, scout, seeded, spaces
 from kdsearch.plan import Search
 from kdsearch.rungs import Rungs
 from kdsearch.sampler import Sampler
@@ -20,6 +20,8 @@ from kdsearch.tuner import Stopper, Watcher
 DIGITS = Path(__file__).parent / "tables" / "digits.parquet"
 LAST = 100
 """Of each step's times, so many are looked at."""
+BY_TPE = 40
+"""Draws by TPE before each look, where the others are drawn at random."""
 FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL, results.PENDING)
 
 
@@ -59,11 +61,14 @@ def reports(curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict]:
 class Driver:
     """A search's driver without Ray: an event is a report, told to the parts that Ray would tell."""
 
-    def __init__(self, search: Search, references: dict, concurrent: int) -> None:
+    def __init__(self, search: Search, references: dict, concurrent: int, looks: Sequence[int] = ()) -> None:
+        """`looks`: trials after which `look` will be asked; TPE draws before each, whatever draws the others."""
         self.search, self.concurrent = search, concurrent
+        self.by_tpe = {min(at + concurrent, search.trials) - place for at in looks for place in range(BY_TPE)}
         rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes)
         rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
         self.sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * concurrent))
+        self.usual = self.sampler._study.sampler
         self.stopper, self.watcher = Stopper(search.tables, rungs), Watcher(search)
         self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
         self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
@@ -88,8 +93,11 @@ class Driver:
 
     def begin(self) -> None:
         self.asked += 1
-        with self.timed("suggest"):
+        if self.asked - results.REFERENCES in self.by_tpe:
+            self.sampler._study.sampler = seeded.make("tpe", 0, startup=10)
+        with self.timed("tpe" if self.asked - results.REFERENCES in self.by_tpe else "suggest"):
             config = self.sampler.suggest(f"ray{self.asked}")
+        self.sampler._study.sampler = self.usual
         trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)
         self.watcher.on_trial_start(0, [], trial)
         size = self.search.tables.trials[config["trial"]]["parameters"]
@@ -121,7 +129,7 @@ class Driver:
         self.search.tables.write(at_once=True)
         found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
         found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
-        found["suggest_p90"] = statistics.quantiles(self.times["suggest"][-LAST:], n=10)[-1]
+        found["tpe_p90"] = statistics.quantiles(self.times.get("tpe", [0, 0])[-BY_TPE:], n=10)[-1]
         return found | {name: size(self.search.folder / name) for name in FILES}
 
 
