@@ -51,3 +51,12 @@ def test_a_live_search_is_compared_with_one_that_stops_none():
     more = ("--", "--epochs", 4, "--teacher-epochs", 1, "--set", "data.images=100")
     found = last_line("live_search.py", "--trials", 3, "--seeds", 1, *more)
     assert 0 < found["median_epochs"] <= 1 and found["median_hypervolume"] > 0
+
+
+def test_a_search_is_driven_without_ray_and_with_it():
+    more = ("--ray-trials", 8, "--ray-concurrent", 2, "--pause", 0.01)
+    found = last_line("scale.py", "--trials", 60, "--concurrent", 5, *more)
+    look, own = found["simulated"]["looks"]["60"], found["ray"]
+    assert all(look[step] > 0 for step in ("mb", "suggest", "tpe", "verdict", "report", "write", "optuna.journal"))
+    assert found["simulated"]["complete"] > 3 and found["simulated"]["journal_s"] > 0
+    assert own["trials"] == 8 and own["reports_per_s"] > 0 and own["end_mb"] > 0

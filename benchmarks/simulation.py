@@ -1,0 +1,147 @@
+"""A search's driver without Ray, for scale.py: an event queue tells its parts what Ray would."""
+
+import heapq
+import statistics
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from kdsearch import curves, results, scout, seeded, spaces
+from kdsearch.plan import Search
+from kdsearch.rungs import Rungs
+from kdsearch.sampler import Sampler
+from kdsearch.settings import Settings
+from kdsearch.tuner import Stopper, Watcher
+
+DIGITS = Path(__file__).parent / "tables" / "digits.parquet"
+LAST = 100
+"""Of each step's times, so many are looked at."""
+BY_TPE = 40
+"""Draws by TPE before each look, where the others are drawn at random."""
+FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL, results.PENDING)
+
+
+def resident() -> float:
+    """This process's memory in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1.024e-3 for line in lines if line.startswith("VmRSS"))
+
+
+def looked(folder: Path, trials: int, sampler: str, before: dict | None = None) -> tuple[Search, dict]:
+    """A search on digits that may begin (or go on), and its references."""
+    space = spaces.load(spaces.find("depth_vs_hint"))
+    told = {"space": "depth_vs_hint"}
+    search = Search(
+        space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before or {}
+    )
+    search.resources = {"cpu": 1, "gpu": 0}
+    _, references = scout.look(search)
+    folder.mkdir(parents=True, exist_ok=True)
+    search.write_facts()
+    return search, references
+
+
+def reports(curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict]:
+    """What a trial reports, epoch by epoch: (epochs before its last stage, accuracies, seconds of an epoch)."""
+    before, accuracies, seconds = curve
+    kinds = [f"{gains}.{term}" for gains in ("loss", "gradient") for term in ("ce", "kd")]
+    for epoch in range(1, before + len(accuracies) + 1):
+        kd_epoch = epoch - before if epoch > before else None
+        accuracy = accuracies[epoch - before - 1] if kd_epoch else None
+        terms = dict.fromkeys(kinds, 0.3 / epoch) if kd_epoch else {"loss.1→2": 0.3 / epoch, "gradient.1→2": 1.0}
+        row = {"link": 1, "stage": "kd" if kd_epoch else "hint", "epoch": epoch, "kd_epoch": kd_epoch}
+        row |= {"accuracy": accuracy, "seconds": seconds, **terms}
+        yield {"rows": [row], "accuracy": accuracy, "complete": kd_epoch == len(accuracies)}
+
+
+class Driver:
+    """A search's driver without Ray: an event is a report, told to the parts that Ray would tell."""
+
+    def __init__(self, search: Search, references: dict, concurrent: int, looks: Sequence[int] = ()) -> None:
+        """`looks`: trials after which `look` will be asked; TPE draws before each, whatever draws the others."""
+        self.search, self.concurrent = search, concurrent
+        self.by_tpe = {min(at + concurrent, search.trials) - place for at in looks for place in range(BY_TPE)}
+        rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes)
+        rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
+        self.sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * concurrent))
+        self.usual = self.sampler._study.sampler
+        self.stopper, self.watcher = Stopper(search.tables, rungs), Watcher(search)
+        self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
+        self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self.now, self.asked = 0.0, 0
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.times[step].append(time.perf_counter() - begun)
+
+    def run(self, look: Callable[[int], None]) -> None:
+        """To the end; `look` hears of each trial that ended."""
+        count, ended = self.search.trials + self.sampler.to_come, 0
+        while self.queue or self.asked < count:
+            while self.asked < count and len(self.queue) < self.concurrent:
+                self.begin()
+            if self.told(*heapq.heappop(self.queue)):
+                ended += 1
+                look(ended)
+
+    def begin(self) -> None:
+        self.asked += 1
+        if self.asked - results.REFERENCES in self.by_tpe:
+            self.sampler._study.sampler = seeded.make("tpe", 0, startup=10)
+        with self.timed("tpe" if self.asked - results.REFERENCES in self.by_tpe else "suggest"):
+            config = self.sampler.suggest(f"ray{self.asked}")
+        self.sampler._study.sampler = self.usual
+        trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)
+        self.watcher.on_trial_start(0, [], trial)
+        size = self.search.tables.trials[config["trial"]]["parameters"]
+        place = bisect_left(self.curves, size, key=lambda curve: curve.parameters)
+        curve = self.curves[min(place, len(self.curves) - 1)]
+        told = reports((curve.before, curve.accuracies, curve.pace))
+        heapq.heappush(self.queue, (self.now + curve.pace, self.asked, trial, told))
+
+    def told(self, now: float, number: int, trial: SimpleNamespace, more: Iterator[dict]) -> bool:
+        """A trial reports an epoch; does it end?"""
+        self.now, result = now, next(more)
+        judged = len(self.stopper.rungs.verdicts)
+        begun = time.perf_counter()
+        stops = self.stopper.on_trial_result(None, trial, result) == Stopper.STOP
+        if len(self.stopper.rungs.verdicts) > judged:
+            self.times["verdict"].append(time.perf_counter() - begun)
+        with self.timed("report"):
+            self.watcher.on_trial_result(0, [], trial, result)
+        if not (stops or result["complete"]):
+            heapq.heappush(self.queue, (now + result["rows"][0]["seconds"], number, trial, more))
+            return False
+        with self.timed("end"):
+            self.sampler.on_trial_complete(trial.trial_id, result)
+            self.watcher.on_trial_complete(0, [], trial)
+        return True
+
+    def look(self) -> dict[str, float]:
+        """What it costs by now, in seconds and bytes."""
+        self.search.tables.write(at_once=True)
+        found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
+        found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
+        found["tpe_p90"] = statistics.quantiles(self.times.get("tpe", [0, 0])[-BY_TPE:], n=10)[-1]
+        return found | {name: size(self.search.folder / name) for name in FILES}
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def reopened(folder: Path, trials: int, sampler: str) -> dict[str, float]:
+    """Seconds that the driver's record takes when a search goes on: tables, then rungs and journal."""
+    search, references = looked(folder, trials, sampler, before=results.read_facts(folder))
+    begun = time.perf_counter()
+    search.tables.take_over()
+    taken = time.perf_counter()
+    Driver(search, references, concurrent=1)
+    return {"tables_s": taken - begun, "journal_s": time.perf_counter() - taken}
