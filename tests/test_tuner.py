@@ -1,11 +1,13 @@
 """The scheduler around the rungs; without Ray's processes."""
 
+import os
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from kdsearch import results
+from kdsearch import results, tuner
 from kdsearch.rungs import RULES, Rungs
 from kdsearch.tuner import Stopper
 
@@ -73,3 +75,17 @@ def test_references_and_trials_that_have_ended_are_not_judged(tables):
     assert reported(scheduler, "kd", ("kd", 1, 0.0)) == TrialScheduler.CONTINUE
     assert reported(scheduler, "1", ("kd", 2, 0.0), complete=True) == TrialScheduler.CONTINUE
     assert len(scheduler.rungs.verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "most", "waiting"), [(2, None, "1"), (16, None, "4"), (200, 40, "10"), (0, None, "1")]
+)
+def test_a_quarter_of_those_side_by_side_wait_so_that_free_processes_are_kept(monkeypatch, cpus, most, waiting):
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": cpus})
+    monkeypatch.setattr(tuner.tune, "with_resources", lambda *_: 1 / 0)
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "auto")
+    search: Any = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, max_concurrent=most, trials=5_000)
+    unused: Any = None
+    with pytest.raises(ZeroDivisionError):
+        tuner._tune(search, unused, unused, 1, print)
+    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == waiting
