@@ -55,6 +55,15 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
         return {"looks": looks, **found, **reopened(folder, told.trials, told.sampler)}
 
 
+def kept_reports(folder: Path) -> int:
+    """The reports of each recorded trial as a file; how many there are. Ray unpickles a function for every trial."""
+    (folder / "begun").mkdir()
+    recorded = curves.from_parquet(DIGITS).trials
+    for number, one in enumerate(recorded):
+        (folder / str(number)).write_text(json.dumps(list(reports((one.before, one.accuracies, one.pace)))))
+    return len(recorded)
+
+
 def in_ray(told: argparse.Namespace) -> dict[str, Any]:
     """The same search in Ray Tune, every epoch a report: what its driver holds and does."""
     import ray
@@ -71,16 +80,15 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         logging_level=logging.CRITICAL,
     )
     start_ray()
-    trials = [list(reports((one.before, one.accuracies, one.pace))) for one in curves.from_parquet(DIGITS).trials]
     pause, together = told.pause, told.ray_concurrent
 
     def trial(config: dict[str, Any]) -> None:
         # Nobody begins before all are there: Ray gives a waiting trial the next free process and ends its own new one.
-        Path(there, str(os.getpid())).touch()
+        Path(there, "begun", str(os.getpid())).touch()
         until = time.monotonic() + 100
-        while len(os.listdir(there)) < together and time.monotonic() < until:
+        while len(os.listdir(Path(there, "begun"))) < together and time.monotonic() < until:
             time.sleep(0.1)
-        for report in random.Random(config["trial"]).choice(trials):
+        for report in json.loads(Path(there, str(random.Random(config["trial"]).randrange(kept))).read_text()):
             time.sleep(pause)
             tune.report(report)
 
@@ -91,9 +99,10 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         if rows // EVERY > len(looks):
             looks.append((begun, resident(), rows, time.perf_counter(), time.process_time()))
 
-    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as there:
-        search, references = looked(Path(name) / "results" / "s", told.ray_trials, "tpe")
-        search.show, search.max_concurrent = show, together
+    with tempfile.TemporaryDirectory() as there:
+        kept = kept_reports(Path(there))
+        search, references = looked(Path(there) / "results" / "s", told.ray_trials, "tpe")
+        search.show = show
         tune_trials(search, references, trial)
         assert search.tables.tally()[1] == told.ray_trials + results.REFERENCES
     return summed(looks, told.ray_trials)

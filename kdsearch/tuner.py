@@ -1,5 +1,6 @@
 """The trials of a search in Ray Tune: the sampler proposes, the rungs stop, every row goes to the tables."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -52,6 +53,7 @@ def restored(search: Search) -> Rungs:
 
 
 def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_waiting(_together(search)))
     tuner = tune.Tuner(
         tune.with_resources(work, search.resources),
         tune_config=tune.TuneConfig(
@@ -92,6 +94,15 @@ def _together(search: Search) -> int:
     there = ray.cluster_resources()
     shares = [there.get(kind.upper(), 0) / asked for kind, asked in search.resources.items() if asked]
     return min(int(min(shares)), search.max_concurrent or search.trials)
+
+
+def _waiting(together: int) -> int:
+    """Trials drawn ahead of those that run: Ray keeps a free process only for one that waits, and else ends it.
+
+    With its own default, 1, trials that end at about the same time lose all processes but one. Each one ahead is drawn
+    without what the running ones are about to tell, so they are few.
+    """
+    return max(1, together // 4)
 
 
 class Stopper(FIFOScheduler):

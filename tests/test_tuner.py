@@ -1,12 +1,13 @@
 """The scheduler around the rungs; without Ray's processes."""
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from kdsearch import results
+from kdsearch import results, tuner
 from kdsearch.errors import Refusal
 from kdsearch.rungs import RULES, Rungs
 from kdsearch.storage import Storage
@@ -155,3 +156,17 @@ def test_a_full_disk_is_no_trial_s_fault(watcher):
 )
 def test_a_full_disk_is_known_by_its_words(error, full):
     assert is_full(error) is full
+
+
+@pytest.mark.parametrize(
+    ("cpus", "most", "waiting"), [(2, None, "1"), (16, None, "4"), (200, 40, "10"), (0, None, "1")]
+)
+def test_a_quarter_of_those_side_by_side_wait_so_that_free_processes_are_kept(monkeypatch, cpus, most, waiting):
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": cpus})
+    monkeypatch.setattr(tuner.tune, "with_resources", lambda *_: 1 / 0)
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "auto")
+    search: Any = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, max_concurrent=most, trials=5_000)
+    unused: Any = None
+    with pytest.raises(ZeroDivisionError):
+        tuner._tune(search, unused, unused, 1, print)
+    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == waiting
