@@ -22,7 +22,7 @@ MORE = int(os.environ.get("KDSEARCH_EXAMPLES", "1"))
 def examples(count: int) -> Any:
     return settings(
         max_examples=count * MORE, deadline=None, derandomize=MORE == 1, phases=[Phase.generate], database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )  # fmt: skip
 
 
