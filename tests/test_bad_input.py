@@ -23,7 +23,7 @@ from damage import (
     few_draws,
     share,
 )  # fmt: skip
-from helpers import STUDENT, pipeline
+from helpers import MADE, STUDENT, pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import Driver
@@ -39,12 +39,6 @@ from kdsearch.sampler import Sampler
 from kdsearch.store import save_net
 
 # Searches
-
-MADE = {
-    "kdsearch": "0", "torch": "2", "device": "cpu", "machine": "m", "precision": "float32", "targets": {"kd": "live"},
-    "threads": 1, "fingerprint": "f", "classes": ["0", "1"], "image": [1, 8, 8], "mean": [0.5], "std": [0.5],
-    "teachers": [], "accuracy": 0.5,
-}  # fmt: skip
 
 
 class Careful(Driver):

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from bucket import served
-from helpers import STUDENT, pipeline
+from helpers import MADE, STUDENT, pipeline
 
 from kdsearch import cli, lease, nets, results, searches
 from kdsearch.errors import Refusal
@@ -38,7 +38,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     tables.add("0", pipeline().model_dump(mode="json"), facts, {})
     tables.trials["0"]["accuracy"] = 0.9
     tables.mark("0", "complete")
-    save_net(folder / "students" / "0.safetensors", nets.build(STUDENT, (1, 8, 8), 10), {"accuracy": 0.9})
+    save_net(folder / "students" / "0.safetensors", nets.build(STUDENT, (1, 8, 8), 10), MADE)
     tables.write(at_once=True)
     told = {"space": "s", "command": "tune", "trials": 1, "seed": 3, "data": "digits", "images": 10}
     more = {"validation_images": 10, "classes": 10, "knobs": {}, "teacher_accuracy": None, "fingerprint": "f"}
