@@ -9,6 +9,12 @@ TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)
 FIT = Fit(epochs=4, batch_size=64, learning_rate=5e-3)
 HINTS = Hints(pairs=(Pair(hint=2, guided=4),), share=0.5)
+MADE = {
+    "kdsearch": "0", "torch": "2", "device": "cpu", "machine": "m", "precision": "float32", "targets": {"kd": "live"},
+    "threads": 1, "fingerprint": "f", "classes": ["0", "1"], "image": [1, 8, 8], "mean": [0.5], "std": [0.5],
+    "teachers": [], "accuracy": 0.5,
+}  # fmt: skip
+"""What a student's number depends on, as its file says it."""
 
 
 def pipeline(**student: object) -> Pipeline:

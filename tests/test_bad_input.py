@@ -23,7 +23,7 @@ from damage import (
     few_draws,
     share,
 )  # fmt: skip
-from helpers import STUDENT, pipeline
+from helpers import MADE, STUDENT, pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import Driver
@@ -39,12 +39,6 @@ from kdsearch.sampler import Sampler
 from kdsearch.store import save_net
 
 # Searches
-
-MADE = {
-    "kdsearch": "0", "torch": "2", "device": "cpu", "machine": "m", "precision": "float32", "targets": {"kd": "live"},
-    "threads": 1, "fingerprint": "f", "classes": ["0", "1"], "image": [1, 8, 8], "mean": [0.5], "std": [0.5],
-    "teachers": [], "accuracy": 0.5,
-}  # fmt: skip
 
 
 class Careful(Driver):
@@ -120,7 +114,7 @@ def say(finished, tmp_path_factory, monkeypatch, capsys) -> Callable[[str], tupl
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                with at_most(20):
+                with at_most(60):
                     cli.main()
             except SystemExit as end:
                 code = int(end.code or 0)
@@ -269,3 +263,32 @@ def test_a_config_that_is_damaged_is_read_or_refused(config, tmp_path_factory, c
         assert len(recipe.pipeline.links) >= 1
     except Refusal as refused:
         assert "config" in str(refused) and len(str(refused)) < 3000
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--storage a_file/below", "Searches are kept where files can be written, but 'a_file/below' cannot be"),
+        ("--storage a_file", "Searches are kept where files can be written, but 'a_file' cannot be"),
+        ("--storage ftp://x/y", "There is no storage with the scheme 'ftp'"),
+        ("--storage s3://", "s3://"),
+        ("--address 127.0.0.1:1", "127.0.0.1:1"),
+        ("--address nowhere.invalid:6379", "nowhere.invalid"),
+        ("--address head", "HOST:PORT with a port from 1 to 65535"),
+        ("--address ray://head:10001", "run kdsearch on the head"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_soon_and_leaves_no_search(tmp_path, monkeypatch, capsys, words, said):
+    few_draws(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    Path("a_file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["kdsearch", "tune", "depth_vs_hint", "--name", "s", *words.split()])
+    with at_most(15), pytest.raises(SystemExit) as end:
+        cli.main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.startswith("kdsearch: ") and said in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.rglob("search.json"))

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import pytest
 from bucket import served
+from test_resume import Driver
 
-from kdsearch import lease
+from kdsearch import lease, scout
 from kdsearch.errors import Refusal
 from kdsearch.lease import hold, holder
 from kdsearch.storage import Storage, at
@@ -104,6 +105,18 @@ def test_a_living_process_of_this_machine_keeps_its_lease(bucket, clock):
     folder = note(bucket, host=socket.gethostname(), pid=os.getppid())
     with pytest.raises(Refusal, match="has one driver"), hold(bucket, folder, clock):
         pass
+
+
+def test_a_driver_that_lost_its_search_writes_no_table_over_the_other_s(bucket, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(scout, "DRAWS", 30)
+    search = Driver(tmp_path, "random", 2, -1).search
+    folder = search.folder = bucket.folder / "search"
+    with hold(bucket, folder, clock) as search.lease:
+        note(bucket, time=clock.now)
+        clock.now += 11
+        with pytest.raises(Refusal, match="took over"):
+            search.changed(at_once=True)
+        assert search.lease.lost and not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_driver_whose_lease_was_taken_is_told_and_leaves_the_other_s_alone(bucket, clock):

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 import pytest
 from bucket import served
-from helpers import STUDENT, pipeline
-from test_bad_input import MADE
+from helpers import MADE, STUDENT, pipeline
 
 from kdsearch import cli, lease, nets, results, searches
 from kdsearch.errors import Refusal
