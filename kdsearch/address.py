@@ -18,6 +18,10 @@ SETTINGS = 4
 
 def resolve(option: str | None) -> str | None:
     """What --address says, else RAY_ADDRESS: `auto` or HOST:PORT; None (or `local`): this machine alone."""
+    if option is not None and not option.strip():
+        raise Refusal(
+            "--address is auto, or HOST:PORT such as 10.0.0.1:6379, but got nothing; leave it out for this machine."
+        )
     told = (option or os.environ.get("RAY_ADDRESS") or "").strip()
     if told in ("", "local"):
         return None

@@ -45,7 +45,10 @@ def run(search: Search) -> None:
     if address:
         _check_nodes(search)
     search.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(search) as search.lease, remembered_ctrl_c(search.interrupted, search.ask_to_stop):
+    with (
+        _alone(search) as search.lease,
+        remembered_ctrl_c(search.interrupted, search.ask_to_stop, lambda: f"Go on: {search.resume_command}"),
+    ):
         if not search.resumed and (search.folder / "search.json").exists():
             raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.")
         try:

@@ -1,5 +1,6 @@
 """Searches found in their storage; what a command needs of one in a bucket is brought here first."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 from filelock import Timeout
 
 from kdsearch import results
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.lease import Lease, hold, holder
 from kdsearch.resuming import taken
 from kdsearch.storage import Storage, at
@@ -36,6 +37,14 @@ def names_taken(storage: Storage) -> list[str]:
     """Names of searches; of a folder that a killed process left with nothing in it but its lock, not."""
     names = storage.names(storage.folder)
     return [name for name in names if storage.uri or not _is_abandoned(storage.folder / name)]
+
+
+def only(space: str, storage: Storage) -> str:
+    """The name of a space's search that was given none; raises Refusal where there are several."""
+    names = [name for name in names_taken(storage) if re.fullmatch(rf"{re.escape(space)}(-[0-9]+)?", name)]
+    if len(names) > 1:
+        raise Refusal(f"There are several searches of '{space}': {listed(names)}. Say with --name which one goes on.")
+    return names[0] if names else space
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -74,8 +74,9 @@ def tune(
     given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
     asked, storage, folder, facts = _asked(context, given)
     asked["storage_named"] = _source(context, "results") != "DEFAULT"
-    console = words.console()
-    with Watch(console) as watch:
+    console, search = words.console(), None
+    # Outermost, so that the live display has ended when it speaks.
+    with interruptible(lambda: _left(search)), Watch(console) as watch:
         from kdsearch.scout import look
 
         search = _search(asked, storage, folder, facts)
@@ -84,8 +85,7 @@ def tune(
         if not dry_run:
             from kdsearch.search import run
 
-            with interruptible(lambda: _left(search)):
-                run(search)
+            run(search)
     if dry_run:
         _show_draws(search, drawn, console)
         return
@@ -105,10 +105,12 @@ def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any
     told = dict(context.params)
     from kdsearch import results as tables
     from kdsearch import resuming, searches, spaces
+    from kdsearch.address import probe, resolve
     from kdsearch.settings import check_name, folder_for
     from kdsearch.storage import at
 
     path = spaces.find(told["space"])
+    probe(resolve(told["address"]))
     told["space"] = path.stem if path.parent == spaces.own_folder() else str(path)
     if told["data"] is not None:
         from kdsearch.sources import placed
@@ -117,7 +119,7 @@ def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any
     storage = at(told["results"])
     if not told["resume"]:
         return told, storage, folder_for(storage.folder, path.stem, told["name"], searches.names_taken(storage)), {}
-    name = path.stem if told["name"] is None else told["name"]
+    name = searches.only(path.stem, storage) if told["name"] is None else told["name"]
     check_name(name)
     folder = searches.resumed(name, storage)
     told = resuming.options(folder, told, given)
@@ -172,9 +174,9 @@ def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, 
 
 
 def _left(search: Any) -> str:
-    if not search.folder.exists():
+    if search is None or not search.folder.exists():
         return "No trial had begun, so there are no results."
-    return f"What is finished is in the tables. Go on: {search.resume_command}"
+    return f"All that was trained is kept.\nGo on: {search.resume_command}"
 
 
 def _show_draws(search: Any, drawn: list, console: Any) -> None:

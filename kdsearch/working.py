@@ -44,7 +44,7 @@ def train(
     recorded = recipe.made and recipe.made.accuracy
     met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
     left = interruptible(lambda: "The seeds that were finished are above.")
-    with SeedWatch(words.console(), met) as watch, left, searches.sent(storage, store):
+    with left, SeedWatch(words.console(), met) as watch, searches.sent(storage, store):
         from kdsearch.replicate import replicates
 
         for step in replicates(recipe, seeds, data_dir.resolve(), store, test, watch.read):
@@ -75,7 +75,7 @@ def confirm(
     with searches.driven(search, storage) as (folder, lease, send):
         _bring(storage, folder, test)
         kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
-        with confirming.ConfirmWatch(console) as watch, interruptible(lambda: kept):
+        with interruptible(lambda: kept), confirming.ConfirmWatch(console) as watch:
             from kdsearch.confirm import confirm as steps
             from kdsearch.missing import Asked
 

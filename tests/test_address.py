@@ -109,3 +109,9 @@ def test_this_machine_and_auto_need_no_probe():
 def test_auto_without_a_ray_says_how_to_start_one():
     said = str(unreached("auto", ConnectionError("Could not find any running Ray instance.\nMore.")))
     assert "there is none (Could not find any running Ray instance.); start one with `ray start --head`" in said
+
+
+@pytest.mark.parametrize("option", ["", "  "])
+def test_an_empty_address_is_refused(option):
+    with pytest.raises(Refusal, match="got nothing"):
+        resolve(option)

@@ -137,3 +137,17 @@ def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(tmp_path):
             assert not (folder / "stopping").exists()
     assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
     assert_equal(whole, folder)
+
+
+def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(tmp_path):
+    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=2, epochs=30"))
+    folder = tmp_path / "results" / "s"
+    driver = subprocess.Popen(call("s"), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(row["epochs"] for row in results.read(folder).trials.values()):
+        time.sleep(0.2)
+    os.killpg(driver.pid, signal.SIGTERM)
+    _, said = driver.communicate(timeout=15)
+    assert driver.returncode == 130 and "ended by a signal. Go on: kdsearch tune" in said
+    assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
+    assert_equal(whole, folder)

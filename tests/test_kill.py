@@ -51,7 +51,11 @@ def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_pa
     time.sleep(1)
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 130 and "kdsearch: interrupted. What is finished" in said and "Traceback" not in said
+    assert (
+        driver.returncode == 130
+        and "kdsearch: interrupted. All that was trained is kept." in said
+        and "Traceback" not in said
+    )
     assert not results.read(folder).trials
     done = subprocess.run([*call, "--resume", "--trials", "1"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and len(results.read(folder).trials) == 4, done.stderr

@@ -259,3 +259,16 @@ def test_a_folder_that_a_killed_process_left_empty_is_free(tmp_path):
         (tmp_path / name / ".driver.lock").touch()
     (tmp_path / "full" / "search.json").touch()
     assert searches.names_taken(storage) == ["full"]
+
+
+def test_a_search_that_goes_on_without_a_name_must_be_the_only_one_of_its_space(tmp_path):
+    storage = at(tmp_path)
+    assert searches.only("s", storage) == "s"
+    for name in ("s-2", "s-mine", "store", "t"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "search.json").touch()
+    assert searches.only("s", storage) == "s-2"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "search.json").touch()
+    with pytest.raises(Refusal, match="several searches of 's': s, s-2"):
+        searches.only("s", storage)
