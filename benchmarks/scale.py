@@ -141,7 +141,7 @@ def show_looks(found: dict[str, Any], told: argparse.Namespace, console: Console
         times = [1000 * look[step] for step in ("suggest", "tpe", "tpe_p90", "verdict", "report")]
         tables = sum(look[name] for name in FILES[:3])
         shown = [f"{look['mb']:.0f}", *(f"{time:.2f}" for time in times), f"{look['write']:.2f}"]
-        table.add_row(f"{trials:,}", *shown, f"{tables / 1e6:.2f}", f"{look[results.JOURNAL] / 1e6:.2f}")
+        table.add_row(f"{int(trials):,}", *shown, f"{tables / 1e6:.2f}", f"{look[results.JOURNAL] / 1e6:.2f}")
     console.print(table)
     went = found["tables_s"] + found["journal_s"]
     console.print(f"{found['seconds']:.0f} s for {found['epochs']:,} epochs; to go on with it: {went:.1f} s")

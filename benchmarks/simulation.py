@@ -22,7 +22,7 @@ LAST = 100
 """Of each step's times, so many are looked at."""
 BY_TPE = 40
 """Draws by TPE before each look, where the others are drawn at random."""
-FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL, results.PENDING)
+FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL)
 
 
 def resident() -> float:
@@ -126,11 +126,12 @@ class Driver:
 
     def look(self) -> dict[str, float]:
         """What it costs by now, in seconds and bytes."""
+        waiting = {results.PENDING: size(self.search.folder / results.PENDING)}
         self.search.tables.write(at_once=True)
         found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
         found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
         found["tpe_p90"] = statistics.quantiles(self.times.get("tpe", [0, 0])[-BY_TPE:], n=10)[-1]
-        return found | {name: size(self.search.folder / name) for name in FILES}
+        return found | {name: size(self.search.folder / name) for name in FILES} | waiting
 
 
 def size(path: Path) -> int:

@@ -76,7 +76,8 @@ def ours(trials: int, started: float) -> dict[str, float]:
         path = Path(folder) / "nothing.py"
         path.write_text(SPACE)
         settings = Settings(epochs=2, teacher_epochs=1)
-        own = Search(spaces.load(path), settings, trials, Path(folder) / "results" / "s", Path("data"), show=show)
+        place, options = Path(folder) / "results" / "s", {"space": str(path)}
+        own = Search(spaces.load(path), settings, trials, place, Path("data"), options=options, show=show)
         search.run(own)
         states, _ = own.tables.tally()
         assert states["complete"] == trials + 3, states
