@@ -30,9 +30,12 @@ class Seeded(BaseSampler):
 
     def before_trial(self, study: Any, trial: Any) -> None:
         """A draw begins: also one that another process began and did not end."""
-        words = f"{self._seed} {trial.number}".encode()
-        self._own = self._maker(int.from_bytes(hashlib.sha256(words).digest()[:4], "big"))
+        self._own = self._made(trial.number)
         self._own.before_trial(study, trial)
+
+    def _made(self, *words: Any) -> BaseSampler:
+        told = " ".join(map(str, (self._seed, *words)))
+        return self._maker(int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big"))
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         """As the sampler does."""
@@ -43,8 +46,10 @@ class Seeded(BaseSampler):
         return self._own.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """As the sampler does."""
-        return self._own.sample_independent(study, trial, param_name, param_distribution)
+        """As the sampler does, whatever knobs the draw has by now: another process may have drawn some of them."""
+        own = self._made(trial.number, param_name)
+        own.before_trial(study, trial)
+        return own.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         """As the sampler does."""

@@ -178,7 +178,7 @@ def test_a_search_whose_files_are_whole_is_opened_by_every_command(finished, say
             assert told[0] == 0 and right(told), told
 
 
-@examples(120)
+@examples(50)
 @given(name=st.sampled_from(FILES), change=st.one_of(bytes_flipped, bytes_cut), command=st.sampled_from(COMMANDS))
 def test_a_search_with_a_file_that_was_cut_off_or_changed_somewhere_is_read_or_refused(
     finished, say, name, change, command
@@ -186,13 +186,13 @@ def test_a_search_with_a_file_that_was_cut_off_or_changed_somewhere_is_read_or_r
     damaged(finished, name, change, say, command)
 
 
-@examples(120)
+@examples(50)
 @given(change=changed_json, command=st.sampled_from(COMMANDS))
 def test_a_search_whose_facts_are_of_other_kinds_is_read_or_refused(finished, say, change, command):
     damaged(finished, "search.json", change, say, command)
 
 
-@examples(120)
+@examples(50)
 @given(
     name=st.sampled_from([results.PENDING, results.JOURNAL]), change=changed_lines, command=st.sampled_from(COMMANDS)
 )
@@ -200,7 +200,7 @@ def test_a_search_whose_events_contradict_each_other_is_read_or_refused(finished
     damaged(finished, name, change, say, command)
 
 
-@examples(120)
+@examples(50)
 @given(name=st.sampled_from(TABLES), change=column_changes, command=st.sampled_from(COMMANDS))
 def test_a_search_whose_tables_have_other_columns_or_values_is_read_or_refused(finished, say, name, change, command):
     def changed(whole: bytes) -> bytes:
@@ -212,7 +212,7 @@ def test_a_search_whose_tables_have_other_columns_or_values_is_read_or_refused(f
     damaged(finished, name, changed, say, command)
 
 
-@examples(6)
+@examples(4)
 @given(name=st.sampled_from(TABLES), change=column_changes)
 def test_a_report_of_damaged_tables_is_written_or_refused(finished, say, name, change):
     with restored(finished / "s"):
@@ -221,7 +221,7 @@ def test_a_report_of_damaged_tables_is_written_or_refused(finished, say, name, c
         assert right(told), told
 
 
-@examples(60)
+@examples(40)
 @given(change=st.one_of(bytes_flipped, bytes_cut), among=st.booleans())
 def test_a_student_s_file_that_is_damaged_is_exported_or_refused(finished, say, change, among):
     """Flipped weights are weights; its header is what can be known to be wrong."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -129,13 +129,15 @@ def quick(monkeypatch):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], phases=[Phase.generate]
-)
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.generate],
+)  # fmt: skip
 @given(
     deaths=st.lists(st.integers(1, 60), max_size=6),
     sampler=st.sampled_from(["random", "grid", "tpe"]),
     trials=st.integers(1, 11),
 )
+@example(deaths=[30, 30, 1, 41, 13, 56], sampler="random", trials=9)  # between the knobs of one draw
 def test_a_search_that_dies_anywhere_and_goes_on_has_the_trials_of_one_that_lives(
     tmp_path_factory, deaths, sampler, trials
 ):
