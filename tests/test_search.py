@@ -21,7 +21,7 @@ SPACE = """
 '''Does a tiny search do what a large one must?'''
 from kdsearch.config import *
 
-BUDGET = Budget(trials=7, epochs=6, teacher_epochs=3)
+BUDGET = Budget(trials=10, epochs=6, teacher_epochs=3)
 TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 REFERENCE = Net(widths=(4, 4, 4), depth=3, hidden=8)
 FIT = Fit(batch_size=128, learning_rate=5e-3)
@@ -49,7 +49,7 @@ def kdsearch(*words: object, cwd: Path) -> subprocess.CompletedProcess:
 def ran(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     where = tmp_path_factory.mktemp("search")
     (where / "tiny.py").write_text(SPACE)
-    return where, kdsearch("tune", "./tiny.py", "--name", "s", "--seed", 1, cwd=where)
+    return where, kdsearch("tune", "./tiny.py", "--name", "s", "--seed", 1, "--rule", "asha", cwd=where)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_it_ends_well_and_tells_its_progress_without_noise(ran):
 
 def test_every_trial_has_an_outcome(trials):
     drawn = trials[trials["reference"].isna()]
-    assert sorted(drawn.index) == [str(number) for number in range(7)]
+    assert sorted(drawn.index) == [str(number) for number in range(10)]
     assert set(trials["state"]) <= {"complete", "stopped", "failed"}
     assert trials["cause"].notna().equals(trials["state"] != "complete")
 
@@ -161,17 +161,17 @@ def test_epochs_and_accuracies_of_the_two_tables_agree(trials, epochs):
 
 def test_search_json_says_what_was_run(ran):
     facts = json.loads((ran[0] / "results" / "s" / "search.json").read_text())
-    assert facts["command"].endswith("tune ./tiny.py --name s --seed 1") and facts["seed"] == 1
+    assert facts["command"].endswith("tune ./tiny.py --name s --seed 1 --rule asha") and facts["seed"] == 1
     assert {"kdsearch", "ray", "optuna", "torch"} <= set(facts["versions"])
     assert len(facts["fingerprint"]) == 16 and 0 < facts["teacher_accuracy"] <= 1 and facts["teacher"]
 
 
 def test_status_tells_people_and_programs(ran, monkeypatch, capsys):
     code, said, _ = say("status s", ran[0], monkeypatch, capsys)
-    assert code == 0 and "finished, 10 of 10 trials ended" in said
+    assert code == 0 and "finished, 13 of 13 trials ended" in said
     code, said, _ = say("status s --json", ran[0], monkeypatch, capsys)
     told = json.loads(said)
-    assert told["state"] == "finished" and told["front"] and sum(told["states"].values()) == 10
+    assert told["state"] == "finished" and told["front"] and sum(told["states"].values()) == 13
 
 
 def test_status_tells_programs_what_was_spent(ran, trials, epochs, monkeypatch, capsys):
