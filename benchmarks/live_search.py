@@ -52,6 +52,8 @@ def main() -> None:
                 order = [told.rule, "none"] if seed % 2 else ["none", told.rule]
                 found = {rule: searched(Path(where), seed, rule, told) for rule in order}
             (epochs, area), (all_epochs, whole) = found[told.rule], found["none"]
+            if not whole:
+                raise SystemExit(f"Seed {seed}: without stopping, no trial is above chance: give them more epochs.")
             shares.append((epochs / all_epochs, area / whole))
             table.add_row(
                 str(seed), f"{epochs:,}", f"{all_epochs:,}", f"{shares[-1][0]:.3f}", f"{area:.4f}", f"{whole:.4f}",

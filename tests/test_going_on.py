@@ -30,8 +30,12 @@ def states(folder: Path) -> dict[str, tuple[TrialState, list[float] | None]]:
 
 
 def complete(folder: Path) -> dict[str, dict]:
-    rows = results.read(folder).trials
-    return {name: row | {"front": None} for name, row in rows.items() if row["state"] == "complete"}
+    """What stays of a finished trial: later ones may push it from the front, and bring columns that it has not."""
+    rows = {name: row for name, row in results.read(folder).trials.items() if row["state"] == "complete"}
+    return {
+        name: {key: value for key, value in row.items() if key != "front" and value is not None}
+        for name, row in rows.items()
+    }
 
 
 def test_a_search_whose_driver_is_killed_at_twenty_moments_ends_as_one_that_was_not(tmp_path):
