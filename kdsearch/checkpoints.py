@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from kdsearch.interrupts import never
 from kdsearch.storage import Storage
 from kdsearch.store import digest_of, save_tensors
 from kdsearch.train import Stage
@@ -21,11 +22,6 @@ EVERY = 30.0
 
 class Paused(Exception):
     """Somebody asked to stop: the link is on disk as it is, and has not ended."""
-
-
-def never() -> bool:
-    """Nobody asks to stop."""
-    return False
 
 
 @dataclass(frozen=True)

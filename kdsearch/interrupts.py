@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def never() -> bool:
-    """Nobody ends the work well: it is broken off."""
+    """Nobody asks for an end, or sees to a good one."""
     return False
 
 

@@ -191,6 +191,11 @@ class Tables:
             for name, row in self.trials.items():
                 row["front"] = name in members
 
+    @property
+    def drawn(self) -> int:
+        """Trials beside the references."""
+        return sum(row["reference"] is None for row in self.trials.values())
+
     def tally(self) -> tuple[Counter[str], int]:
         """How many trials are in each state, and how many have ended."""
         states = Counter(row["state"] for row in list(self.trials.values()))

@@ -83,8 +83,7 @@ def check_images(facts: Mapping[str, Any], fingerprint: str) -> None:
 
 def check_more(tables: results.Tables, trials: int) -> None:
     """Raises Refusal where more trials were drawn than are asked for."""
-    drawn = sum(row["reference"] is None for row in tables.trials.values())
-    if drawn > trials:
+    if tables.drawn > trials:
         raise Refusal(
-            f"A search can grow, but not shrink: it has drawn {drawn} trials, so --trials must be at least that."
+            f"A search can grow, but not shrink: it has drawn {tables.drawn} trials, so --trials must be at least that."
         )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from kdsearch.trial import LOST, cause_of
+from kdsearch.trial import LOST, RETRIES, cause_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -25,7 +25,7 @@ class Tasks:
 
     def follow(self, work: Any, asked: Mapping[Key, tuple]) -> Iterator[tuple[Key, dict]]:
         """What tasks say, as they say it; where one failed {cause, trace}, at each good end {}."""
-        task = ray.remote(num_cpus=self.resources["cpu"], num_gpus=self.resources["gpu"], max_retries=2)(work)
+        task = ray.remote(num_cpus=self.resources["cpu"], num_gpus=self.resources["gpu"], max_retries=RETRIES)(work)
         waiting, running = list(asked), {}
         while waiting or running:
             while waiting and len(running) < (self.most or len(asked)):

@@ -26,8 +26,7 @@ def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[
     """Run all trials; `work` is what Ray runs of each."""
     rungs = restored(search)
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
-    drawn = sum(row["reference"] is None for row in search.tables.trials.values())
-    count = sampler.to_come + max(search.trials - drawn, 0)
+    count = sampler.to_come + max(search.trials - search.tables.drawn, 0)
     if count:
         _tune(search, sampler, rungs, count, work)
     if search.stopping.is_set():

@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +17,24 @@ from kdsearch.config import Data
 @pytest.fixture(scope="session")
 def images() -> data.Images:
     return data.load(Data(), Path("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def options() -> Iterator[str]:
+    """Of the address of a bucket's server on this machine."""
+    from bucket import served
+
+    with served() as found:
+        yield found
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Ray nodes on this machine: a head that runs no trials, and those that a test adds."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield found
+    ray.shutdown()
+    found.shutdown()

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,6 @@ from kdsearch.settings import Settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 SLOW = SPACE.replace("epochs=6,", "epochs=40,")
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head that runs no trials."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield found
-    ray.shutdown()
-    found.shutdown()
 
 
 def begun(where: Path, cluster: Any, *more: str) -> subprocess.Popen:

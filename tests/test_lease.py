@@ -5,13 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from bucket import served
 from test_resume import Driver
 
 from kdsearch import lease, scout
@@ -28,12 +26,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(scope="module")
-def options() -> Iterator[str]:
-    with served() as found:
-        yield found
 
 
 @pytest.fixture

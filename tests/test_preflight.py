@@ -28,18 +28,6 @@ def other_package(folder: Path, last: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head without trials, on which the driver runs, and a node."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield found
-    ray.shutdown()
-    found.shutdown()
-
-
 def joined(cluster: Any, **more: Any) -> None:
     import ray
 

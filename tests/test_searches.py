@@ -2,12 +2,11 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from bucket import served
 from helpers import MADE, STUDENT, pipeline
 
 from kdsearch import cli, lease, nets, results, searches
@@ -18,12 +17,6 @@ from kdsearch.store import save_net
 from kdsearch.working import name_of
 
 Say = Callable[[str], tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def options() -> Iterator[str]:
-    with served() as found:
-        yield found
 
 
 @pytest.fixture

@@ -4,23 +4,16 @@ import pickle
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from bucket import free_port, served
+from bucket import free_port
 
 from kdsearch import cache, storage
 from kdsearch.errors import Refusal
 from kdsearch.storage import Storage, at
-
-
-@pytest.fixture(scope="module")
-def options() -> Iterator[str]:
-    with served() as found:
-        yield found
 
 
 @pytest.fixture
