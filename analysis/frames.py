@@ -40,7 +40,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
         "shade": SHADE.get(row["state"], 0.6),
         "pairs": student.pairs,
         "hints": "+".join(str(pair.hint) for pair in student.hints.pairs) if student.hints else "none",
-        "depth": student.net.depth,
+        "depth": student.net.layers,
         "width": student.net.width,
         "lambda": 1 - student.kd.weight if student.kd else 1.0,
         "tau": student.kd.temperature if student.kd else None,

@@ -2,7 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from kdsearch.architecture import AnyNet, Net, Part, ResNet
+
+__all__ = [
+    "KD", "Budget", "Data", "Fit", "Hints", "Link", "Net", "Pair", "Part", "Pipeline", "ResNet",
+]  # fmt: skip
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -24,44 +30,6 @@ USUAL_CHANGES: dict[str, Augment] = {
 """The data sets known by name, and how each one's training images are usually changed."""
 
 
-class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
-    """Keyword-only, unknown keys refused, never changed after it is made."""
-
-
-class Net(Part, frozen=True):
-    """A plain convolutional network: blocks of 3×3 convolutions, each ended by a pool, then two linear layers."""
-
-    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1, max_length=8)] = (
-        16,
-        32,
-        48,
-    )
-    """Channels of each block, before the multiplier; the default is seed 1's student."""
-    depth: Annotated[int, Field(ge=1, le=96)] = 9
-    """Convolutions in all: a multiple of the number of blocks."""
-    hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Units of the first linear layer, before the multiplier."""
-    width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    """Multiplier of all channels and hidden units."""
-    batch_norm: bool = False
-    """Batch normalisation between each convolution and its ReLU."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Before the last linear layer."""
-
-    @model_validator(mode="after")
-    def _depth_fills_blocks(self) -> "Net":
-        if self.depth % len(self.widths):
-            raise ValueError(
-                f"depth must be a positive multiple of {len(self.widths)} (the number of blocks), "
-                f"but got depth={self.depth}."
-            )
-        return self
-
-    def block_end(self, block: int) -> int:
-        """Number of the last convolution of a block, both counted from 1."""
-        return block * self.depth // len(self.widths)
-
-
 class Data(Part, frozen=True):
     """Which images a pipeline learns from."""
 
@@ -71,10 +39,16 @@ class Data(Part, frozen=True):
     """At most this many training images, validation included, a stratified choice; None: all."""
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side in pixels after resizing and centre-cropping; None: the images' common size, else 32."""
-    validation: Annotated[float, Field(gt=0, le=0.9)] = 0.2
-    """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000)."""
+    validation: Annotated[float, Field(gt=0, le=0.9)] | Literal["test"] = 0.2
+    """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000). test: all of them
+    train and the test images judge, as the papers did (seeds 1 and 2); `reproduce` alone may say so."""
     split_seed: Seed = 0
     """Draws the validation images and the order in which fractions take images."""
+    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=4)] | None = None
+    """Subtracted from each channel on the scale 0–1; where the images have other channels, the average of these.
+    None: the training images' own."""
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=4)] | None = None
+    """What each channel is divided by, likewise."""
     augment: Augment | None = None
     """Random changes of a training image: pad-and-crop, horizontal flip; None: the data set's usual ones."""
 
@@ -107,11 +81,15 @@ class Fit(Part, frozen=True):
     """Of SGD; must be 0 under Adam."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    """Over one stage: step divides by 10 at 1/2 and at 3/4, cosine falls to 0."""
+    """Over one stage: step divides by 10 at each of `drops`, cosine falls to 0."""
+    drops: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=8)] = (0.5, 0.75)
+    """Shares of the stage's epochs, for the schedule step."""
     batch_size: Count | None = 128
     """Images a step; None: the search's budget decides."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training images that this link sees: stratified, and nested (a larger one holds the smaller)."""
+    """Share of the training images that this link sees; a larger one holds the smaller."""
+    subset: Literal["stratified", "first"] = "stratified"
+    """Which images a fraction is: stratified and nested; first: the first ones of the file (seed 2, experiment 3)."""
     steps: Literal["full", "fraction"] = "full"
     """Length of an epoch: that of the full set whatever the fraction, or that of the fraction."""
 
@@ -129,8 +107,8 @@ class Pair(Part, frozen=True):
     """The teacher's convolution, counted from 1; its map is what the next layer reads."""
     guided: Annotated[int, Field(ge=1)]
     """The student's convolution, likewise."""
-    weight: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """Of this pair's loss in stage 1."""
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Of this pair's loss in stage 1; 0 only to repeat a paper whose code had left the loss out."""
 
     def __str__(self) -> str:
         return f"{self.hint}→{self.guided}"
@@ -144,6 +122,11 @@ class Hints(Part, frozen=True):
     """Stage 1's share of the link's epochs (rounded; each stage has at least one)."""
     regressor: Literal["none", "conv1x1", "conv3x3"] = "conv3x3"
     """From the student's channels to the teacher's; none: the channels must agree."""
+    scope: Literal["guided", "all_conv"] = "guided"
+    """What stage 1 trains beside the regressors: the layers up to the deepest guided one (FitNets), or all but the
+    classifier (seed 1's code)."""
+    ce_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Of cross-entropy with the labels in stage 1, through the classifier as it was drawn (seed 1's code: 0.75)."""
 
     @field_validator("pairs")
     @classmethod
@@ -153,6 +136,14 @@ class Hints(Part, frozen=True):
             raise ValueError(f"each pair may be given once, but got {' '.join(names)}.")
         return pairs
 
+    @model_validator(mode="after")
+    def _something_trains(self) -> "Hints":
+        if self.ce_weight and self.scope == "guided":
+            raise ValueError("cross-entropy in stage 1 needs scope all_conv, since it reaches all layers.")
+        if not self.ce_weight and not any(pair.weight for pair in self.pairs):
+            raise ValueError("stage 1 needs a loss, but all weights are 0.")
+        return self
+
 
 class KD(Part, frozen=True):
     """Stage 2's softened answers: loss = (1 − weight)·CE + weight·τ²·KL(teacher ‖ student)."""
@@ -161,12 +152,15 @@ class KD(Part, frozen=True):
     """Of the distillation term; λ of seed 1 and of the charts is 1 − weight."""
     temperature: Annotated[float, Field(gt=0, le=1000)] = 4.0
     """τ, dividing both networks' logits."""
+    virtual: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """None: the link before answers. A number: nobody does; the answer is made by hand, so much for the true class and
+    the rest shared by the others (Yuan et al. 2020, equation 9)."""
 
 
 class Link(Part, frozen=True):
     """One network of the chain, taught by the one before it."""
 
-    net: Net
+    net: AnyNet
     fit: Fit = Fit()
     hints: Hints | None = None
     """None: no stage 1."""
@@ -214,10 +208,19 @@ class Pipeline(Part, frozen=True):
 class Budget(Part, frozen=True):
     """What a search may spend unless the command line says otherwise."""
 
-    trials: Count
+    trials: Count | None = None
+    """Draws; None, for a grid: every cell."""
     epochs: Count
     """A student's, both stages together."""
     teacher_epochs: Count
     """The teacher's, and each assistant's."""
     batch_size: Count = 128
     """Images a step, for links whose fit leaves it open."""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """Who chooses the knobs. grid: every cell once a seed, and nobody is stopped unless a rule is asked for."""
+
+    @model_validator(mode="after")
+    def _draws_end(self) -> "Budget":
+        if self.trials is None and self.sampler != "grid":
+            raise ValueError(f"trials may be left out for a grid alone, but the sampler is {self.sampler}.")
+        return self

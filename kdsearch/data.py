@@ -50,6 +50,8 @@ class Images:
     fingerprint: str
     """Hash of the pixels, labels and class names of the whole training set."""
     augment: str
+    order: Tensor
+    """Places in `train` in the order of the file: int64 (N,)."""
     views: int
     """Fixed versions of each training image for links that are taught; 0: none, every epoch draws new ones."""
     precision: Precision = "float32"
@@ -91,7 +93,10 @@ class Images:
         With fit.steps "full" a fraction is gone through as often as fills the full set's number of steps.
         """
         kept, count = self._kept(fit), len(self.train)
-        passes = [torch.randperm(kept, generator=generator) + number * count for number in numbers]
+        passes = [torch.randperm(kept, generator=generator) for _ in numbers]
+        if fit.subset == "first":
+            passes = [self.order[places] for places in passes]
+        passes = [places + number * count for places, number in zip(passes, numbers, strict=True)]
         assert fit.batch_size is not None
         steps = list(torch.cat(passes)[: self._length(fit)].split(fit.batch_size))
         # Batch normalisation has no variance over one image.
@@ -154,7 +159,10 @@ def stratified(labels: Tensor, seed: int) -> Tensor:
 
 
 def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Images:
-    """Read (or take from the cache), choose, split. Never touches the test images. Raises Refusal."""
+    """Read (or take from the cache), choose, split. Raises Refusal.
+
+    Touches no test images, unless a published protocol is repeated (data.validation "test").
+    """
     side = data.image_size
     wanted = sources.Wanted(size=(side, side) if side else None)
     pixels, labels, classes, fingerprint = decoded(data.name, "train", data_dir, wanted, progress)
@@ -163,16 +171,30 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
         least = classes[int(counts.argmin())]
         raise Refusal(f"Each of at least two classes needs two training images, but '{least}' has {int(counts.min())}.")
     order = stratified(labels, data.split_seed)[: data.images]
-    held = min(max(round(data.validation * len(order)), 1), len(order) - 1)
+    share = 0 if data.validation == "test" else data.validation
+    held = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
     validation, train = order[:held], order[held:]
-    mean, std = _statistics(pixels[train])
+    found = _statistics(pixels[train])
+    mean, std = (_told(*pair) for pair in zip((data.mean, data.std), found, strict=True))
     last = torch.channels_last
-    return Images(
+    images = Images(
         train=pixels[train].contiguous(memory_format=last), labels=labels[train],
         validation=pixels[validation].contiguous(memory_format=last), validation_labels=labels[validation],
         classes=tuple(classes), mean=mean, std=std, fingerprint=fingerprint,
-        augment=data.changes, views=data.fixed_views,
+        augment=data.changes, order=train.argsort(), views=data.fixed_views,
     )  # fmt: skip
+    if share:
+        return images
+    pixels, labels = load_test(data, data_dir, images, progress)
+    return replace(images, validation=pixels.contiguous(memory_format=last), validation_labels=labels)
+
+
+def _told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
+    """A statistic that a config tells, of as many channels as the images' own; (C, 1, 1)."""
+    if values is None:
+        return own
+    told = torch.tensor(values)
+    return (told if len(told) == len(own) else told.mean().expand(len(own))).view(-1, 1, 1).contiguous()
 
 
 def load_test(data: Data, data_dir: Path, images: Images, progress: sources.Progress = silent) -> tuple[Tensor, Tensor]:

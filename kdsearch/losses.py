@@ -1,5 +1,6 @@
 """The papers' equations: tensors in, a scalar tensor out. Natural logarithms, means over the batch."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,6 +19,16 @@ def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> 
     teacher = F.log_softmax(teacher_logits / temperature, dim=1)
     # "batchmean" divides by N; torch's default would also divide by C.
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def virtual(labels: Tensor, classes: int, true: float) -> Tensor:
+    """Logits of the hand-made teacher that gives the true class the probability `true` and every other one an equal
+    part of the rest (Yuan et al. 2020, equation 9).
+
+    labels: (N,) integers -> (N, C). At temperature 1 it is label smoothing's target.
+    """
+    answer = torch.full((len(labels), classes), (1 - true) / (classes - 1), device=labels.device)
+    return answer.scatter_(1, labels[:, None], true).log_()
 
 
 def hint(regressed: Tensor, target: Tensor) -> Tensor:

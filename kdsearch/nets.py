@@ -1,4 +1,4 @@
-"""The networks, cut by slicing: `net[:k]` is the part up to convolution k; the last section is the classifier."""
+"""The networks, cut by slicing: `net[:k]` is the part up to layer k; the last section is the classifier."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,62 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdsearch.config import Link, Net, Pair, Pipeline
+from kdsearch.config import Link, Net, Pair, Pipeline, ResNet
 from kdsearch.errors import Refusal
-
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
-
-
-def build(net: Net, image: Shape, classes: int) -> nn.Sequential:
-    """Convolutions as sections 0…depth-1, the classifier as the last; weights as PyTorch draws them.
-
-    A block ends in a max pool: 2/2, the last one 4/2 (kernel/stride), both shrunk to the map's side; a 1×1 map is
-    not pooled. Seed 1's teacher and students, section 1.1.
-    """
-    channels, *side = image
-    sections: list[nn.Module] = []
-    for block, width in enumerate(_scaled(net), start=1):
-        for number in range(net.depth // len(net.widths)):
-            last = number == net.depth // len(net.widths) - 1
-            pool = _pool(side, kernel=4 if block == len(net.widths) else 2) if last else None
-            sections.append(_section(channels, width, net.batch_norm, pool))
-            channels = width
-            if pool:
-                side = [(size - kernel) // stride + 1 for size, kernel, stride in zip(side, *pool, strict=True)]
-    hidden = max(round(net.hidden * net.width), 1)
-    head = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(channels * side[0] * side[1], hidden),
-        nn.ReLU(),
-        nn.Dropout(net.dropout),
-        nn.Linear(hidden, classes),
-    )
-    return nn.Sequential(*sections, head)
-
-
-def _scaled(net: Net) -> list[int]:
-    return [max(round(width * net.width), 1) for width in net.widths]
-
-
-def _pool(side: list[int], kernel: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    if max(side) == 1:
-        return None
-    return tuple(min(kernel, size) for size in side), tuple(min(2, size) for size in side)
-
-
-def _section(channels: int, width: int, batch_norm: bool, pool: tuple | None) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
-    if batch_norm:
-        layers.append(nn.BatchNorm2d(width))
-    layers.append(nn.ReLU())
-    if pool:
-        layers.append(nn.MaxPool2d(*pool))
-    return nn.Sequential(*layers)
+from kdsearch.sections import Shape, build
 
 
 def maps(net: nn.Sequential, images: Tensor, layers: set[int]) -> dict[int, Tensor]:
-    """What the layer after each of the convolutions `layers` (from 1) reads: {layer: (N, C, H, W)}; runs no further."""
+    """What the section after each of the `layers` (from 1) reads: {layer: (N, C, H, W)}; runs no further."""
     found: dict[int, Tensor] = {}
     for number, section in enumerate(net[: max(layers)], start=1):
         images = section(images)
@@ -95,7 +46,7 @@ class Regressor(nn.Module):
         return image if image.shape[-2:] == self.side else F.adaptive_avg_pool2d(image, self.side)
 
 
-def regressors(link: Link, teacher: Net, image: Shape, classes: int) -> list[Regressor]:
+def regressors(link: Link, teacher: Net | ResNet, image: Shape, classes: int) -> list[Regressor]:
     """One for each of the link's pairs, in their order."""
     if link.hints is None:
         return []
@@ -114,7 +65,7 @@ class Survey:
     """What a network without memory tells, on the meta device: no arithmetic. Each is found out when it is asked for,
     since counting multiplications takes several times as long as a forward pass, and that longer than building."""
 
-    net: Net
+    net: Net | ResNet
     image: Shape
     classes: int
 
@@ -124,8 +75,15 @@ class Survey:
             return parameters(build(self.net, self.image, self.classes))
 
     @cached_property
+    def statistics(self) -> int:
+        """Running means and variances of batch normalisation: buffers, which Keras counts as parameters."""
+        with torch.device("meta"):
+            found = build(self.net, self.image, self.classes).buffers()
+        return sum(buffer.numel() for buffer in found if buffer.is_floating_point())
+
+    @cached_property
     def maps(self) -> tuple[Shape, ...]:
-        """Shapes after each convolution (and its pool)."""
+        """Shapes after each layer (and its pool)."""
         return tuple(tuple(found.shape[1:]) for found in self._sections())[:-1]  # pyright: ignore[reportReturnType]
 
     @cached_property
@@ -150,12 +108,12 @@ class Survey:
 
 
 @lru_cache(maxsize=4096)
-def survey(net: Net, image: Shape, classes: int) -> Survey:
+def survey(net: Net | ResNet, image: Shape, classes: int) -> Survey:
     """A network's shapes and costs; asked twice, found out once."""
     return Survey(net, image, classes)
 
 
-def training_parameters(link: Link, teacher: Net | None, image: Shape, classes: int) -> int:
+def training_parameters(link: Link, teacher: Net | ResNet | None, image: Shape, classes: int) -> int:
     """The student's and its regressors'."""
     extra = 0
     if teacher is not None and link.hints is not None:
@@ -178,7 +136,7 @@ def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...],
     for role, number, there in (("teacher", pair.hint, hints), ("student", pair.guided, guided)):
         if number > len(there):
             raise Refusal(
-                f"pair {pair}: the {role} has {len(there)} convolutions, but the pair names number {number}; "
+                f"pair {pair}: the {role} has {len(there)} layers, but the pair names number {number}; "
                 f"1 to {len(there)} would fit."
             )
     ours, theirs = guided[pair.guided - 1][0], hints[pair.hint - 1][0]

@@ -5,10 +5,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from kdsearch.config import KD, Data, Fit, Hints, Link, Net, Pair, Part
+from kdsearch.config import KD, Data, Fit, Hints, Link, Net, Pair, Part, ResNet
 from kdsearch.errors import Refusal, unknown
 
 Kind = TypeVar("Kind", bound=Part)
+NETS: dict[str, type[Part]] = {"plain": Net, "resnet": ResNet}
+"""By their kind, which pydantic names in the place of a mistake."""
 
 
 def parse(kind: type[Kind], value: object, where: str) -> Kind:
@@ -24,7 +26,7 @@ def parse(kind: type[Kind], value: object, where: str) -> Kind:
 def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     """Pydantic's first complaint as a sentence."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(step) for step in first["loc"])
+    path = ".".join(str(step) for step in first["loc"] if step not in NETS)
     if first["type"] == "extra_forbidden":
         fields = _fields(kind, first["loc"][:-1])
         return (
@@ -33,6 +35,8 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
             else Refusal(f"{where}: {path} is not a key that kdsearch knows; take it out.")
         )
     said: Any = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_invalid":
+        return Refusal(f"{where}: {path}.{unknown('kind', str(first.get('ctx', {}).get('tag')), NETS)}")
     place = f"{path}: " if path else ""
     if first["type"] == "value_error":
         return Refusal(f"{where}: {place}{said}")
@@ -44,7 +48,7 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
 def _fields(kind: type[Part], path: tuple[int | str, ...]) -> list[str]:
     """The keys allowed at a place: links.0.net -> Net's."""
     kinds: dict[str, type[Part]] = {
-        "links": Link, "net": Net, "fit": Fit, "hints": Hints, "pairs": Pair, "kd": KD, "data": Data,
+        "links": Link, "net": Net, **NETS, "fit": Fit, "hints": Hints, "pairs": Pair, "kd": KD, "data": Data,
     }  # fmt: skip
     for step in path:
         if isinstance(step, str):

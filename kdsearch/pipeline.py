@@ -1,6 +1,6 @@
 """Running a pipeline: each link learns from the one before it; stage 1, then stage 2. Knows nothing of Ray."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -185,35 +185,49 @@ def stages(
         torch.manual_seed(seed_of(link.seed, number, "regressors"))
         bridges = nets.regressors(link, pipeline.links[number - 1].net, images.shape, len(images.classes))
         bridges = [placed(bridge, images) for bridge in bridges]
-        maps = answers("hint")
-        trained = nn.ModuleList([net[: max(pair.guided for pair in link.hints.pairs)], *bridges])
-        weights = {str(pair): pair.weight for pair in link.hints.pairs}
-        yield Stage("hint", trained, hint_terms(link.hints.pairs, net, maps, bridges), weights, link.hint_epochs), maps
+        maps, hints = answers("hint"), link.hints
+        reach = max(pair.guided for pair in hints.pairs) if hints.scope == "guided" else len(net) - 1
+        weights = {str(pair): pair.weight for pair in hints.pairs}
+        if hints.ce_weight:
+            weights["ce"] = hints.ce_weight
+        terms = hint_terms(hints.pairs, net, maps, bridges, labels=hints.ce_weight > 0)
+        yield Stage("hint", nn.ModuleList([net[:reach], *bridges]), terms, weights, link.hint_epochs), maps
     rest = link.fit.epochs - link.hint_epochs
     if link.kd:
-        soft = answers("kd")
-        terms = kd_terms(net, soft, link.kd.temperature)
+        soft = None if link.kd.virtual else answers("kd")
+        terms = kd_terms(net, soft or by_hand(link.kd.virtual or 0, len(images.classes)), link.kd.temperature)
         yield Stage("kd", net, terms, {"ce": 1 - link.kd.weight, "kd": link.kd.weight}, rest), soft
     else:
         yield Stage("labels", net, label_terms(net), {"ce": 1.0}, rest, replayed=number > 0), None
 
 
-def hint_terms(pairs: tuple[Pair, ...], net: nn.Sequential, answers: Answers, bridges: list[nets.Regressor]) -> Terms:
-    """Stage 1 (Romero et al. 2015, section 2.2): up to the deepest guided layer and the regressors, without labels."""
-    guided = {pair.guided for pair in pairs}
+def hint_terms(
+    pairs: tuple[Pair, ...], net: nn.Sequential, answers: Answers, bridges: list[nets.Regressor], labels: bool = False
+) -> Terms:
+    """Stage 1 (Romero et al. 2015, section 2.2): up to the deepest guided layer and the regressors, without labels.
+
+    `labels`: with them, through the whole network, as in the code of seed 1.
+    """
+    read = {pair.guided for pair in pairs} | ({len(net)} if labels else set())
 
     def terms(batch: Batch) -> dict[str, Tensor]:
         hints = answers(batch)
-        ours = nets.maps(net, batch.pixels, guided)
-        return {
+        ours = nets.maps(net, batch.pixels, read)
+        found = {
             str(pair): losses.hint(bridge(ours[pair.guided]).float(), bridge.match(hints[pair.hint].float()))
             for pair, bridge in zip(pairs, bridges, strict=True)
         }
+        return found | ({"ce": losses.cross_entropy(ours[len(net)].float(), batch.labels)} if labels else {})
 
     return terms
 
 
-def kd_terms(net: nn.Sequential, answers: Answers, temperature: float) -> Terms:
+def by_hand(true: float, classes: int) -> Callable[[Batch], dict[int, Tensor]]:
+    """A teacher's answers without a teacher."""
+    return lambda batch: {0: losses.virtual(batch.labels, classes, true)}
+
+
+def kd_terms(net: nn.Sequential, answers: Callable[[Batch], dict[int, Tensor]], temperature: float) -> Terms:
     """Stage 2's two terms: cross-entropy with the labels, and with the teacher's softened answers."""
 
     def terms(batch: Batch) -> dict[str, Tensor]:

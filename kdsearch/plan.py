@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from kdsearch import cache, nets, results, spaces
-from kdsearch.config import Data, Net, Pipeline
+from kdsearch.config import Data, Net, Pipeline, ResNet
 from kdsearch.data import Images, silent
 from kdsearch.errors import Refusal
 from kdsearch.lease import Lease
@@ -172,7 +172,7 @@ class Search:
             "device": "cuda" if self.resources["gpu"] else "cpu",
         }
 
-    def survey(self, net: Net) -> nets.Survey:
+    def survey(self, net: Net | ResNet) -> nets.Survey:
         """A network's shapes and costs on this search's images."""
         return nets.survey(net, self.images.shape, len(self.images.classes))
 

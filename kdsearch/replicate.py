@@ -14,6 +14,7 @@ from kdsearch.config import Pipeline
 from kdsearch.export import Recipe, config_text
 from kdsearch.made import Made, MadeTeacher, machine, made_with
 from kdsearch.pipeline import Means, Row
+from kdsearch.settings import check_chosen
 from kdsearch.store import Store, save_net
 from kdsearch.targets import Targets, most_views
 from kdsearch.train import accuracy
@@ -59,6 +60,7 @@ def replicates(
     """
     cache.check()
     chosen, made = recipe.pipeline, recipe.made
+    check_chosen(chosen)
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)
     device.set_up(torch.get_num_threads())

@@ -53,11 +53,21 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     for path, value in settings.overrides:
         override(plain, path, value)
     resolved = parse(Pipeline, plain, "the pipeline")
+    check_chosen(resolved)
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in resolved.links):
         raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
     views = resolved.data.views or min(resolved.data.fixed_views, settings.most_views)
     data = resolved.data.model_copy(update={"augment": resolved.data.changes, "views": views})
     return resolved.model_copy(update={"data": data})
+
+
+def check_chosen(pipeline: Pipeline) -> None:
+    """Raises Refusal for a pipeline that would choose by the test images."""
+    if pipeline.data.validation == "test":
+        raise Refusal(
+            "Nothing is chosen by the test images, but data.validation is 'test', as in the papers; give a share of "
+            "the training images, such as 0.2, or repeat a paper's table: kdsearch reproduce."
+        )
 
 
 def _epochs(own: int | None, budget: int, given: bool) -> int:

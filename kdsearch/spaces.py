@@ -211,8 +211,7 @@ def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str,
     first = drawn[0].pipeline
     recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
     teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]
-    middle = (len(teacher.net.widths) + 1) // 2, (len(space.reference.widths) + 1) // 2
-    pair = Pair(hint=teacher.net.block_end(middle[0]), guided=space.reference.block_end(middle[1]))
+    pair = Pair(hint=teacher.net.middle, guided=space.reference.middle)
     if fit.epochs == 1:
         raise Refusal(
             f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "

@@ -62,7 +62,7 @@ def layers_of(link: Link, stage: str, teacher: nets.Survey) -> tuple[int, ...]:
     """The teacher's layers whose answers a stage needs; the classifier's number is the one after the convolutions'."""
     if stage == "hint":
         return tuple(sorted({pair.hint for pair in link.hints.pairs})) if link.hints else ()
-    return (len(teacher.reach),) if link.kd else ()
+    return (len(teacher.reach),) if link.kd and not link.kd.virtual else ()
 
 
 def _teacher(pipeline: Pipeline, number: int, images: Images) -> nets.Survey:

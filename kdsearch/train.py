@@ -65,7 +65,7 @@ def rate(fit: Fit, epoch: int, epochs: int) -> float:
     if fit.schedule == "cosine":
         return fit.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
     if fit.schedule == "step":
-        return fit.learning_rate * 0.1 ** sum(epoch >= epochs * part for part in (0.5, 0.75))
+        return fit.learning_rate * 0.1 ** sum(epoch >= epochs * part for part in fit.drops)
     return fit.learning_rate
 
 

@@ -163,7 +163,7 @@ def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, 
         seed=asked["seed"], overrides=pairs_of(asked["overrides"] or []),
     )  # fmt: skip
     return Search(
-        space, settings, asked["trials"] or (sys.maxsize if asked["sampler"] == "grid" else budget.trials), folder,
+        space, settings, asked["trials"] or (sys.maxsize if asked["sampler"] == "grid" or not budget.trials else budget.trials), folder,
         Path(asked["data_dir"]).resolve(), asked["cpus_per_trial"], asked["gpus_per_trial"], asked["max_concurrent"],
         asked["precision"], asked["sampler"], asked["rule"], asked["reduction"], numbers_of(asked["milestones"] or ""),
         Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),

@@ -36,12 +36,13 @@ def space(trial: optuna.Trial) -> Pipeline:
     temperature = trial.suggest_float("tau", 1.0, 20.0, log=True)
     fraction = trial.suggest_categorical("fraction", [0.1, 0.25, 0.5, 0.75, 1.0])
     chain = (Link(net=TEACHER, fit=FIT), *([Link(net=assistant, kd=KD(), fit=FIT)] if assistant else []))
+    hinting = assistant or TEACHER
     return Pipeline(
         links=(
             *chain,
             Link(
                 net=student,
-                hints=hints(trial, chain[-1].net, student),
+                hints=hints(trial, hinting, student),
                 kd=KD(weight=1 - label_share, temperature=temperature),
                 fit=FIT.model_copy(update={"fraction": fraction}),
             ),

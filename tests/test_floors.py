@@ -8,19 +8,33 @@ from pathlib import Path
 import pytest
 
 FLOORS = {
-    "config": 0, "errors": 0, "fronts": 0, "interrupts": 0, "losses": 0, "patience": 0, "pending": 0, "sound": 0,
-    "views": 0, "address": 1, "cache": 1, "cluster": 1, "device": 1, "front": 1, "grid": 1, "head": 1, "journal": 1,
-    "limits": 1, "nets": 1, "nodes": 1, "parsing": 1, "rungs": 1, "sources": 1, "decoded": 2, "lints": 2, "remote": 2,
-    "results": 2, "seeded": 2, "settings": 2, "storage": 2, "curves": 3, "data": 3, "lease": 3, "ledger": 3, "noise": 3,
-    "resuming": 3, "spaces": 3, "store": 3, "words": 3, "answers": 4, "display": 4, "made": 4, "plan": 4,
-    "preflight": 4, "replay": 4, "searches": 4, "train": 4, "checkpoints": 5, "comparison": 5, "confirming": 5,
-    "export": 5, "missing": 5, "sampler": 5, "targets": 5, "looking": 6, "pipeline": 6, "scout": 6, "replicate": 7,
-    "trial": 7, "networks": 8, "tasks": 8, "tuner": 8, "search": 9, "confirm": 10, "working": 11, "tuning": 12,
-    "cli": 13,
+    "architecture": 0, "errors": 0, "fronts": 0, "interrupts": 0, "losses": 0, "patience": 0, "pending": 0, "sound": 0,
+    "views": 0, "address": 1, "cache": 1, "cluster": 1, "config": 1, "front": 1, "grid": 1, "head": 1, "journal": 1,
+    "limits": 1, "nodes": 1, "printed": 1, "rungs": 1, "device": 2, "lints": 2, "papers": 2, "parsing": 2, "remote": 2,
+    "results": 2, "sections": 2, "seeded": 2, "sources": 2, "storage": 2, "curves": 3, "decoded": 3, "lease": 3,
+    "ledger": 3, "nets": 3, "noise": 3, "resuming": 3, "settings": 3, "store": 3, "words": 3, "data": 4, "display": 4,
+    "made": 4, "replay": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5, "confirming": 5, "export": 5,
+    "missing": 5, "plan": 5, "preflight": 5, "train": 5, "checkpoints": 6, "looking": 6, "sampler": 6, "targets": 6,
+    "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "networks": 9, "tasks": 9, "tuner": 9, "search": 10,
+    "confirm": 11, "working": 12, "tuning": 13, "cli": 14,
 }  # fmt: skip
 RAY = {"cluster", "preflight", "trial", "networks", "tasks", "sampler", "tuner", "search", "confirm"}
 OPTUNA = {"grid", "spaces", "sampler", "search", "seeded"}
-TORCHLESS = {"errors", "config", "parsing", "made", "front", "rungs", "results", "settings", "spaces", "words"}
+TORCHLESS = {
+    "errors",
+    "config",
+    "architecture",
+    "papers",
+    "printed",
+    "parsing",
+    "made",
+    "front",
+    "rungs",
+    "results",
+    "settings",
+    "spaces",
+    "words",
+}
 TORCHLESS |= {"cache", "looking", "working", "display", "cli", "export", "noise", "confirming"}
 TORCHLESS |= {"address", "lease", "nodes", "patience", "searches", "storage"}
 TORCHLESS |= {

@@ -107,7 +107,7 @@ def test_matching_is_averaging():
 
 def test_a_pair_beyond_the_student_is_refused_with_what_would_fit():
     pipeline = Pipeline(links=(Link(net=TEACHER), Link(net=Net(depth=3), hints=Hints(pairs=(Pair(hint=1, guided=5),)))))
-    with pytest.raises(Refusal, match=r"1→5.*student has 3 convolutions.*1 to 3 would fit"):
+    with pytest.raises(Refusal, match=r"1→5.*student has 3 layers.*1 to 3 would fit"):
         nets.check(pipeline, CIFAR, 10)
 
 

@@ -198,7 +198,7 @@ def test_an_assistant_learns_from_the_teacher_and_teaches_the_student(means):
 
 def test_a_pair_that_cannot_fit_is_refused_before_anything_trains(means):
     wrong = pipeline(hints=Hints(pairs=(Pair(hint=4, guided=1),)))
-    with pytest.raises(Refusal, match="teacher has 3 convolutions"):
+    with pytest.raises(Refusal, match="teacher has 3 layers"):
         ran(wrong, means)
     assert not means.store.folder.exists() or not list(means.store.folder.glob("*.safetensors"))
 
