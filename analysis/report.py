@@ -13,7 +13,7 @@ import vl_convert
 
 from kdsearch import confirming, front, ledger, noise, results, spaces
 from kdsearch.errors import Refusal
-from kdsearch.words import COLUMNS, cells, percent, seeds_of
+from kdsearch.words import COLUMNS, columns, percent, seeds_of
 
 from . import curves, hypervolume, importances, pareto, stops
 
@@ -144,7 +144,7 @@ def _warnings(tables: results.Tables) -> str:
 def _table(rows: list[dict], confirmed: Mapping[str, int]) -> str:
     if not rows:
         return "<p>None yet.</p>"
-    return _lines(COLUMNS, [cells(row, confirmed.get(row["trial"], 0)) for row in rows])
+    return _lines(COLUMNS, [columns(row, confirmed.get(row["trial"], 0)) for row in rows])
 
 
 def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:

@@ -10,8 +10,10 @@ __all__ = [
     "KD", "Budget", "Data", "Fit", "Hints", "Link", "Net", "Pair", "Part", "Pipeline", "ResNet",
 ]  # fmt: skip
 
+SEEDS = 2**31
+"""A seed is below; the one after the last is 0."""
 Count = Annotated[int, Field(ge=1, le=100_000)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 Augment = Literal["none", "flip", "crop", "crop+flip"]
 Precision = Literal["float32", "bfloat16"]
@@ -203,6 +205,12 @@ class Pipeline(Part, frozen=True):
     @property
     def student(self) -> Link:
         return self.links[-1]
+
+    def with_seed(self, seed: int) -> "Pipeline":
+        """A replicate: another seed of the student; whoever teaches it stays."""
+        return self.model_copy(
+            update={"links": (*self.links[:-1], self.student.model_copy(update={"seed": seed}))},
+        )
 
 
 class Budget(Part, frozen=True):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kdsearch import noise, results
 from kdsearch.display import LINE_EVERY, Screen, bar
-from kdsearch.noise import Estimate, Member, Neighbours
+from kdsearch.noise import Member, Neighbours
 from kdsearch.words import percent
 
 COLUMNS = ("trial", "parameters", "compression", "selected", "confirmed", "cost")
@@ -94,19 +94,12 @@ def cells(member: Member, names: Sequence[str]) -> list[str]:
         "compression": f"{member.compression:.3g}×",
         "seeds": str(len(member.accuracies)),
         "selected": f"{100 * member.selected:.1f}",
-        "confirmed": points(member.confirmed),
+        "confirmed": member.confirmed.points,
         "cost": f"{100 * member.cost:+.1f}",
         "test, selected": "–" if member.selected_test is None else f"{100 * member.selected_test:.1f}",
-        "test, confirmed": points(member.test) if member.test else "–",
+        "test, confirmed": member.test.points if member.test else "–",
     }
     return [told[name] for name in names]
-
-
-def points(found: Estimate) -> str:
-    """`2.1 ± 0.6`, in percentage points; two decimals where the interval is narrow."""
-    places = 1 if found.half is None or found.half >= 0.001 else 2
-    value = f"{100 * found.value:.{places}f}"
-    return value if found.half is None else f"{value} ± {100 * found.half:.{places}f}"
 
 
 def sentences(found: Sequence[Member], images: int) -> list[str]:
@@ -123,9 +116,9 @@ def _sentence(pair: Neighbours) -> str:
     if pair.difference.half is None:
         return f"{names} cannot be compared: each needs two seeds."
     if not pair.differ:
-        return f"{names} cannot be told apart: {points(pair.difference)} points; {smaller} may be as good."
+        return f"{names} cannot be told apart: {pair.difference.points} points; {smaller} may be as good."
     better = f"; {smaller} is better" if pair.difference.value < 0 else ""
-    return f"{names} differ: {points(pair.difference)} points{better}."
+    return f"{names} differ: {pair.difference.points} points{better}."
 
 
 def table(found: Sequence[Member], width: int) -> Table:

@@ -131,7 +131,7 @@ class Watch(Screen):
             return Text(f"starting Ray …  {duration(time.monotonic() - self.begun)}")
         rows = list(self.search.tables.trials.values())
         states, over = self.search.tables.tally()
-        total = self.search.trials + results.REFERENCES
+        total = self.search.total
         if rows:
             counts = f"{states['running']} running · {total - over - states['running']} waiting"
             lines.append(bar("trials", over, total, counts))
@@ -145,7 +145,7 @@ class Watch(Screen):
     def _pace(self, search: Any) -> str:
         rows = list(search.tables.trials.values())
         states, over = search.tables.tally()
-        total = search.trials + results.REFERENCES
+        total = search.total
         passed = time.monotonic() - (self.trials_begun or time.monotonic())
         accuracies = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
         failed = f" · {states['failed']} failed" if states["failed"] else ""

@@ -1,6 +1,7 @@
 """The Pareto front of accuracy and compression, and what to pick from it. Pure Python."""
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,29 @@ Point = tuple[float, float]
 
 def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
-    accuracy and compression, of equal ones the first; from the most accurate to the smallest."""
-    done = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
-    return [done[place]["trial"] for place in undominated([(row["compression"], row["accuracy"]) for row in done])]
+    accuracy and compression, of equal ones the first; from the most accurate to the smallest.
+
+    Replicates count by their mean, so that no lucky seed is on the front, and stand there as the first of them.
+    """
+    done = _means(trials)
+    return [done[place][0] for place in undominated([(compression, mean) for _, compression, mean in done])]
+
+
+def cell_of(row: Mapping[str, Any]) -> str:
+    """The trial that stands for all seeds of a pipeline."""
+    return row.get("replicate_of") or row["trial"]
+
+
+def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    """First trial, compression and mean accuracy of each fully trained pipeline, references aside."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in trials:
+        if row["state"] == "complete" and row["reference"] is None:
+            groups.setdefault(cell_of(row), []).append(row)
+    return [
+        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(row["accuracy"] for row in rows))
+        for rows in groups.values()
+    ]
 
 
 def undominated(points: Sequence[Point]) -> list[int]:
@@ -41,8 +62,8 @@ def hypervolume(points: Iterable[Point], chance: float) -> float:
 
 def reached(trials: Iterable[Mapping[str, Any]], classes: int) -> float:
     """The hypervolume of the fully trained trials (references aside) above the chance of so many classes."""
-    rows = [row for row in trials if row["state"] == "complete" and row["reference"] is None]
-    return hypervolume([(math.log10(row["compression"]), row["accuracy"]) for row in rows], 1 / classes)
+    points = [(math.log10(compression), mean) for _, compression, mean in _means(trials)]
+    return hypervolume(points, 1 / classes)
 
 
 def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:

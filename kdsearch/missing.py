@@ -8,14 +8,11 @@ from typing import Any
 import torch
 
 from kdsearch import __version__, data, front, results, sources
-from kdsearch.config import Pipeline
+from kdsearch.config import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.made import Made
 from kdsearch.parsing import parse
 from kdsearch.store import read_facts
-
-SEEDS = 2**31
-"""A seed is below; the one after the last is 0."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +68,13 @@ def _missing_of(asked: Asked, trial: dict, rows: Mapping[tuple[str, int], dict])
     made = parse(Made, read_facts(selected, "The search must be run again to have it."), f"'made' in '{selected}'")
     known = sum(own["trial"] == name and not own["selected"] for own in rows.values())
     chosen = Pipeline.model_validate_json(trial["pipeline"])
-    *before, link = chosen.links
     for number in range(max(asked.seeds, known) + 1):
         seed = (trial["seed"] + number) % SEEDS
         row = rows.get((name, seed)) or _row(trial, seed, selected=number == 0)
         student = folder / "confirmed" / f"{name}-{seed}.safetensors" if number else selected
         test = asked.test and row["test"] is None
         train = number > 0 and (row["accuracy"] is None or (test and not student.exists()))
-        links = (*before, link.model_copy(update={"seed": seed}))
-        pipeline = Pipeline(links=links, data=chosen.data)
+        pipeline = chosen.with_seed(seed)
         if train or test:
             yield number, Seed(row, pipeline, made, student, train, test)
 

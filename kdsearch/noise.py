@@ -22,6 +22,13 @@ class Estimate:
     value: float
     half: float | None
 
+    @property
+    def points(self) -> str:
+        """`2.1 ± 0.6`, in percentage points; two decimals where the interval is narrow."""
+        places = 1 if self.half is None or self.half >= 0.001 else 2
+        value = f"{100 * self.value:.{places}f}"
+        return value if self.half is None else f"{value} ± {100 * self.half:.{places}f}"
+
 
 @dataclass(frozen=True)
 class Member:

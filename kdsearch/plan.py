@@ -39,6 +39,8 @@ class Search:
     gpus_per_trial: float | None = None
     """None: 1 where Ray sees a GPU, else 0."""
     max_concurrent: int | None = None
+    seeds: int = 1
+    """Of each draw: a grid's cells have replicates."""
     precision: str = "auto"
     """Of the networks' arithmetic: float32, bfloat16, or what each trial's device does well."""
     sampler: str = "tpe"
@@ -118,6 +120,11 @@ class Search:
     def store(self) -> Store:
         """Trained networks."""
         return Store(self.storage.folder / "store", self.storage)
+
+    @property
+    def total(self) -> int:
+        """Trials in all: draws with their seeds, and references."""
+        return self.trials * self.seeds + (0 if self.space.reference is None else results.REFERENCES)
 
     @property
     def resumed(self) -> bool:
@@ -211,6 +218,8 @@ class Search:
             "space": self.space.name,
             "command": self.command,
             "trials": self.trials,
+            "seeds": self.seeds,
+            "total": self.total,
             "seed": self.settings.seed,
             "epochs": self.epochs,
             "sampler": self.sampler,

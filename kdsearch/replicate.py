@@ -73,10 +73,7 @@ def replicates(
     means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
     first = chosen.student.seed
     for seed in range(first, first + seeds):
-        *before, student = chosen.links
-        links = (*before, student.model_copy(update={"seed": seed}))
-        again = chosen.model_copy(update={"links": links})
-        yield from _replicate(again, made, means, tested)
+        yield from _replicate(chosen.with_seed(seed), made, means, tested)
 
 
 def _replicate(

@@ -21,7 +21,8 @@ from kdsearch.pending import Pending
 
 TRIALS = pa.schema(
     [
-        ("trial", pa.string()), ("reference", pa.string()), ("state", pa.string()), ("cause", pa.string()),
+        ("trial", pa.string()), ("reference", pa.string()), ("replicate_of", pa.string()), ("state", pa.string()),
+        ("cause", pa.string()),
         ("accuracy", pa.float64()), ("parameters", pa.int64()), ("compression", pa.float64()),
         ("training_parameters", pa.int64()), ("macs", pa.int64()), ("epochs", pa.int64()), ("kd_epochs", pa.int64()),
         ("seconds", pa.float64()), ("seed", pa.int64()), ("front", pa.bool_()), ("pipeline", pa.string()),
@@ -143,9 +144,10 @@ class Tables:
         """A trial that waits; facts are columns known before training."""
         self._note("add", trial, pipeline, facts, knobs)
         self.trials[trial] = {
-            "trial": trial, "reference": None, "state": "waiting", "cause": None, "accuracy": None,
-            "epochs": 0, "kd_epochs": 0, "seconds": 0.0, "front": False, "seed": pipeline["links"][-1]["seed"],
-            **facts, "pipeline": json.dumps(pipeline), **{f"knob.{name}": value for name, value in knobs.items()},
+            "trial": trial, "reference": None, "replicate_of": None, "state": "waiting", "cause": None,
+            "accuracy": None, "epochs": 0, "kd_epochs": 0, "seconds": 0.0, "front": False,
+            "seed": pipeline["links"][-1]["seed"], **facts, "pipeline": json.dumps(pipeline),
+            **{f"knob.{name}": value for name, value in knobs.items()},
         }  # fmt: skip
 
     def extend(self, trial: str, rows: Iterable[Mapping[str, Any]], student: int) -> None:
@@ -193,8 +195,8 @@ class Tables:
 
     @property
     def drawn(self) -> int:
-        """Trials beside the references."""
-        return sum(row["reference"] is None for row in self.trials.values())
+        """Trials beside references and replicates."""
+        return sum(row["reference"] is None and row["replicate_of"] is None for row in self.trials.values())
 
     def tally(self) -> tuple[Counter[str], int]:
         """How many trials are in each state, and how many have ended."""
@@ -235,6 +237,12 @@ def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     pq.write_table(pa.table(columns, names=names), draft)
     os.replace(draft, path)
+
+
+def knobs(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices that made a trial, by name."""
+    found = {name.removeprefix("knob."): value for name, value in row.items() if name.startswith("knob.")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def faint(epochs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
@@ -341,6 +349,6 @@ def is_running(folder: Path) -> bool:
 def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
     """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
     states, ended = tables.tally()
-    total = facts.get("trials", 0) + REFERENCES
+    total = facts.get("total", facts.get("trials", 0) + REFERENCES)
     state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
     return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}

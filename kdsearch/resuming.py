@@ -1,5 +1,6 @@
 """A search that goes on: in its own folder, as it was told at its beginning. Imports neither torch nor ray."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from kdsearch.errors import Refusal, listed
 FREE = (
     "space",
     "trials",
+    "seeds",
     "max_concurrent",
     "gpus_per_trial",
     "data_dir",
@@ -81,8 +83,14 @@ def check_images(facts: Mapping[str, Any], fingerprint: str) -> None:
         )
 
 
-def check_more(tables: results.Tables, trials: int) -> None:
-    """Raises Refusal where more trials were drawn than are asked for."""
+def check_more(tables: results.Tables, trials: int, seeds: int) -> None:
+    """Raises Refusal where more trials were drawn, or more seeds of one, than are asked for."""
+    replicates = Counter(row["replicate_of"] for row in tables.trials.values() if row["replicate_of"])
+    most = 1 + max(replicates.values(), default=0)
+    if most > seeds:
+        raise Refusal(
+            f"A search can grow, but not shrink: it has trained {most} seeds, so --seeds must be at least that."
+        )
     if tables.drawn > trials:
         raise Refusal(
             f"A search can grow, but not shrink: it has drawn {tables.drawn} trials, so --trials must be at least that."

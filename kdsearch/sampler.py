@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from kdsearch import journal, results, seeded, spaces
-from kdsearch.config import Pipeline
+from kdsearch.config import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.plan import Search
 
@@ -36,7 +36,8 @@ class Sampler(OptunaSearch):
         self._references = {name: own for name, own in references.items() if name not in rows}
         self._unfinished = [name for name, row in rows.items() if row["state"] not in results.ENDED]
         self._names: dict[str, str] = {}
-        self._seen = {_sorted(row["pipeline"]): name for name, row in rows.items() if row["reference"] is None}
+        drawn = {name: row for name, row in rows.items() if row["reference"] is None and row["replicate_of"] is None}
+        self._seen = {_sorted(row["pipeline"]): name for name, row in drawn.items()}
         """Which trial runs a pipeline, by its JSON."""
         self._cells: set[str] = set()
         """Of a grid, those drawn."""
@@ -48,6 +49,8 @@ class Sampler(OptunaSearch):
         """Draws that a process did not live to make trials of."""
         self._running: dict[str, optuna.Trial] = {}
         """Draws of trials that had not ended."""
+        self._exhausted = False
+        """Nothing new can be drawn."""
         path = search.folder / results.JOURNAL
         journal.mend(path)
         self._redraws = REDRAWS + (0 if path.exists() else len(self._seen))  # without a journal all come once more
@@ -105,8 +108,10 @@ class Sampler(OptunaSearch):
 
     @property
     def to_come(self) -> int:
-        """Trials that are known before anything is drawn."""
-        return len(self._unfinished) + len(self._references)
+        """Trials that have not ended, or are not there yet."""
+        there = sum(row["reference"] is None for row in self._search.tables.trials.values())
+        missing = self._search.trials * self._search.seeds - there
+        return len(self._unfinished) + len(self._references) + max(missing, 0)
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, counted as waiting; FINISHED where nothing new can be drawn, or is to be."""
@@ -118,23 +123,45 @@ class Sampler(OptunaSearch):
                 self._ot_trials[trial_id] = self._running.pop(name)
         elif self._references:
             name, pipeline = next(iter(self._references.items()))
-            self._add(name, self._references.pop(name), name, {})
-        else:
-            pipeline = self._drawn(trial_id)
-            if pipeline is None:
-                return Searcher.FINISHED
+            self._add(name, self._references.pop(name), {}, reference=name)
+        elif pipeline := self._new(trial_id):
             name = self._next_name()
             asked = self._ot_trials[trial_id]
             asked.set_user_attr("trial", name)
-            self._add(name, pipeline, None, dict(asked.params))
+            self._seen[_sorted(pipeline.model_dump(mode="json"))] = name
+            self._add(name, pipeline, dict(asked.params))
+        else:
+            name = self._replicate()
+            if name is None:
+                return Searcher.FINISHED
         self._names[trial_id] = name
         return self._config(name)
 
-    def _add(self, name: str, pipeline: Pipeline, reference: str | None, knobs: Mapping[str, Any]) -> None:
+    def _add(self, name: str, pipeline: Pipeline, knobs: Mapping[str, Any], **facts: str) -> None:
         plain = pipeline.model_dump(mode="json")
-        if reference is None:
-            self._seen[_sorted(plain)] = name
-        self._search.tables.add(name, plain, {"reference": reference, **self._search.known(pipeline)}, knobs)
+        self._search.tables.add(name, plain, {**facts, **self._search.known(pipeline)}, knobs)
+
+    def _new(self, trial_id: str) -> Pipeline | None:
+        """The next draw, unless all that were asked for are drawn, or there is nothing new."""
+        if self._exhausted or self._search.tables.drawn >= self._search.trials:
+            return None
+        found = self._drawn(trial_id)
+        self._exhausted = found is None
+        return found
+
+    def _replicate(self) -> str | None:
+        """The next drawn pipeline with its next seed, the second seed of each first; None where all are there."""
+        rows = self._search.tables.trials
+        drawn = [name for name, row in rows.items() if row["reference"] is None and row["replicate_of"] is None]
+        for more in range(1, self._search.seeds):
+            for cell in drawn:
+                seed = (rows[cell]["seed"] + more) % SEEDS
+                name = f"{cell}-{seed}"
+                if name not in rows and rows[cell]["state"] != "failed":  # who fails by itself fails with every seed
+                    pipeline = Pipeline.model_validate_json(rows[cell]["pipeline"]).with_seed(seed)
+                    self._add(name, pipeline, results.knobs(rows[cell]), replicate_of=cell)
+                    return name
+        return None
 
     def _next_name(self) -> str:
         """0, 1, 2, …; never one that a trial has."""

@@ -1,6 +1,7 @@
 """What a search finds out before it trains anything: its draws, its data, whether all of it can be."""
 
 import math
+import sys
 from dataclasses import replace
 
 from kdsearch import cache, spaces
@@ -92,6 +93,7 @@ def _within_limits(search: Search, drawn: list[spaces.Draw]) -> list[spaces.Draw
     if not kept:
         raise search.limits.refusal(search.space.name, costs)
     if search.sampler == "grid" and search.trials > len(kept):
-        search.facts["why_ended"] = f"every cell of '{search.space.name}' was drawn"
+        if search.trials < sys.maxsize:  # somebody asked for more than there are
+            search.facts["why_ended"] = f"every cell of '{search.space.name}' was drawn"
         search.trials = len(kept)
     return kept

@@ -83,7 +83,7 @@ def _begin(search: Search) -> None:
                 for draft in (search.folder / name).glob(f".*.{kind}.*"):
                     draft.unlink(missing_ok=True)
         search.storage.remove(search.stop_file)
-        check_more(search.tables, search.trials)
+        check_more(search.tables, search.trials, search.seeds)
     search.write_facts()
     search.changed(at_once=True)
 

@@ -5,12 +5,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-MAY_BE_EMPTY = frozenset(("reference", "cause", "accuracy", "kd_epoch", "cutoff", "test", "test_images", "seconds"))
+MAY_BE_EMPTY = frozenset(
+    ("reference", "replicate_of", "cause", "accuracy", "kd_epoch", "cutoff", "test", "test_images", "seconds")
+)
 """Columns that not every row fills; a trial's and an epoch's seconds are always there."""
 MORE = {
     "options": dict, "source": str, "resume": str, "study": str, "limits": dict, "networks": dict, "resources": dict,
     "versions": dict, "command": str, "why_ended": str, "teacher": str, "sizes": list, "milestones": list,
-    "views": int, "teacher_parameters": int,
+    "views": int, "teacher_parameters": int, "seeds": int, "total": int,
 }  # fmt: skip
 """Of search.json, what may be there."""
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline
+from kdsearch.config import KD, Budget, Hints, Link, Net, Pair, Pipeline, ResNet
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.parsing import explain
 from kdsearch.patience import Late, at_most
@@ -38,8 +38,8 @@ class Space:
     """For the embedded data set."""
     full_budget: Budget
     """For any other data set."""
-    reference: Net
-    """The student of the equal-budget references."""
+    reference: Net | ResNet | None
+    """The student of the equal-budget references; None: there are none."""
     draw: Callable[[Any], Pipeline]
     published: tuple[dict[str, Any], ...]
     """Knobs of settings that others published: a search draws them first."""
@@ -111,11 +111,12 @@ def load(path: Path) -> Space:
         raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
-    if not (isinstance(budget, Budget) and isinstance(full, Budget) and isinstance(reference, Net) and callable(draw)):
+    right = hasattr(module, "REFERENCE") and isinstance(reference, Net | ResNet | None) and callable(draw)
+    if not (isinstance(budget, Budget) and isinstance(full, Budget) and right):
         found = listed(name for name in ("BUDGET", "FULL_BUDGET", "REFERENCE", "space") if hasattr(module, name))
         raise Refusal(
-            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) and space(trial) -> Pipeline "
-            f"(FULL_BUDGET = Budget(…) may join), but of these '{path}' has {found}, not all of the right kind."
+            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) (or None: no references) and space(trial) -> "
+            f"Pipeline (FULL_BUDGET = Budget(…) may join), but of these '{path}' has {found}, not all right."
         )
     published = getattr(module, "PUBLISHED", ())
     if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):
@@ -208,6 +209,8 @@ def commonest_teacher(drawn: list[Draw]) -> Link:
 
 def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
     """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
+    if space.reference is None:
+        return {}
     first = drawn[0].pipeline
     recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
     teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]

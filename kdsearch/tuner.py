@@ -26,15 +26,14 @@ def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[
     """Run all trials; `work` is what Ray runs of each."""
     rungs = restored(search)
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
-    count = sampler.to_come + max(search.trials - search.tables.drawn, 0)
-    if count:
-        _tune(search, sampler, rungs, count, work)
+    if sampler.to_come:
+        _tune(search, sampler, rungs, sampler.to_come, work)
     if search.stopping.is_set():
         raise KeyboardInterrupt
     sampler.close()
     search.storage.remove(search.folder / "checkpoints")
-    if "why_ended" in search.facts:
-        search.facts["trials"] = len(search.tables.trials) - results.REFERENCES
+    if "why_ended" in search.facts or search.sampler == "grid":
+        search.facts |= {"trials": search.tables.drawn, "total": len(search.tables.trials)}
         search.write_facts()
 
 

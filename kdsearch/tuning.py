@@ -41,12 +41,20 @@ def tune(
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."),
     ] = "auto",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Of each cell of a grid; the student's alone.")] = 1,
     sampler: Annotated[
-        str, typer.Option(metavar="tpe|random|grid", help="Who chooses the knobs; grid: all combinations.")
-    ] = "tpe",
+        str | None,
+        typer.Option(
+            metavar="tpe|random|grid", help="Who chooses the knobs; grid: all combinations.  [default: the space's]"
+        ),
+    ] = None,
     rule: Annotated[
-        str, typer.Option(metavar="union|moasha|strata|asha|none", help="Who goes on at a milestone: kdsearch replay.")
-    ] = "union",
+        str | None,
+        typer.Option(
+            metavar="union|moasha|strata|asha|none",
+            help="Who goes on at a milestone: kdsearch replay.  [default: union; none for a grid]",
+        ),
+    ] = None,
     reduction: Annotated[float, typer.Option(help="A rule sends on the best 1/N of those judged.", metavar="N")] = 3,
     milestones: Annotated[
         str | None,
@@ -156,6 +164,15 @@ def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, 
 
     space, data = spaces.load(spaces.find(asked["space"])), asked["data"]
     budget = space.budget if data in (None, "digits") else space.full_budget
+    sampler = asked["sampler"] or budget.sampler
+    if asked["seeds"] > 1 and sampler != "grid":
+        raise Refusal(
+            f"--seeds trains each cell of a grid {asked['seeds']} times, but '{space.name}' is searched by {sampler}: "
+            f"confirm its front afterwards (kdsearch confirm), or choose --sampler grid."
+        )
+    trials = asked["trials"] or (sys.maxsize if sampler == "grid" else budget.trials)
+    if trials is None:
+        raise Refusal(f"'{space.name}' is a grid and says no number of draws; --sampler {sampler} needs --trials.")
     settings = Settings(
         epochs=asked["epochs"] or budget.epochs, teacher_epochs=asked["teacher_epochs"] or budget.teacher_epochs,
         batch_size=budget.batch_size, epochs_given=asked["epochs"] is not None,
@@ -163,9 +180,10 @@ def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, 
         seed=asked["seed"], overrides=pairs_of(asked["overrides"] or []),
     )  # fmt: skip
     return Search(
-        space, settings, asked["trials"] or (sys.maxsize if asked["sampler"] == "grid" or not budget.trials else budget.trials), folder,
+        space, settings, trials, folder,
         Path(asked["data_dir"]).resolve(), asked["cpus_per_trial"], asked["gpus_per_trial"], asked["max_concurrent"],
-        asked["precision"], asked["sampler"], asked["rule"], asked["reduction"], numbers_of(asked["milestones"] or ""),
+        asked["seeds"], asked["precision"], sampler, asked["rule"] or ("none" if sampler == "grid" else "union"),
+        asked["reduction"], numbers_of(asked["milestones"] or ""),
         Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),
         command=facts.get("command") or shlex.join(["kdsearch", *sys.argv[1:]]),
         options={name: str(value) if isinstance(value, Path) else value for name, value in asked.items()},

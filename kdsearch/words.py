@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch import cache, front, results
+from kdsearch import cache, cells, front, results
 from kdsearch.config import Pipeline
 
 
@@ -59,7 +59,7 @@ def seeds_of(folder: Path) -> Counter[str]:
     return Counter(row["trial"] for row in rows if not row["selected"] and row["accuracy"] is not None)
 
 
-def cells(row: Mapping[str, Any], confirmed: int = 0) -> list[str]:
+def columns(row: Mapping[str, Any], confirmed: int = 0) -> list[str]:
     """A trial's COLUMNS; `confirmed`: its seeds beside its own."""
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
     return [
@@ -77,12 +77,9 @@ def cells(row: Mapping[str, Any], confirmed: int = 0) -> list[str]:
 
 def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> Table:
     """Trials as a table in the terminal; `confirmed`: their seeds beside their own."""
-    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("trial", "pairs") else "right", no_wrap=name != "pairs")
+    table = _table(title, COLUMNS, left=("trial", "pairs"))
     for row in rows:
-        table.add_row(*cells(row, confirmed.get(row["trial"], 0)))
+        table.add_row(*columns(row, confirmed.get(row["trial"], 0)))
     return table
 
 
@@ -90,7 +87,9 @@ def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) 
     """The front, the references, and what deserves a warning."""
     trials = tables.trials
     members, confirmed = [trials[name] for name in front.members(trials.values())], seeds_of(tables.folder)
-    if members:
+    if facts.get("sampler") == "grid":
+        _grid(tables, facts, console)
+    elif members:
         title = "Front: fully trained trials, accuracy on the validation images"
         console.print(trials_table(members, title, confirmed))
         area = front.reached(trials.values(), facts["classes"])
@@ -114,6 +113,27 @@ def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) 
     failed = [row for row in trials.values() if row["state"] == "failed"]
     for row in failed:
         console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", soft_wrap=True)
+
+
+def _grid(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
+    """The cells of a grid, the best first, and what their seeds can tell apart."""
+    found, images = cells.cells(tables, facts["validation_images"]), facts["validation_images"]
+    order = cells.ranked(found)
+    table = _table("Cells: validation accuracy in percent", cells.COLUMNS, left=("trial", "cell"))
+    for cell in [*order, *(cell for cell in found if cell not in order)]:
+        table.add_row(*cells.columns(cell))
+    console.print(table)
+    console.print(f"± is a 95 % interval over seeds, on the same {images:,} validation images.", soft_wrap=True)
+    for sentence in cells.sentences(found, images):
+        console.print(sentence, soft_wrap=True)
+
+
+def _table(title: str, names: Iterable[str], left: Container[str]) -> Table:
+    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != "pairs")
+    return table
 
 
 def cached(folder: Path, limit: int, console: Console) -> None:

@@ -29,7 +29,8 @@ def test_only_the_undominated_matter_to_it(points):
 
 
 def row(compression: float, accuracy: float, state: str = "complete", reference: str | None = None) -> dict:
-    return {"compression": compression, "accuracy": accuracy, "state": state, "reference": reference}
+    name = f"{compression}-{accuracy}"
+    return {"trial": name, "compression": compression, "accuracy": accuracy, "state": state, "reference": reference}
 
 
 def test_only_fully_trained_draws_have_reached_it():

@@ -79,7 +79,7 @@ def test_both_tables_are_written_and_read_with_their_columns(tmp_path):
     there.mark("0", "complete")
     there.write(at_once=True)
     found = pd.read_parquet(tmp_path / "trials.parquet").set_index("trial")
-    assert list(found.columns[:14]) == results.TRIALS.names[1:]
+    assert list(found.columns[: len(results.TRIALS.names) - 1]) == results.TRIALS.names[1:]
     told = found.loc["0", ["accuracy", "epochs", "kd_epochs", "seconds", "seed", "front", "knob.tau"]]
     assert told.tolist() == [0.75, 2, 1, 3.5, 3, True, 2.5]
     assert found.loc["1", "state"] == "waiting" and not found.loc["1", "front"]

@@ -64,7 +64,7 @@ class Driver:
         sampler = Sampler(self.search, self.references, (1,), startup=3)
         self.mortal(sampler._study, "ask", "tell")
         self.mortal(sampler._study._storage, "set_trial_user_attr", "set_trial_param", "set_trial_state_values")
-        work = self.asked(sampler, sampler.to_come + self.search.trials - self.search.tables.drawn)
+        work = self.asked(sampler, sampler.to_come)
         running = dict(islice(work, 3))
         while running:
             name = next(iter(running))
