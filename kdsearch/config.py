@@ -225,7 +225,10 @@ class Budget(Part, frozen=True):
     batch_size: Count = 128
     """Images a step, for links whose fit leaves it open."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """Who chooses the knobs. grid: every cell once a seed, and nobody is stopped unless a rule is asked for."""
+    """Who chooses the knobs; grid: every cell, once a seed."""
+
+    rule: Literal["union", "moasha", "strata", "asha", "none"] | None = None
+    """Who goes on at a milestone; None: union, and none for a grid."""
 
     @model_validator(mode="after")
     def _draws_end(self) -> "Budget":
