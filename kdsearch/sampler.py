@@ -157,7 +157,7 @@ class Sampler(OptunaSearch):
             for cell in drawn:
                 seed = (rows[cell]["seed"] + more) % SEEDS
                 name = f"{cell}-{seed}"
-                if name not in rows and rows[cell]["state"] != "failed":  # who fails by itself fails with every seed
+                if name not in rows:
                     pipeline = Pipeline.model_validate_json(rows[cell]["pipeline"]).with_seed(seed)
                     self._add(name, pipeline, results.knobs(rows[cell]), replicate_of=cell)
                     return name

@@ -39,8 +39,12 @@ def lightened(words: list[str]) -> list[str]:
     words = ["digits" if word == "cifar10" else word for word in words]
     if words[:2] != ["kdsearch", "tune"]:
         return words
-    if "--resume" in words:  # a search keeps its epochs; one trial more will do
+    if "--seeds" in words and "--resume" in words:  # a search keeps its epochs; one seed more will do
+        return [*words[:-2], "2", "--resume"]
+    if "--resume" in words:  # likewise, one trial
         return [*words, "--trials", "3"]
+    if words[2:] == ["hint_location", "--seeds", "3"]:
+        return [*words[:-1], "1", "--epochs", "2", "--teacher-epochs", "1"]
     trained = words[2:] in (["depth_vs_hint"], ["./my_space.py", "--trials", "6"])
     return [*words, *SMALL] if trained else [*words, *SMALL[2:], "--dry-run"]
 

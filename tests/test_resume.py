@@ -42,14 +42,14 @@ class Killed(BaseException):
 class Driver:
     """A search's driver without Ray: three trials at a time, each told after a while; what it does is counted."""
 
-    def __init__(self, folder: Path, sampler: str, trials: int, dies_after: int) -> None:
+    def __init__(self, folder: Path, sampler: str, trials: int, dies_after: int, seeds: int = 1) -> None:
         path = folder / "lost.py"
         path.write_text(SPACE)
         before = results.read_facts(folder / "s") if (folder / "s" / "search.json").exists() else {}
         told = {"space": str(path), "results": str(folder)}
         self.search = Search(
             spaces.load(path), Settings(4, 1), trials, folder / "s", Path("data"), sampler=sampler, options=told,
-            before=before, rule="none",
+            before=before, rule="none", seeds=seeds,
         )  # fmt: skip
         self.search.resources = {"cpu": 1, "gpu": 0}
         _, self.references = scout.look(self.search)
@@ -107,11 +107,11 @@ class Driver:
             object.__setattr__(thing, name, dying(getattr(thing, name)))
 
 
-def ended(folder: Path, sampler: str, trials: int, deaths: list[int]) -> tuple[dict, list]:
+def ended(folder: Path, sampler: str, trials: int, deaths: list[int], seeds: int = 1) -> tuple[dict, list]:
     """A search's trials and the journal's draws, after so many deaths."""
     for left in [*deaths, -1]:
         try:
-            driver = Driver(folder, sampler, trials, left)
+            driver = Driver(folder, sampler, trials, left, seeds)
             driver.run()
         except Killed:
             continue
@@ -135,19 +135,23 @@ def quick(monkeypatch):
     deaths=st.lists(st.integers(1, 60), max_size=6),
     sampler=st.sampled_from(["random", "grid", "tpe"]),
     trials=st.integers(1, 11),
+    more=st.integers(0, 2),
 )
-@example(deaths=[30, 30, 1, 41, 13, 56], sampler="random", trials=9)  # between the knobs of one draw
+@example(deaths=[30, 30, 1, 41, 13, 56], sampler="random", trials=9, more=0)  # between the knobs of one draw
 def test_a_search_that_dies_anywhere_and_goes_on_has_the_trials_of_one_that_lives(
-    tmp_path_factory, deaths, sampler, trials
+    tmp_path_factory, deaths, sampler, trials, more
 ):
-    whole, draws = ended(tmp_path_factory.mktemp("whole"), sampler, trials, [])
-    broken, redrawn = ended(tmp_path_factory.mktemp("broken"), sampler, trials, deaths)
-    assert {row["state"] for row in broken.values()} <= set(results.ENDED) and len(broken) == 3 + trials
+    seeds = 1 + more if sampler == "grid" else 1
+    whole, draws = ended(tmp_path_factory.mktemp("whole"), sampler, trials, [], seeds)
+    broken, redrawn = ended(tmp_path_factory.mktemp("broken"), sampler, trials, deaths, seeds)
+    assert {row["state"] for row in broken.values()} <= set(results.ENDED) and len(broken) == 3 + trials * seeds
+    assert {row["seed"] for row in broken.values()} == set(range(seeds))
     assert not {TrialState.RUNNING} & {state for _, _, state, _, _ in redrawn}
     # Each trial has one draw that is not its twin's, with the trial's own outcome.
     own = [(told["trial"], state) for _, _, state, _, told in redrawn if "trial" in told]
     names = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-    states = {name: names[row["state"]] for name, row in broken.items() if row["reference"] is None}
+    draws_of = {name: row for name, row in broken.items() if row["reference"] is None and row["replicate_of"] is None}
+    states = {name: names[row["state"]] for name, row in draws_of.items()}
     assert sorted(own) == sorted(states.items())
     if sampler != "tpe":  # what TPE draws depends on who had ended by then
         assert broken == whole and redrawn == draws

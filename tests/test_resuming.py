@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_resume import SPACE, Driver
 
-from kdsearch import cli, results, scout, search, tuner
+from kdsearch import cli, results, resuming, scout, search, tuner
 from kdsearch.errors import Refusal
 from kdsearch.rungs import Rungs
 
@@ -174,3 +174,16 @@ def test_verdicts_that_do_not_fit_the_rungs_are_refused(say, tmp_path):
             tuner.restored(driver.search)
     driver.search.tables.verdicts = [verdict]
     assert list(tuner.restored(driver.search).verdicts) == [("0", 1)]
+
+
+def test_a_search_grows_by_trials_and_seeds_and_shrinks_by_neither(tmp_path):
+    tables = results.Tables(tmp_path)
+    known = {"parameters": 1, "compression": 1.0, "training_parameters": 1, "macs": 1}
+    for name, cell in (("kd", None), ("0", None), ("1", None), ("0-1", "0"), ("0-2", "0")):
+        more = {"replicate_of": cell, "reference": "kd" if name == "kd" else None}
+        tables.add(name, {"links": [{"seed": 0}]}, known | more, {})
+    resuming.check_more(tables, trials=2, seeds=3)
+    with pytest.raises(Refusal, match="it has drawn 2 trials"):
+        resuming.check_more(tables, trials=1, seeds=3)
+    with pytest.raises(Refusal, match="it has trained 3 seeds"):
+        resuming.check_more(tables, trials=2, seeds=2)

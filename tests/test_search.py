@@ -238,6 +238,8 @@ def test_an_exported_student_holds_its_own_weights_alone(ran, trials, monkeypatc
         ("tune depth_vs_hint --rule unoin", "Did you mean 'union'"),
         ("tune depth_vs_hint --sampler tpee", "Did you mean 'tpe'"),
         ("tune depth_vs_hint --sampler grid", "draws width, lambda, tau from a continuous range"),
+        ("tune depth_vs_hint --seeds 3", "kdsearch confirm"),
+        ("tune depth --sampler tpe", "needs --trials"),
         ("tune depth_vs_hint --reduction 1", "--reduction must be above 1"),
         ("tune depth_vs_hint --milestones 3,1", "rising whole numbers from 1 on"),
         ("replay s", "stopped early; run it again with --rule none"),

@@ -85,7 +85,12 @@ def watcher(tables) -> Watcher:
     for number in range(5, 30):
         tables.add(str(number), {"links": [{"seed": 0}, {"seed": 0}]}, dict(tables.trials["0"]), {})
     search: Any = SimpleNamespace(
-        tables=tables, folder=tables.folder, storage=Storage(tables.folder.parent), doing={}, changed=lambda: None
+        sampler="random",
+        tables=tables,
+        folder=tables.folder,
+        storage=Storage(tables.folder.parent),
+        doing={},
+        changed=lambda: None,
     )
 
     def end_with(refusal: Refusal) -> None:
@@ -120,6 +125,18 @@ def test_failures_of_several_kinds_or_later_ones_do_not_end_the_search(watcher):
     for number in range(8, 12):
         ended(watcher, number, None)
     for number in range(12, 30):
+        ended(watcher, number, "Diverged: x")
+
+
+def test_cells_of_a_grid_that_fail_are_an_answer_unless_the_first_twelve_all_do(watcher):
+    watcher.search.sampler = "grid"
+    for number in range(11):
+        ended(watcher, number, "Diverged: x")
+    with pytest.raises(Refusal, match=r"^12 of the first 12 trials failed alike"):
+        ended(watcher, 11, "Diverged: x")
+    watcher.ends.clear()
+    ended(watcher, 12, None)
+    for number in range(13, 24):
         ended(watcher, number, "Diverged: x")
 
 
