@@ -90,7 +90,9 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.dim() else bytes(8))
+        # Flat first: a 1×1 kernel in the order of channels last counts as contiguous, but its last stride is not 1.
+        plain = tensor.detach().cpu().contiguous().flatten()
+        found.update(plain.view(torch.uint8).numpy().data if tensor.dim() else bytes(8))
     return found.hexdigest()[:16]
 
 

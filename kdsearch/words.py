@@ -123,7 +123,8 @@ def _grid(tables: results.Tables, facts: Mapping[str, Any], console: Console) ->
     for cell in [*order, *(cell for cell in found if cell not in order)]:
         table.add_row(*cells.columns(cell))
     console.print(table)
-    console.print(f"± is a 95 % interval over seeds, on the same {images:,} validation images.", soft_wrap=True)
+    if any(cell.mean and cell.mean.half is not None for cell in found):
+        console.print(f"± is a 95 % interval over seeds, on the same {images:,} validation images.", soft_wrap=True)
     for sentence in cells.sentences(found, images):
         console.print(sentence, soft_wrap=True)
 

@@ -7,7 +7,7 @@ from helpers import FIT, STUDENT, pipeline
 from kdsearch import nets
 from kdsearch.config import Data
 from kdsearch.errors import Refusal
-from kdsearch.store import Store, digest, key_of, load_net, read_facts, save_net
+from kdsearch.store import Store, digest, digest_of, key_of, load_net, read_facts, save_net
 
 
 def test_a_key_changes_with_everything_up_to_its_link_and_with_nothing_behind_it():
@@ -68,3 +68,9 @@ def test_a_store_holds_what_was_saved_under_its_key(tmp_path):
     with store.lock("k"):
         save_net(store.path("k"), nets.build(STUDENT, (1, 8, 8), 10), {"fit": FIT.model_dump()})
     assert "k" in store and "other" not in store
+
+
+def test_weights_of_1_by_1_kernels_have_the_hash_of_their_values_in_any_memory_order():
+    weights = torch.randn(6, 4, 1, 1)
+    last = weights.to(memory_format=torch.channels_last)
+    assert digest_of({"w": last}) == digest_of({"w": weights}) != digest_of({"w": -weights})
