@@ -74,3 +74,7 @@ def test_weights_of_1_by_1_kernels_have_the_hash_of_their_values_in_any_memory_o
     weights = torch.randn(6, 4, 1, 1)
     last = weights.to(memory_format=torch.channels_last)
     assert digest_of({"w": last}) == digest_of({"w": weights}) != digest_of({"w": -weights})
+
+
+def test_a_single_number_counts_in_the_hash():
+    assert digest_of({"step": torch.tensor(3.0)}) != digest_of({"step": torch.tensor(4.0)})
