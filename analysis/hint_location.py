@@ -1,8 +1,8 @@
 """Where should the hint sit: early, in the middle, late, or nowhere?
 
 A filled dot is a cell's mean over its seeds, the line through it the 95 % interval of that mean; small dots are the
-seeds. Cells whose intervals overlap widely cannot be told apart, whatever their order. `1→3` hints the first block,
-`2→6` the second, `3→9` the last; `KD` has softened answers alone, `labels` not even these. Hollow circles are what
+seeds. Cells whose intervals overlap widely cannot be told apart, whatever their order. 1→3 hints the end of the first
+block, 2→6 the second's, 3→9 the last's; KD has softened answers alone, labels not even these. Hollow circles are what
 seed 1 printed, by the protocol under the picture; where these are of other data, only their order can be compared.
 """
 
