@@ -31,7 +31,8 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     if said := intervals.missing(found, "alpha", "T"):
         return said
     own = [cell for cell in found if {"alpha", "T"} <= set(cell.knobs)]
-    return captions.under([_ours(own, tables), _printed()], [*captions.here(own, facts), captions.told(TABLE)])
+    caption = [*captions.here(own, facts, "±: half of the 95\u00a0% interval over seeds"), captions.told(TABLE)]
+    return captions.under([_ours(own, tables), _printed()], caption)
 
 
 def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
@@ -51,7 +52,7 @@ def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
     layers.append(frame.encode(opacity=frames.shown_when_picked()).add_params(frames.PICKED))
     lost = pd.DataFrame([cell.knobs for cell in found if cell.failed and not cell.accuracies], columns=["alpha", "T"])
     layers.append(alt.Chart(lost).mark_text(text="failed", color=intervals.RED).encode(X, Y))
-    return alt.layer(*layers).properties(**SIZE, title="Here: mean ± half of the interval")
+    return alt.layer(*layers).properties(**SIZE, title="Here: means")
 
 
 def _printed() -> alt.LayerChart:

@@ -69,12 +69,16 @@ def told(table: str) -> str:
     return f"○ printed ({table}): {TITLES[data]} test images, {said}."
 
 
-def here(found: Sequence[Cell], facts: Mapping[str, Any]) -> list[str]:
-    """How the numbers of a grid were made, and which cells are missing."""
+SEEDS = "small dots: seeds, lines: 95\u00a0% intervals over seeds, on the same images"
+"""What a chart of seeds shows."""
+
+
+def here(found: Sequence[Cell], facts: Mapping[str, Any], shown: str = SEEDS) -> list[str]:
+    """How the numbers of a grid were made, what of its seeds is shown, and which cells are missing."""
     counts = sorted({len(cell.accuracies) for cell in found if cell.accuracies})
     seeds = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     said = f"● here: {made(facts)}, {seeds} seed{'s' * (seeds != '1')}{epochs(facts, 'in every cell')}"
-    lines = [f"{said}; small dots: seeds, lines: 95 % intervals over seeds, on the same images."]
+    lines = [f"{said}; {shown}."]
     if counts[-1:] == [1]:
         lines = [f"{said}. With one seed there is no interval: what differs may be noise."]
     failed = [f"{cell.name} ({_causes(cell)})" for cell in found if cell.failed]

@@ -35,10 +35,10 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     published = pd.concat(arms).assign(fraction=lambda frame: frame["arm"].astype(float))
     caption = [*captions.here(own, facts), captions.told(TABLE)]
     if intervals.apart(shown, published, facts):
-        here = alt.layer(*_ours(shown)).properties(**SIZE, title="Here")
+        here = alt.layer(*_ours(shown, intervals.HERE)).properties(**SIZE, title="Here")
         there = alt.layer(*_printed(published, intervals.PRINTED)).properties(**SIZE, title="Printed")
         return captions.under([here, there], caption).resolve_scale(x="shared", color="shared")
-    both = alt.layer(*_ours(shown), *_printed(published, intervals.HERE))
+    both = alt.layer(*_ours(shown, intervals.BOTH), *_printed(published, intervals.BOTH))
     return captions.under([both.properties(**SIZE, title="Here and printed")], caption)
 
 
@@ -52,9 +52,9 @@ def _colour() -> alt.Color:
     return alt.Color("taught:N", title=None).scale(domain=list(COLOURS), range=list(COLOURS.values()))
 
 
-def _ours(shown: pd.DataFrame) -> list[alt.Chart]:
+def _ours(shown: pd.DataFrame, title: str) -> list[alt.Chart]:
     """Layers: a line, intervals, means, seeds."""
-    base = alt.Chart(shown).encode(_x(), intervals.y(intervals.HERE), _colour())
+    base = alt.Chart(shown).encode(_x(), intervals.y(title), _colour())
     means = alt.Chart(shown[shown["place"] == "mean"]).encode(_x(), _colour())
     mean = alt.datum.place == "mean"
     dots = base.mark_circle().encode(
@@ -63,8 +63,8 @@ def _ours(shown: pd.DataFrame) -> list[alt.Chart]:
         tooltip=["cell:N", alt.Tooltip("said:N", title="accuracy"), "of:N"],
     )
     return [
-        means.mark_line(strokeWidth=1.5).encode(intervals.y(intervals.HERE)),
-        means.mark_rule(strokeWidth=2, opacity=0.6).encode(intervals.y(intervals.HERE, "low:Q"), alt.Y2("high:Q")),
+        means.mark_line(strokeWidth=1.5).encode(intervals.y(title)),
+        means.mark_rule(strokeWidth=2, opacity=0.6).encode(intervals.y(title, "low:Q"), alt.Y2("high:Q")),
         frames.ring(base),
         dots.add_params(frames.PICKED),
     ]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from kdsearch import cells
 from kdsearch.cells import Cell
+from kdsearch.front import cell_of
 from kdsearch.results import Tables
 
 from . import captions, frames
@@ -16,7 +17,7 @@ BLUE, BLACK, RED = "#2563a8", "#20262d", "#b03030"
 HEIGHT = 300
 PLACES = ["seed", "mean", "printed"]
 """From the left to the right, within an arm."""
-HERE, PRINTED = "accuracy (validation)", "accuracy (test, printed)"
+HERE, PRINTED, BOTH = "accuracy (validation)", "accuracy (test, printed)", "accuracy (here validation, printed test)"
 APART = 3.0
 """Printed numbers get an axis of their own where a shared one would be so many times longer than each alone."""
 
@@ -45,37 +46,28 @@ def frame(found: Sequence[Cell], tables: Tables) -> pd.DataFrame:
 
     Columns: cell (its name), place, trial, accuracy, low, high, said (accuracy as text), of; and the cell's knobs.
     """
-    rows = []
-    for cell in found:
-        if cell.mean is None:
-            continue
-        half, count = cell.mean.half or 0.0, len(cell.accuracies)
-        own = {"cell": cell.name, **cell.knobs}
-        rows.append(
-            own | {
-                # A click on a mean of several seeds is no trial's.
-                "place": "mean", "trial": cell.trial if count == 1 else f"mean of {cell.name}",
-                "accuracy": cell.mean.value,
-                "low": max(cell.mean.value - half, 0), "high": min(cell.mean.value + half, 1),
-                "said": f"{cell.mean.points} %", "of": "one seed" if count == 1 else f"{count} seeds",
-            }
-        )  # fmt: skip
-        rows += [
-            own | {
-                "place": "seed", "trial": row["trial"], "accuracy": row["accuracy"], "low": None, "high": None,
-                "said": f"{100 * row['accuracy']:.2f} %", "of": f"seed {row['seed']}, trial {row['trial']}",
-            }
-            for row in _seeds(cell, tables) if count > 1
-        ]  # fmt: skip
+    rows = [row for cell in found if cell.mean for row in _rows(cell, tables)]
     names = ["cell", "place", "trial", "accuracy", "low", "high", "said", "of"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *(name for row in rows for name in row)])))
 
 
-def _seeds(cell: Cell, tables: Tables) -> list[Mapping[str, Any]]:
-    rows = tables.trials.values()
-    return [
-        row for row in rows if cell.trial in (row["trial"], row["replicate_of"]) and row["state"] == "complete"
+def _rows(cell: Cell, tables: Tables) -> list[dict[str, Any]]:
+    own = {"cell": cell.name, **cell.knobs}
+    trained = [row for row in tables.trials.values() if cell_of(row) == cell.trial and row["state"] == "complete"]
+    seeds = [
+        own | {
+            "place": "seed", "trial": row["trial"], "accuracy": row["accuracy"], "low": None, "high": None,
+            "said": f"{100 * row['accuracy']:.2f} %", "of": f"seed {row['seed']}, trial {row['trial']}",
+        }
+        for row in trained
     ]  # fmt: skip
+    mean, half = (cell.mean.value, cell.mean.half or 0.0) if cell.mean else (0.0, 0.0)
+    said = f"{cell.mean.points if cell.mean else '–'} %"
+    whole = {"place": "mean", "accuracy": mean, "low": max(mean - half, 0), "high": min(mean + half, 1), "said": said}
+    if len(seeds) == 1:
+        return [seeds[0] | whole]
+    # A click on a mean of several seeds is no trial's.
+    return [own | whole | {"trial": f"mean of {cell.name}", "of": f"{len(seeds)} seeds"}, *seeds]
 
 
 def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Mapping[str, Any]) -> bool:
@@ -119,11 +111,13 @@ def _panels(
     """One panel, or two where the printed numbers need an axis of their own."""
     knob, order, lost = axis
     if not apart(shown, published, facts):
-        layers = [*ours(shown, lost, order, knob), hollow(published, order, knob, HERE)]
+        layers = [*ours(shown, lost, x(order, knob), BOTH), hollow(published, order, knob, BOTH)]
         return [alt.layer(*layers).properties(width=_width(order), height=HEIGHT, title="Here and printed")]
     printed = [name for name in order if name in set(published["arm"])]
     return [
-        alt.layer(*ours(shown, lost, order, knob)).properties(width=_width(order), height=HEIGHT, title="Here"),
+        alt.layer(*ours(shown, lost, x(order, knob), HERE)).properties(
+            width=_width(order), height=HEIGHT, title="Here"
+        ),
         hollow(published, printed, knob, PRINTED).properties(width=_width(printed, 64), height=HEIGHT, title="Printed"),
     ]
 
@@ -137,12 +131,11 @@ def x(order: Sequence[str], knob: str) -> alt.X:
     return alt.X("arm:N", title=knob).scale(domain=list(order)).axis(labelAngle=0, labelOverlap=False)
 
 
-def ours(shown: pd.DataFrame, lost: Sequence[str], order: Sequence[str], knob: str) -> list[Any]:
+def ours(shown: pd.DataFrame, lost: Sequence[str], across: alt.X, title: str) -> list[Any]:
     """Layers: intervals as rules, means as filled dots, seeds as small faint ones, and where a cell failed."""
     offset = alt.XOffset("place:N").scale(domain=PLACES)
-    base = alt.Chart(shown).encode(x(order, knob), y(HERE), offset)
-    ends = (x(order, knob), y(HERE, "low:Q"), alt.Y2("high:Q"), offset)
-    rules = alt.Chart(shown[shown["place"] == "mean"]).mark_rule(color=BLUE, strokeWidth=2).encode(*ends)
+    base = alt.Chart(shown).encode(across, y(title), offset)
+    rules = alt.Chart(shown[shown["place"] == "mean"]).mark_rule(color=BLUE, strokeWidth=2)
     mean = alt.datum.place == "mean"
     dots = base.mark_circle(color=BLUE).encode(
         size=alt.when(mean).then(alt.value(110)).otherwise(alt.value(28)),
@@ -150,8 +143,14 @@ def ours(shown: pd.DataFrame, lost: Sequence[str], order: Sequence[str], knob: s
         tooltip=["cell:N", alt.Tooltip("said:N", title="accuracy"), "of:N", "printed:N"],
     )
     gone = alt.Chart(pd.DataFrame({"arm": list(lost), "place": "mean"}, columns=["arm", "place"]))
-    words = gone.mark_text(text="failed", color=RED).encode(x(order, knob), y=alt.value(HEIGHT - 12))
-    return [rules, frames.ring(base), dots.add_params(frames.PICKED), *([words] if lost else [])]
+    # Upright, so that it leaves room for the printed number beside it.
+    words = gone.mark_text(text="failed", color=RED, angle=270, align="left").encode(across, y=alt.value(HEIGHT - 8))
+    return [
+        rules.encode(across, y(title, "low:Q"), alt.Y2("high:Q"), offset),
+        frames.ring(base),
+        dots.add_params(frames.PICKED),
+        *([words] if lost else []),
+    ]
 
 
 def hollow(published: pd.DataFrame, order: Sequence[str], knob: str, title: str) -> alt.Chart:
@@ -162,7 +161,7 @@ def hollow(published: pd.DataFrame, order: Sequence[str], knob: str, title: str)
         .encode(
             x(order, knob),
             y(title),
-            alt.XOffset("place:N").scale(domain=PLACES) if title == HERE else alt.XOffset(),
+            alt.XOffset("place:N").scale(domain=PLACES) if title == BOTH else alt.XOffset(),
             tooltip=[
                 alt.Tooltip("arm:N", title=knob),
                 alt.Tooltip("accuracy:Q", title="printed", format=".2%"),

@@ -41,7 +41,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     table = captions.of_data(facts, "seed1-table1", "seed1-table2")
     published = captions.frame(table, {"KD": "KD"}).assign(**PRINTED)
     published["text"] = [f"{100 * value:.2f} % printed" for value in published["accuracy"]]
-    sure = SURE * trials["accuracy"].std(ddof=0)
+    sure = SURE * float(np.std(trials["accuracy"].to_numpy(float)))
     layers = alt.layer(*_surface(surface, sure), *_dots(trials), *_printed(published))
     top = surface.loc[surface["accuracy"].idxmax()]
     span = surface["accuracy"].max() - surface["accuracy"].min()
@@ -69,17 +69,18 @@ def points(tables: Tables) -> pd.DataFrame:
 
 def landscape(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """A row a square of the surface (middle, edges, accuracy, error), and the noise between trials."""
-    high = max(float(trials["tau"].max()), 20.0)
-    kernel = ConstantKernel() * RBF([0.4, 0.4], (0.1, 5.0)) + WhiteKernel(0.3, (1e-3, 10.0))
-    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=3, random_state=0)
+    accuracies = trials["accuracy"].to_numpy(float)
+    high = max(float(np.max(trials["tau"].to_numpy(float))), 20.0)
+    kernel: Any = ConstantKernel() * RBF([0.4, 0.4], (0.1, 5.0)) + WhiteKernel(0.3, (1e-3, 10.0))
+    process: Any = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=3, random_state=0)
     with warnings.catch_warnings():
         # A length scale at its bound is a knob that does nothing, and no failure.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        process.fit(_scaled(trials, high), trials["accuracy"])
+        process.fit(_scaled(trials, high), accuracies)
     middles = (np.arange(STEPS) + 0.5) / STEPS
     across, up = (grid.ravel() for grid in np.meshgrid(middles, middles))
     mean, deviation = process.predict(np.column_stack([across, up]), return_std=True)
-    spread = float(trials["accuracy"].std(ddof=0)) or 1.0
+    spread = float(np.std(accuracies)) or 1.0
     noise = math.sqrt(process.kernel_.k2.noise_level) * spread
     # Beside the noise, which says nothing of the surface.
     error = np.sqrt(np.maximum(deviation**2 - noise**2, 0))
