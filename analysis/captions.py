@@ -45,7 +45,7 @@ PROTOCOLS = {
 }
 """Of each table: its data set, and how its numbers were made; all are of test images."""
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
-WIDTH = 125
+WIDTH = 140
 """Characters of a caption's line."""
 
 
@@ -105,7 +105,8 @@ def _causes(cell: Cell) -> str:
 
 def under(charts: Sequence[Any], lines: Sequence[str]) -> alt.HConcatChart:
     """Charts side by side with sentences under them."""
-    text = [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="   ")]
+    whole = (line.replace(" = ", "\u00a0=\u00a0") for line in lines)
+    text = [part for line in whole for part in textwrap.wrap(line, WIDTH)]
     caption = alt.TitleParams(
         text, orient="bottom", anchor="start", fontSize=11, fontWeight="normal", color="#5a6570", offset=12
     )

@@ -83,7 +83,7 @@ def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Mapping[str, Any]
 
 def y(title: str, field: str = "accuracy:Q") -> alt.Y:
     """An axis of accuracies that need not begin at 0."""
-    return alt.Y(field, title=title).scale(zero=False, nice=False, padding=14).axis(format=".2~%")
+    return alt.Y(field, title=title).scale(zero=False, nice=False, padding=14).axis(format=".2~%", minExtent=46)
 
 
 def by_arm(

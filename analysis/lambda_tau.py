@@ -71,7 +71,8 @@ def landscape(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """A row a square of the surface (middle, edges, accuracy, error), and the noise between trials."""
     accuracies = trials["accuracy"].to_numpy(float)
     high = max(float(np.max(trials["tau"].to_numpy(float))), 20.0)
-    kernel: Any = ConstantKernel() * RBF([0.4, 0.4], (0.1, 5.0)) + WhiteKernel(0.3, (1e-3, 10.0))
+    lengths: Any = [0.4, 0.4]
+    kernel: Any = ConstantKernel() * RBF(lengths, (0.1, 5.0)) + WhiteKernel(0.3, (1e-3, 10.0))
     process: Any = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=3, random_state=0)
     with warnings.catch_warnings():
         # A length scale at its bound is a knob that does nothing, and no failure.
