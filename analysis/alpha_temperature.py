@@ -36,7 +36,8 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
 
 
 def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
-    means = intervals.frame(found, tables).query("place == 'mean'")
+    shown = intervals.frame(found, tables)
+    means = shown[shown["place"] == "mean"]
     means = means.assign(number=[f"{100 * value:.1f}" for value in means["accuracy"]])
     means = means.assign(half=["±" + text.partition("±")[2].rstrip("% ") for text in means["said"]])
     base = alt.Chart(means).encode(X, Y, tooltip=["alpha:O", "T:O", alt.Tooltip("said:N", title="accuracy"), "of:N"])
@@ -48,7 +49,8 @@ def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
     ]
     if intervals_known:
         layers.append(base.mark_text(fontSize=10, dy=8).encode(text="half:N"))
-    frame = alt.Chart(means).mark_rect(fill=None, stroke="#d1495b", strokeWidth=3).encode(X, Y)
+    # A click on any seed's curve frames its cell.
+    frame = alt.Chart(shown).mark_rect(fill=None, stroke="#d1495b", strokeWidth=3).encode(X, Y)
     layers.append(frame.encode(opacity=frames.shown_when_picked()).add_params(frames.PICKED))
     lost = pd.DataFrame([cell.knobs for cell in found if cell.failed and not cell.accuracies], columns=["alpha", "T"])
     layers.append(alt.Chart(lost).mark_text(text="failed", color=intervals.RED).encode(X, Y))

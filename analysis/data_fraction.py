@@ -56,10 +56,11 @@ def _ours(shown: pd.DataFrame, title: str) -> list[alt.Chart]:
     """Layers: a line, intervals, means, seeds."""
     # Labels a little to the left of KD, so that their intervals do not hide each other.
     shown = shown.assign(share=shown["fraction"] * shown["taught"].map({"labels": 0.985, "KD": 1.015}).fillna(1.0))
-    base = alt.Chart(shown).encode(_x("share:Q"), intervals.y(title), _colour())
+    base = alt.Chart(shown).encode(_x("share:Q"), intervals.y(title))
     means = alt.Chart(shown[shown["place"] == "mean"]).encode(_x("share:Q"), _colour())
     mean = alt.datum.place == "mean"
     dots = base.mark_circle().encode(
+        _colour(),
         size=alt.when(mean).then(alt.value(80)).otherwise(alt.value(22)),
         opacity=alt.when(mean).then(alt.value(1)).otherwise(alt.value(0.4)),
         tooltip=["cell:N", alt.Tooltip("said:N", title="accuracy"), "of:N"],

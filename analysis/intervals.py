@@ -155,18 +155,9 @@ def ours(shown: pd.DataFrame, lost: Sequence[str], across: alt.X, title: str) ->
 
 def hollow(published: pd.DataFrame, order: Sequence[str], knob: str, title: str) -> alt.Chart:
     """Printed numbers as hollow marks."""
-    return (
-        alt.Chart(published.assign(place="printed"))
-        .mark_point(size=110, color=BLACK, strokeWidth=1.6, opacity=1, filled=False)
-        .encode(
-            x(order, knob),
-            y(title),
-            alt.XOffset("place:N").scale(domain=PLACES) if title == BOTH else alt.XOffset(),
-            tooltip=[
-                alt.Tooltip("arm:N", title=knob),
-                alt.Tooltip("accuracy:Q", title="printed", format=".2%"),
-                "table:N",
-                "note:N",
-            ],
-        )
+    beside = [alt.XOffset("place:N").scale(domain=PLACES)] if title == BOTH else []
+    tips = [alt.Tooltip("arm:N", title=knob), alt.Tooltip("accuracy:Q", title="printed", format=".2%")]
+    marks = alt.Chart(published.assign(place="printed")).mark_point(
+        size=110, color=BLACK, strokeWidth=1.6, opacity=1, filled=False
     )
+    return marks.encode(x(order, knob), y(title), *beside, tooltip=[*tips, "table:N", "note:N"])
