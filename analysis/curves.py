@@ -15,11 +15,14 @@ from . import frames
 
 def chart(tables: Tables, facts: dict[str, Any]) -> alt.Chart:
     """One line a trial; the one that was clicked is bold."""
+    drawn = frames.curves(tables)
+    # Few epochs would else have ticks between them.
+    ticks = int(min(max(drawn["kd_epoch"].max() - 1, 1), 10)) if len(drawn) else 1
     lines = (
-        alt.Chart(frames.curves(tables))
+        alt.Chart(drawn)
         .mark_line()
         .encode(
-            alt.X("kd_epoch:Q", title="epoch of the last stage").axis(tickMinStep=1, format="d"),
+            alt.X("kd_epoch:Q", title="epoch of the last stage").axis(tickCount=ticks, tickMinStep=1, format="d"),
             alt.Y("accuracy:Q", title="accuracy (validation)").axis(format="%"),
             detail="trial:N",
             color=alt.when(frames.PICKED).then(alt.value("#d1495b")).otherwise(frames.colour()),

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from kdsearch import confirming, front, ledger, noise, results, spaces
+from kdsearch import cells, confirming, front, ledger, noise, results, spaces
 from kdsearch.errors import Refusal
 from kdsearch.words import COLUMNS, columns, percent, seeds_of
 
@@ -32,21 +32,35 @@ APART: dict[str, Any] = {"color": "independent", "shape": "independent", "size":
 """Charts side by side have colours of their own."""
 
 
-SHARED = ("pareto", "curves", "stops", "hypervolume", "importances")
-"""Charts that every search has."""
+SHARED: dict[str, Any] = {
+    "pareto": pareto, "curves": curves, "stops": stops, "hypervolume": hypervolume, "importances": importances
+}  # fmt: skip
+"""Charts that belong to no space."""
 
 
 def charts(folder: Path) -> dict[str, Any]:
-    """The charts of a search by file name: the front, the space's own answer, then those that every search has."""
+    """The charts of a search by file name: the front, the space's own answer, then those that every search has.
+
+    Of a grid, the answer comes first, and what would say nothing is left out.
+    """
     tables, facts = results.read(folder), results.read_facts(folder)
     if not any(row["accuracy"] is not None for row in tables.trials.values()):
         raise Refusal(f"A report needs a trial that has been judged, but '{folder}' has none yet.")
-    found = {"pareto": pareto.chart(tables, facts)}
     name = facts.get("space", "")
-    if name in spaces.names():
-        found[name] = importlib.import_module(f"kdsearch.analysis.{name}").chart(tables, facts)
-    more = {"curves": curves, "stops": stops, "hypervolume": hypervolume, "importances": importances}
-    return found | {name: module.chart(tables, facts) for name, module in more.items()}
+    own = [name] if name in spaces.names() else []
+    # Where all students are of one size, there is no front to draw.
+    sized = ["pareto"] if len({row["compression"] for row in tables.trials.values()}) > 1 else []
+    stopped = any(not row["goes_on"] for row in tables.verdicts)
+    judged = ["stops"] if stopped or (sized and not _is_grid(facts)) else []
+    order = [*sized, *own, "curves", *judged, "hypervolume", "importances"]
+    if _is_grid(facts):
+        order = [*own, *sized, "curves", *judged]
+    modules = {each: SHARED.get(each) or importlib.import_module(f"kdsearch.analysis.{each}") for each in order}
+    return {each: module.chart(tables, facts) for each, module in modules.items()}
+
+
+def _is_grid(facts: Mapping[str, Any]) -> bool:
+    return facts.get("sampler") == "grid"
 
 
 def write(folder: Path, target: Path, png: bool) -> list[Path]:
@@ -68,14 +82,10 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
 def page(folder: Path, found: dict[str, Any]) -> str:
     """The page as text: one Vega view, so that a click in one chart is seen in all."""
     tables, facts = results.read(folder), results.read_facts(folder)
-    own = [chart for name, chart in found.items() if name not in SHARED]
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
-        beside = [own.pop()] if own and not isinstance(own[-1], alt.HConcatChart) else []
-        last = alt.hconcat(*beside, found["importances"])
-        rows = [found["pareto"] | found["curves"], *own, alt.hconcat(found["stops"]), found["hypervolume"], last]
-        view = alt.vconcat(*(row.resolve_scale(**APART) for row in rows)).resolve_scale(**APART)
+        view = alt.vconcat(*(row.resolve_scale(**APART) for row in _rows(found))).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
     name = facts.get("space", "")
     question = spaces.names().get(name, "")
@@ -87,13 +97,9 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 {_warnings(tables)}
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
 <div id="charts"></div>
-<h2>The front: fully trained trials, accuracy on the validation images</h2>
-{_table([tables.trials[name] for name in front.members(tables.trials.values())], seeds_of(folder))}
-<p>Hypervolume {front.reached(tables.trials.values(), facts["classes"]):.3f}: decades of compression × accuracy above
-chance, under the front.</p>
+{_cells(tables, facts) if _is_grid(facts) else _front(tables, facts)}
 {_confirmed(tables, facts)}
-<h2>References: one student, equal budgets</h2>
-{_table([row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"], {})}
+{_references(tables, facts)}
 <h2>What it cost</h2>
 {_costs(tables, facts)}
 <p class="quiet">A teacher that the store had costs nothing here; stopped and failed students count with the epochs that
@@ -103,6 +109,45 @@ they had. Recording a view trains nothing.</p>
 <script>{_embedding(view)}</script>
 </body></html>
 """
+
+
+def _rows(found: dict[str, Any]) -> list[Any]:
+    """Charts as the page's rows; those that are narrow stand side by side."""
+    own = [chart for name, chart in found.items() if name not in SHARED]
+    wide = [chart for chart in own if isinstance(chart, alt.HConcatChart)]
+    narrow = [chart for chart in own if not isinstance(chart, alt.HConcatChart)]
+    top = [alt.hconcat(*(found[name] for name in ("pareto", "curves") if name in found))]
+    last = [*narrow, *(found[name] for name in ("importances",) if name in found)]
+    rows = [*top, *wide] if next(iter(found)) == "pareto" else [*wide, *top]
+    rows += [alt.hconcat(found[name]) for name in ("stops", "hypervolume") if name in found]
+    return [*rows, *([alt.hconcat(*last)] if last else [])]
+
+
+def _front(tables: results.Tables, facts: dict[str, Any]) -> str:
+    members = [tables.trials[name] for name in front.members(tables.trials.values())]
+    area = front.reached(tables.trials.values(), facts["classes"])
+    return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
+{_table(members, seeds_of(tables.folder))}
+<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""
+
+
+def _cells(tables: results.Tables, facts: dict[str, Any]) -> str:
+    """A grid's cells, and what their seeds can tell apart."""
+    images = facts["validation_images"]
+    found = cells.cells(tables, images)
+    said = [cells.about(images), *cells.sentences(found, images)]
+    return (
+        f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
+        f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
+    )
+
+
+def _references(tables: results.Tables, facts: dict[str, Any]) -> str:
+    """Nothing for a grid without references: they are cells of their own there."""
+    rows = [row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"]
+    if not rows and _is_grid(facts):
+        return ""
+    return f"<h2>References: one student, equal budgets</h2>{_table(rows, {})}"
 
 
 def _libraries() -> str:

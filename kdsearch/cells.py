@@ -62,6 +62,17 @@ def ranked(found: Sequence[Cell]) -> list[Cell]:
     return sorted((cell for cell in found if cell.mean), key=lambda cell: -(cell.mean.value if cell.mean else 0))
 
 
+def table(found: Sequence[Cell]) -> list[list[str]]:
+    """All cells by their COLUMNS, the highest mean first, those without one last."""
+    order = ranked(found)
+    return [columns(cell) for cell in [*order, *(cell for cell in found if cell not in order)]]
+
+
+def about(images: int) -> str:
+    """What the table's intervals are."""
+    return f"± is a 95 % interval over seeds, on the same {images:,} validation images."
+
+
 def sentences(found: Sequence[Cell], images: int) -> list[str]:
     """What the seeds say of the best cell and the others; nothing for fewer than two cells."""
     if len(order := ranked(found)) < 2:

@@ -118,13 +118,12 @@ def summary(tables: results.Tables, facts: Mapping[str, Any], console: Console) 
 def _grid(tables: results.Tables, facts: Mapping[str, Any], console: Console) -> None:
     """The cells of a grid, the best first, and what their seeds can tell apart."""
     found, images = cells.cells(tables, facts["validation_images"]), facts["validation_images"]
-    order = cells.ranked(found)
     table = _table("Cells: validation accuracy in percent", cells.COLUMNS, left=("trial", "cell"))
-    for cell in [*order, *(cell for cell in found if cell not in order)]:
-        table.add_row(*cells.columns(cell))
+    for row in cells.table(found):
+        table.add_row(*row)
     console.print(table)
     if any(cell.mean and cell.mean.half is not None for cell in found):
-        console.print(f"± is a 95 % interval over seeds, on the same {images:,} validation images.", soft_wrap=True)
+        console.print(cells.about(images), soft_wrap=True)
     for sentence in cells.sentences(found, images):
         console.print(sentence, soft_wrap=True)
 
