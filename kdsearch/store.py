@@ -90,7 +90,9 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.dim() else bytes(8))
+        # Flat: a 1×1 convolution in channels-last order counts as contiguous, whatever its strides say.
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        found.update(flat.view(torch.uint8).numpy().data if tensor.dim() else bytes(8))
     return found.hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ import torch
 from helpers import FIT, STUDENT, pipeline
 
 from kdsearch import nets
-from kdsearch.config import Data
+from kdsearch.config import Data, ResNet
 from kdsearch.errors import Refusal
 from kdsearch.store import Store, digest, key_of, load_net, read_facts, save_net
 
@@ -68,3 +68,9 @@ def test_a_store_holds_what_was_saved_under_its_key(tmp_path):
     with store.lock("k"):
         save_net(store.path("k"), nets.build(STUDENT, (1, 8, 8), 10), {"fit": FIT.model_dump()})
     assert "k" in store and "other" not in store
+
+
+def test_a_digest_is_of_the_weights_whatever_their_order_in_memory():
+    net = nets.build(ResNet(kind="resnet", widths=(4, 8), blocks=1), (1, 8, 8), 10)  # with a 1×1 convolution
+    before = digest(net)
+    assert digest(net.to(memory_format=torch.channels_last)) == before  # pyright: ignore[reportCallIssue]
