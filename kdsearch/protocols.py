@@ -3,7 +3,6 @@
 "Cell" in a comment is one of the notebook that the table was printed from; seeds are told apart in papers.py.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdsearch.config import KD, Data, Fit, Hints, Link, Net, Pair, Pipeline
@@ -125,15 +124,17 @@ ALL = ("0.2 0.4 0.6 0.8 1.0", "2 4 6 8 10")
 ALONE = Pipeline(links=(LABELS,), data=CIFAR10)
 
 
-def _fractions() -> Iterator[tuple[str, Pipeline]]:
-    for word in ("0.05", "0.1", "0.15", "0.25", "0.5", "0.75"):
-        # CIFAR-10.ipynb cell 37: the first N images of the file, 50 epochs of them whatever their number.
-        part = {"fraction": float(word), "subset": "first", "steps": "fraction"}
-        fit = KD_FIT.model_copy(update=part)
-        yield f"labels {word}", Pipeline(links=(Link(net=SIX_CONV, fit=fit),), data=CIFAR10)
-        yield f"KD {word}", Pipeline(links=(WIDE, _distilled(fit, 0.6, 8)), data=CIFAR10)
-    yield "labels 1", ALONE  # the student of cell 22, whose batch is another
-    yield "KD 1", Pipeline(links=(WIDE, _distilled(KD_FIT, 0.6, 8)), data=CIFAR10)
+def _fractions() -> dict[str, Pipeline]:
+    """Row by row of the figure: labels alone, then distillation; the whole set, from other cells, at the end."""
+    # CIFAR-10.ipynb cell 37: the first N images of the file, 50 epochs of them whatever their number.
+    part = {"subset": "first", "steps": "fraction"}
+    words = ("0.05", "0.1", "0.15", "0.25", "0.5", "0.75")
+    fits = {word: KD_FIT.model_copy(update={"fraction": float(word), **part}) for word in words}
+    labels = {word: Pipeline(links=(Link(net=SIX_CONV, fit=fit),), data=CIFAR10) for word, fit in fits.items()}
+    labels["1"] = ALONE  # cell 22, whose batch is another
+    soft = {word: (WIDE, _distilled(fit, 0.6, 8)) for word, fit in {**fits, "1": KD_FIT}.items()}  # 1: cell 30
+    taught = {word: Pipeline(links=links, data=CIFAR10) for word, links in soft.items()}
+    return {f"labels {word}": row for word, row in labels.items()} | {f"KD {word}": row for word, row in taught.items()}
 
 
 def _assistants() -> dict[str, Pipeline]:
@@ -202,7 +203,7 @@ TABLES = {
         keras=True, remarks=(*AUGMENTED, BATCHES),
     ),
     "seed2-data-fraction": Protocol(
-        "shares of the training images, with and without distillation", dict(_fractions()), keras=True,
+        "shares of the training images, with and without distillation", _fractions(), keras=True,
         remarks=(*AUGMENTED, "row labels 1: batches of 64, where the others have 32, as printed"),
     ),
     "seed2-teacher-free": Protocol(

@@ -1,5 +1,6 @@
 """The command that makes a paper's table again."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,8 +141,9 @@ def _made(
         from kdsearch.reproduce import Asked
         from kdsearch.reproduce import reproduce as steps
 
-        for step in steps(Asked(protocol, folder, storage, **options), watch.read):
-            watch.warn(step) if isinstance(step, str) else watch.show(step)
+        with contextlib.closing(steps(Asked(protocol, folder, storage, **options), watch.read)) as made:
+            for step in made:
+                watch.warn(step) if isinstance(step, str) else watch.show(step)
     rows = cells.read(folder)
     return folder, reproducing.lines(table, protocol, {row["row"]: row for row in rows}, rows)
 

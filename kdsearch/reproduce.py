@@ -1,7 +1,7 @@
 """A published table made again: its networks trained through the store as Ray tasks, teachers first."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +50,8 @@ class Making:
     fingerprint: str
     """Of the images."""
     store: Store
-    cells: list[Cell]
     missing: list[Cell]
-    """Of these, what is not known yet."""
+    """That are asked for and not known yet."""
     rows: dict[Place, dict[str, Any]]
     """Of the cells that have ended."""
     causes: dict[str, str] = field(default_factory=dict)
@@ -90,13 +89,14 @@ class Making:
         return Step(name, self.done, len(self.missing), accuracy=told["accuracy"], ended=True, cause=cause)
 
     def write(self) -> None:
-        """The table as far as it is known."""
-        places = [cell.place for cell in self.cells if cell.place in self.rows]
+        """The table as far as it is known, row by row."""
+        order = list(self.asked.protocol.rows)
+        places = sorted(self.rows, key=lambda place: (order.index(place[0]), place[1]))
         cells.write(self.asked.folder, [self.rows[place] for place in places])
         self.asked.storage.push(cells.file(self.asked.folder))
 
 
-def reproduce(asked: Asked, progress: sources.Progress) -> Iterator[Step | str]:
+def reproduce(asked: Asked, progress: sources.Progress) -> Generator[Step | str, None, None]:
     """Train what is missing; yields steps, and warnings. Raises Refusal before anything is trained."""
     pressed = threading.Event()
     cache.check()
@@ -108,7 +108,7 @@ def reproduce(asked: Asked, progress: sources.Progress) -> Iterator[Step | str]:
         known = {cell.place: cell.facts for cell in found if cell.facts["accuracy"] is not None}
         missing = [cell for cell in found if cell.place not in known]
         store = Store(asked.storage.folder / "store", asked.storage)
-        making = Making(asked, images.fingerprint, store, found, missing, known)
+        making = Making(asked, images.fingerprint, store, missing, known)
         for step in _steps(making, pressed):
             lease.refresh()
             yield step

@@ -12,11 +12,12 @@ FLOORS = {
     "views": 0, "address": 1, "cache": 1, "cluster": 1, "config": 1, "front": 1, "grid": 1, "head": 1, "journal": 1,
     "limits": 1, "nodes": 1, "printed": 1, "rungs": 1, "device": 2, "lints": 2, "papers": 2, "parsing": 2, "remote": 2,
     "results": 2, "sections": 2, "seeded": 2, "sources": 2, "storage": 2, "curves": 3, "decoded": 3, "lease": 3,
-    "ledger": 3, "nets": 3, "noise": 3, "resuming": 3, "settings": 3, "store": 3, "words": 3, "data": 4, "display": 4,
-    "made": 4, "replay": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5, "confirming": 5, "export": 5,
-    "missing": 5, "plan": 5, "preflight": 5, "train": 5, "checkpoints": 6, "looking": 6, "sampler": 6, "targets": 6,
-    "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "networks": 9, "tasks": 9, "tuner": 9, "search": 10,
-    "confirm": 11, "working": 12, "tuning": 13, "cli": 14,
+    "ledger": 3, "nets": 3, "noise": 3, "protocols": 3, "resuming": 3, "settings": 3, "store": 3, "words": 3, "data": 4,
+    "display": 4, "made": 4, "replay": 4, "scales": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5,
+    "confirming": 5, "export": 5, "missing": 5, "plan": 5, "preflight": 5, "train": 5, "checkpoints": 6, "looking": 6,
+    "reproducing": 6, "sampler": 6, "targets": 6, "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "cells": 9,
+    "networks": 9, "tasks": 9, "tuner": 9, "search": 10, "confirm": 11, "reproduce": 12, "working": 12, "repeating": 13,
+    "tuning": 13, "cli": 14,
 }  # fmt: skip
 RAY = {"cluster", "preflight", "trial", "networks", "tasks", "sampler", "tuner", "search", "confirm"}
 OPTUNA = {"grid", "spaces", "sampler", "search", "seeded"}
@@ -52,6 +53,10 @@ TORCHLESS |= {
     "comparison",
     "grid",
     "sound",
+    "protocols",
+    "scales",
+    "reproducing",
+    "repeating",
 }
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 
@@ -111,7 +116,7 @@ def test_the_guard_can_fail(stem, text):
     assert wrong(stem, text)
 
 
-@pytest.mark.parametrize("words", ["--help", "spaces", "status --help", "cluster check --help"])
+@pytest.mark.parametrize("words", ["--help", "spaces", "status --help", "cluster check --help", "reproduce"])
 def test_quick_commands_import_neither_torch_nor_ray(words):
     code = (
         f"import sys; sys.argv = ['kdsearch', *{words.split()!r}]\n"
