@@ -157,7 +157,7 @@ def test_a_row_that_fails_is_told_with_its_cause_and_the_others_are_made(where, 
     assert f"Failed: labels, seed 0: {rows['labels', 0]['cause']}" in out and "not finite" in out
     assert rows["KD", 0]["accuracy"] is not None
     (trace,) = (where / "results" / "reproduce" / "seed2-table1-tiny-digits" / "failures").iterdir()
-    assert trace.stem == rows["labels", 0]["key"] and "in prepare" in trace.read_text()
+    assert trace.stem == rows["labels", 0]["key"] and "train.Diverged" in trace.read_text()
 
 
 def test_a_teacher_that_cannot_be_trained_fails_what_it_teaches(where, say, monkeypatch):
