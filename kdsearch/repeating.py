@@ -135,7 +135,7 @@ def _made(
 
     storage = at(results)
     folder = storage.folder / "reproduce" / f"{table}-{scale}-{Path(protocol.data.name).name}"
-    said = "The cells that ended are kept; the same command goes on."
+    said = "What was trained is kept; the same command goes on."
     with interruptible(lambda: said), reproducing.TableWatch(console) as watch:
         from kdsearch import cells
         from kdsearch.reproduce import Asked

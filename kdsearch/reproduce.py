@@ -109,7 +109,7 @@ def reproduce(asked: Asked, progress: sources.Progress) -> Generator[Step | str,
         missing = [cell for cell in found if cell.place not in known]
         store = Store(asked.storage.folder / "store", asked.storage)
         making = Making(asked, images.fingerprint, store, missing, known)
-        for step in _steps(making, pressed):
+        for step in _steps(making, pressed, progress):
             lease.refresh()
             yield step
         yield from _otherwise(making)
@@ -127,7 +127,7 @@ def _alone(asked: Asked) -> Iterator[Lease]:
         ) from None
 
 
-def _steps(making: Making, pressed: threading.Event) -> Iterator[Step]:
+def _steps(making: Making, pressed: threading.Event, progress: sources.Progress) -> Iterator[Step]:
     """What is in the store, or cannot be, then what must be trained."""
     for cell in making.missing:
         if cell.facts["cause"]:
@@ -137,6 +137,7 @@ def _steps(making: Making, pressed: threading.Event) -> Iterator[Step]:
     lost = _lost(making)
     if not lost:
         return
+    progress("networks to train", 0, len(lost))
     address, asked = start_ray(), making.asked
     resources = asked_resources(asked.cpus_per_trial, asked.gpus_per_trial, address)
     tasks = Tasks(resources, asked.max_concurrent, pressed)

@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, s
         code, _, err = say(f"{MNIST} --max-concurrent 1")
         signal.signal(signal.SIGINT, handler)  # a command that ends leaves it ignored
     before = table(where)
-    assert code == 130 and "interrupted. The cells that ended are kept; the same command goes on." in err
+    assert code == 130 and "interrupted. What was trained is kept; the same command goes on." in err
     assert len(before) == 1
     assert say(MNIST)[0] == 0 and len(table(where)) == 3 and before.items() <= table(where).items()
 
