@@ -65,16 +65,17 @@ def reproduce(
     told |= {"comparable": scale == "full" and where == published.data.name, "remarks": protocol.remarks}
     if dry_run:
         found = reproducing.lines(table, protocol, _sizes(protocol, data_dir))
-        shown = reproducing.planned(f"{table}: {protocol.title}", protocol, found)
+        title, shown = f"{table}: {protocol.title}", reproducing.planned(protocol, found)
     else:
         options = {"max_concurrent": max_concurrent, "precision": precision}
         options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
         folder, found = _made(table, scale, protocol, results, console, data_dir=data_dir, seeds=seeds, **options)
-        judged = f"accuracy on the {told['split']} images, percent"
-        shown, told["folder"] = reproducing.made(f"{table}: {protocol.title}; {judged}", found), str(folder)
+        title = f"{table}: {protocol.title}; accuracy on the {told['split']} images, in percent"
+        shown, told["folder"] = reproducing.made(found), str(folder)
     if as_json:
         print(json.dumps({**told, "rows": reproducing.plain(found)}))
     else:
+        console.print(title, style="bold", soft_wrap=True)
         console.print(shown)
         quantities = reproducing.SIZES if dry_run else ("accuracy", *reproducing.SIZES)
         sentences = _sentences(told, reduced.said, published.data.name)

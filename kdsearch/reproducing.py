@@ -77,9 +77,9 @@ def lines(
     ]  # fmt: skip
 
 
-def made(title: str, found: Iterable[Line]) -> Table:
+def made(found: Iterable[Line]) -> Table:
     """A table that was made, beside the printed one."""
-    shown = _table(title, MADE)
+    shown = _table(MADE)
     for line in found:
         ours = _points(line.ours) if line.ours else "failed" if line.cause else "–"
         difference = "–" if line.difference is None else f"{100 * line.difference:+.2f}"
@@ -87,9 +87,9 @@ def made(title: str, found: Iterable[Line]) -> Table:
     return shown
 
 
-def planned(title: str, protocol: Protocol, found: Iterable[Line]) -> Table:
+def planned(protocol: Protocol, found: Iterable[Line]) -> Table:
     """A table before it is made."""
-    shown = _table(title, PLANNED)
+    shown = _table(PLANNED)
     for line in found:
         counted, *rest = _sizes(line)
         epochs = str(protocol.rows[line.row].student.fit.epochs)
@@ -97,9 +97,8 @@ def planned(title: str, protocol: Protocol, found: Iterable[Line]) -> Table:
     return shown
 
 
-def _table(title: str, names: Iterable[str]) -> Table:
-    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
-    shown = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
+def _table(names: Iterable[str]) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in names:
         shown.add_column(name, justify="left" if name == "row" else "right", no_wrap=name == "row")
     return shown
