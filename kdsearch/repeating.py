@@ -20,7 +20,7 @@ HELD = 0.2
 
 
 def reproduce(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Its name; none: list them.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="Its name; without it, all are listed.")] = None,
     scale: Annotated[
         str,
         typer.Option(
