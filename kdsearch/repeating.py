@@ -114,7 +114,7 @@ def _judged(data: str) -> tuple[str, float | None]:
 
 def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
     """Of each row's network; why it cannot be."""
-    from kdsearch import cells
+    from kdsearch import entries
     from kdsearch.scales import SHAPES
 
     if protocol.data.name in SHAPES:
@@ -124,7 +124,7 @@ def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
 
         images = load(protocol.data, data_dir)
         image, classes = images.shape, len(images.classes)
-    return {row: cells.sizes_or_cause(protocol, row, image, classes) for row in protocol.rows}
+    return {row: entries.sizes_or_cause(protocol, row, image, classes) for row in protocol.rows}
 
 
 def _made(
@@ -138,14 +138,14 @@ def _made(
     folder = storage.folder / "reproduce" / f"{table}-{scale}-{Path(protocol.data.name).name}"
     said = "What was trained is kept; the same command goes on."
     with interruptible(lambda: said), reproducing.TableWatch(console) as watch:
-        from kdsearch import cells
+        from kdsearch import entries
         from kdsearch.reproduce import Asked
         from kdsearch.reproduce import reproduce as steps
 
         with contextlib.closing(steps(Asked(protocol, folder, storage, **options), watch.read)) as made:
             for step in made:
                 watch.warn(step) if isinstance(step, str) else watch.show(step)
-    rows = cells.read(folder)
+    rows = entries.read(folder)
     return folder, reproducing.lines(table, protocol, {row["row"]: row for row in rows}, rows)
 
 
@@ -161,4 +161,4 @@ def _sentences(told: dict[str, Any], reduced: str, published: str) -> Iterator[s
     elif told["data"] != published:
         yield f"On '{told['data']}' instead of {published}: comparable with the print if it holds the same images."
     if "folder" in told:
-        yield f"Written: {told['folder']}/cells.parquet"
+        yield f"Written: {told['folder']}/entries.parquet"

@@ -9,10 +9,10 @@ from typing import Any
 
 from filelock import Timeout
 
-from kdsearch import cache, cells, data, results, sources
-from kdsearch.cells import Cell, Place
+from kdsearch import cache, data, entries, results, sources
 from kdsearch.config import Pipeline
 from kdsearch.confirm import Step
+from kdsearch.entries import Entry, Place
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.lease import Lease, hold
@@ -50,28 +50,28 @@ class Making:
     fingerprint: str
     """Of the images."""
     store: Store
-    missing: list[Cell]
+    missing: list[Entry]
     """That are asked for and not known yet."""
     rows: dict[Place, dict[str, Any]]
-    """Of the cells that have ended."""
+    """Of the entries that have ended."""
     causes: dict[str, str] = field(default_factory=dict)
     """Why networks failed, by key."""
     done: int = 0
-    """Missing cells that ended."""
+    """Missing entries that ended."""
 
     def key(self, chain: Pipeline) -> str:
         """Of a chain's last network."""
         return key_of(chain, len(chain.links) - 1, self.fingerprint)
 
     def named(self, key: str, chain: Pipeline) -> str:
-        """A network as its cell; else by its place in the chain."""
-        for cell in self.missing:
-            if cell.key == key:
-                return cell.row if self.asked.seeds == 1 else f"{cell.row}, seed {cell.seed}"
+        """A network as its entry; else by its place in the chain."""
+        for entry in self.missing:
+            if entry.key == key:
+                return entry.row if self.asked.seeds == 1 else f"{entry.row}, seed {entry.seed}"
         return "teacher" if len(chain.links) == 1 else f"network {key[:6]}"
 
     def end(self, key: str, chain: Pipeline, seconds: float | None = None) -> Step:
-        """Of a network, trained or failed: the cell that it is, if any, is written down."""
+        """Of a network, trained or failed: the entry that it is, if any, is written down."""
         reached: dict[str, Any] = {}
         try:
             if key not in self.causes and key not in self.store:
@@ -81,8 +81,8 @@ class Making:
         except Refusal as error:  # a damaged file
             self.causes[key] = cause_of(error)
         told = {name: reached.get(name) for name in ("accuracy", "precision")}
-        for cell in (cell for cell in self.missing if cell.key == key):
-            self.rows[cell.place] = cell.facts | told | {"cause": self.causes.get(key), "seconds": seconds}
+        for entry in (entry for entry in self.missing if entry.key == key):
+            self.rows[entry.place] = entry.facts | told | {"cause": self.causes.get(key), "seconds": seconds}
             self.done += 1
             self.write()
         cause, name = self.causes.get(key), self.named(key, chain)
@@ -92,8 +92,8 @@ class Making:
         """The table as far as it is known, row by row."""
         order = list(self.asked.protocol.rows)
         places = sorted(self.rows, key=lambda place: (order.index(place[0]), place[1]))
-        cells.write(self.asked.folder, [self.rows[place] for place in places])
-        self.asked.storage.push(cells.file(self.asked.folder))
+        entries.write(self.asked.folder, [self.rows[place] for place in places])
+        self.asked.storage.push(entries.file(self.asked.folder))
 
 
 def reproduce(asked: Asked, progress: sources.Progress) -> Generator[Step | str, None, None]:
@@ -103,10 +103,10 @@ def reproduce(asked: Asked, progress: sources.Progress) -> Generator[Step | str,
     images = data.load(asked.protocol.data, asked.data_dir, progress)
     asked.storage.check()
     with _alone(asked) as lease, remembered_ctrl_c(pressed):
-        asked.storage.pull(cells.file(asked.folder))
-        found = cells.cells(asked.protocol, asked.seeds, images, cells.read(asked.folder))
-        known = {cell.place: cell.facts for cell in found if cell.facts["accuracy"] is not None}
-        missing = [cell for cell in found if cell.place not in known]
+        asked.storage.pull(entries.file(asked.folder))
+        found = entries.entries(asked.protocol, asked.seeds, images, entries.read(asked.folder))
+        known = {entry.place: entry.facts for entry in found if entry.facts["accuracy"] is not None}
+        missing = [entry for entry in found if entry.place not in known]
         store = Store(asked.storage.folder / "store", asked.storage)
         making = Making(asked, images.fingerprint, store, missing, known)
         for step in _steps(making, pressed, progress):
@@ -129,11 +129,11 @@ def _alone(asked: Asked) -> Iterator[Lease]:
 
 def _steps(making: Making, pressed: threading.Event, progress: sources.Progress) -> Iterator[Step]:
     """What is in the store, or cannot be, then what must be trained."""
-    for cell in making.missing:
-        if cell.facts["cause"]:
-            making.causes[cell.key] = cell.facts["cause"]
-        if cell.key in making.causes or cell.key in making.store:
-            yield making.end(cell.key, cell.pipeline)
+    for entry in making.missing:
+        if entry.facts["cause"]:
+            making.causes[entry.key] = entry.facts["cause"]
+        if entry.key in making.causes or entry.key in making.store:
+            yield making.end(entry.key, entry.pipeline)
     lost = _lost(making)
     if not lost:
         return
@@ -146,13 +146,13 @@ def _steps(making: Making, pressed: threading.Event, progress: sources.Progress)
 
 
 def _lost(making: Making) -> dict[str, Pipeline]:
-    """Chains whose last network must be trained: those of the missing cells and what teaches them."""
+    """Chains whose last network must be trained: those of the missing entries and what teaches them."""
     found: dict[str, Pipeline] = {}
-    for cell in making.missing:
-        if cell.place in making.rows:
+    for entry in making.missing:
+        if entry.place in making.rows:
             continue
-        for length in range(len(cell.pipeline.links), 0, -1):
-            chain = Pipeline(links=cell.pipeline.links[:length], data=cell.pipeline.data)
+        for length in range(len(entry.pipeline.links), 0, -1):
+            chain = Pipeline(links=entry.pipeline.links[:length], data=entry.pipeline.data)
             key = making.key(chain)
             if key in making.store:
                 break
@@ -199,7 +199,7 @@ def _keep(path: Path, trace: str) -> None:
 
 
 def _otherwise(making: Making) -> Iterator[str]:
-    """Whether cells were trained in another precision than this command asks for: the store makes nothing twice."""
+    """Whether entries were trained in another precision than this command asks for: the store makes nothing twice."""
     asked = making.asked.precision
     others = {row["precision"] for row in making.rows.values() if row["precision"]} - {asked}
     if asked != "auto" and others:

@@ -26,7 +26,7 @@ SIZES = ("parameters", "compression")
 class TableWatch(ConfirmWatch):
     """Shows a table while it is made."""
 
-    counted = "cells"
+    counted = "entries"
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class Line:
     """By quantity."""
     sizes: Mapping[str, Any]
     """parameters, training_parameters, counted, compression; less where the network cannot be."""
-    cells: tuple[Mapping[str, Any], ...] = ()
+    entries: tuple[Mapping[str, Any], ...] = ()
     """One a seed that ended."""
 
     @property
     def accuracies(self) -> list[float]:
-        return [cell["accuracy"] for cell in self.cells if cell["accuracy"] is not None]
+        return [entry["accuracy"] for entry in self.entries if entry["accuracy"] is not None]
 
     @property
     def cause(self) -> str | None:
         """Why seeds failed, the first of them."""
-        return next((cell["cause"] for cell in self.cells if cell["cause"]), self.sizes.get("cause"))
+        return next((entry["cause"] for entry in self.entries if entry["cause"]), self.sizes.get("cause"))
 
     @property
     def ours(self) -> Estimate | None:
-        return noise.estimate(self.accuracies, self.cells[0]["images"]) if self.accuracies else None
+        return noise.estimate(self.accuracies, self.entries[0]["images"]) if self.accuracies else None
 
     @property
     def difference(self) -> float | None:
@@ -64,14 +64,14 @@ class Line:
 
 
 def lines(
-    table: str, protocol: Protocol, sizes: Mapping[str, Mapping[str, Any]], cells: Sequence[Mapping[str, Any]] = ()
+    table: str, protocol: Protocol, sizes: Mapping[str, Mapping[str, Any]], entries: Sequence[Mapping[str, Any]] = ()
 ) -> list[Line]:
     """All rows of a table, in its order."""
     told = printed.read(table)
     return [
         Line(
             name, {line.quantity: line for line in told if line.row == name}, sizes.get(name, {}),
-            tuple(cell for cell in cells if cell["row"] == name),
+            tuple(entry for entry in entries if entry["row"] == name),
         )
         for name in protocol.rows
     ]  # fmt: skip
@@ -138,12 +138,12 @@ def notes(found: Iterable[Line], quantities: Collection[str]) -> Iterator[str]:
 
 
 def failures(found: Iterable[Line]) -> Iterator[str]:
-    """Of every cell that failed, or row that cannot be."""
+    """Of every entry that failed, or row that cannot be."""
     for line in found:
-        for cell in line.cells:
-            if cell["cause"]:
-                yield f"Failed: {line.row}, seed {cell['seed']}: {cell['cause']}"
-        if not line.cells and line.cause:
+        for entry in line.entries:
+            if entry["cause"]:
+                yield f"Failed: {line.row}, seed {entry['seed']}: {entry['cause']}"
+        if not line.entries and line.cause:
             yield f"Cannot be: {line.row}: {line.cause}"
 
 
@@ -180,7 +180,9 @@ def plain(found: Iterable[Line]) -> list[dict[str, Any]]:
             **{name: line.sizes.get(name) for name in names},
             "accuracy": asdict(line.ours) if line.ours else None,
             "difference": line.difference,
-            "seeds": [{name: cell[name] for name in ("seed", "accuracy", "seconds", "cause")} for cell in line.cells],
+            "seeds": [
+                {name: entry[name] for name in ("seed", "accuracy", "seconds", "cause")} for entry in line.entries
+            ],
             "cause": line.cause,
         }
         for line in found

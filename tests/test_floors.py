@@ -15,7 +15,7 @@ FLOORS = {
     "ledger": 3, "nets": 3, "noise": 3, "protocols": 3, "resuming": 3, "settings": 3, "store": 3, "words": 3, "data": 4,
     "display": 4, "made": 4, "replay": 4, "scales": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5,
     "confirming": 5, "export": 5, "missing": 5, "plan": 5, "preflight": 5, "train": 5, "checkpoints": 6, "looking": 6,
-    "reproducing": 6, "sampler": 6, "targets": 6, "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "cells": 9,
+    "reproducing": 6, "sampler": 6, "targets": 6, "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "entries": 9,
     "networks": 9, "tasks": 9, "tuner": 9, "search": 10, "confirm": 11, "reproduce": 12, "working": 12, "repeating": 13,
     "tuning": 13, "cli": 14,
 }  # fmt: skip

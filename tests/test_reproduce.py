@@ -11,7 +11,7 @@ import pytest
 import ray
 from PIL import Image
 
-from kdsearch import cells, cli, protocols, reproduce, reproducing, results, storage, trial
+from kdsearch import cli, entries, protocols, reproduce, reproducing, results, storage, trial
 from kdsearch.config import Pipeline
 from kdsearch.store import read_facts
 
@@ -49,7 +49,7 @@ def where(shared, tmp_path, monkeypatch) -> Path:
 
 
 def table(where: Path, name: str = "seed2-table1-tiny-digits") -> dict[tuple[str, int], dict]:
-    return {(row["row"], row["seed"]): row for row in cells.read(where / "results" / "reproduce" / name)}
+    return {(row["row"], row["seed"]): row for row in entries.read(where / "results" / "reproduce" / name)}
 
 
 @pytest.mark.parametrize("name", protocols.TABLES)
@@ -173,7 +173,7 @@ def test_a_cell_that_failed_is_tried_again(where, say):
     before = table(where)
     network = where / "results" / "store" / f"{before['labels', 0]['key']}.safetensors"
     network.write_bytes(network.read_bytes()[:-10])
-    cells.file(where / "results" / "reproduce" / "seed2-table1-tiny-digits").unlink()
+    entries.file(where / "results" / "reproduce" / "seed2-table1-tiny-digits").unlink()
     code, out, _ = say(MNIST)
     assert code == 1 and "is damaged" in table(where)["labels", 0]["cause"] and "Failed: labels" in out
     network.unlink()
@@ -222,9 +222,9 @@ def test_a_table_is_made_by_one_process(where, say):
 def test_a_damaged_table_is_refused_with_the_way_out(where, say):
     folder = where / "results" / "reproduce" / "seed2-table1-tiny-digits"
     folder.mkdir(parents=True)
-    cells.file(folder).write_bytes(b"nothing")
+    entries.file(folder).write_bytes(b"nothing")
     code, _, err = say(MNIST)
-    assert code == 2 and "cells.parquet' is damaged" in err and "delete it" in err
+    assert code == 2 and "entries.parquet' is damaged" in err and "delete it" in err
 
 
 def test_more_than_the_machine_has_is_refused(where, say):

@@ -1,4 +1,4 @@
-"""The cells of a table, a row and a seed each: which network it is, its size, what is known of it. No Ray."""
+"""The entries of a table, a row and a seed each: which network it is, its size, what is known of it. No Ray."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from kdsearch.sections import Shape
 from kdsearch.store import key_of
 from kdsearch.trial import cause_of
 
-CELLS = pa.schema(
+ENTRIES = pa.schema(
     [
         ("row", pa.string()), ("seed", pa.int64()), ("accuracy", pa.float64()), ("cause", pa.string()),
         ("split", pa.string()), ("images", pa.int64()), ("epochs", pa.int64()), ("seconds", pa.float64()),
@@ -24,14 +24,14 @@ CELLS = pa.schema(
         ("compression", pa.float64()), ("precision", pa.string()), ("key", pa.string()), ("pipeline", pa.string()),
     ]
 )  # fmt: skip
-FILLED = pa.schema([field for field in CELLS if field.name in ("row", "seed", "split", "images", "key", "pipeline")])
-"""Columns that every cell has: one that failed may lack the others."""
+FILLED = pa.schema([field for field in ENTRIES if field.name in ("row", "seed", "split", "images", "key", "pipeline")])
+"""Columns that every entry has: one that failed may lack the others."""
 Place = tuple[str, int]
-"""A cell's row and seed."""
+"""An entry's row and seed."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """One network to train."""
 
     row: str
@@ -48,19 +48,19 @@ class Cell:
 
 
 def file(folder: Path) -> Path:
-    """Where a table's cells are."""
-    return folder / "cells.parquet"
+    """Where a table's entries are."""
+    return folder / "entries.parquet"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The cells that ended; none where there is no table; raises Refusal where it is damaged."""
+    """The entries that ended; none where there is no table; raises Refusal where it is damaged."""
     return results.read_table(file(folder), FILLED, "delete it: what the store holds is not trained again")
 
 
 def write(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
     """The table, replaced whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    results.write_table(file(folder), list(rows), CELLS)
+    results.write_table(file(folder), list(rows), ENTRIES)
 
 
 def split(data: Data) -> str:
@@ -91,19 +91,19 @@ def sizes_or_cause(protocol: Protocol, row: str, image: Shape, classes: int) -> 
         return {"cause": cause_of(error)}
 
 
-def cells(protocol: Protocol, seeds: int, images: Images, known: Iterable[Mapping[str, Any]]) -> list[Cell]:
+def entries(protocol: Protocol, seeds: int, images: Images, known: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """All that is asked for, the first seed of every row first; and further seeds that are known already."""
     found = [
-        cell
+        entry
         for name in protocol.rows
-        for cell in _cells_of(protocol, name, seeds, images, [row for row in known if row["row"] == name])
+        for entry in _entries_of(protocol, name, seeds, images, [row for row in known if row["row"] == name])
     ]
-    return sorted(found, key=lambda cell: cell.seed)
+    return sorted(found, key=lambda entry: entry.seed)
 
 
-def _cells_of(
+def _entries_of(
     protocol: Protocol, name: str, seeds: int, images: Images, known: Iterable[Mapping[str, Any]]
-) -> Iterator[Cell]:
+) -> Iterator[Entry]:
     *before, last = protocol.rows[name].links
     facts = _facts(protocol, name, images)
     ended = {row["seed"]: row for row in known if row.get("accuracy") is not None}
@@ -115,14 +115,14 @@ def _cells_of(
         told = {"row": name, "seed": seed, "key": key, "pipeline": json.dumps(pipeline.model_dump(mode="json"))}
         there = ended.get(seed, {})
         if there.get("key") == key:
-            yield Cell(name, seed, pipeline, key, {**facts, **there, **told})
+            yield Entry(name, seed, pipeline, key, {**facts, **there, **told})
         elif seed < asked:
-            yield Cell(name, seed, pipeline, key, {**facts, **told})
+            yield Entry(name, seed, pipeline, key, {**facts, **told})
 
 
 def _facts(protocol: Protocol, name: str, images: Images) -> dict[str, Any]:
-    """What a row's cells have in common."""
-    plain: dict[str, Any] = dict.fromkeys(CELLS.names) | {
+    """What a row's entries have in common."""
+    plain: dict[str, Any] = dict.fromkeys(ENTRIES.names) | {
         "split": split(protocol.data), "images": len(images.validation),
         "epochs": protocol.rows[name].student.fit.epochs,
     }  # fmt: skip
