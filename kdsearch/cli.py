@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdsearch import __version__, looking, tuning, working
+from kdsearch import __version__, looking, repeating, tuning, working
 from kdsearch.errors import Refusal
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ for command in (
     looking.export,
     looking.replay,
     working.train,
+    repeating.reproduce,
     looking.cache,
 ):
     app.command(command.__name__)(command)

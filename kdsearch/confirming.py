@@ -30,6 +30,9 @@ NAME = 20
 class ConfirmWatch(Screen):
     """Shows `confirm`: a bar for all seeds and one for each at work, a line for each that ended."""
 
+    counted = "seeds"
+    """What the first bar counts."""
+
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.bars: dict[str, Table] = {}
@@ -52,7 +55,7 @@ class ConfirmWatch(Screen):
     def show(self, step: Any) -> None:
         """An epoch of a seed, or its end."""
         self.bars.pop("", None)
-        self.whole = bar("seeds".ljust(NAME), step.done, step.total, f"{step.done}/{step.total}")
+        self.whole = bar(self.counted.ljust(NAME), step.done, step.total, f"{step.done}/{step.total}")
         text = f"epoch {step.epoch}/{step.epochs}  {percent(step.accuracy)}"
         if step.ended:
             self.bars.pop(step.name, None)

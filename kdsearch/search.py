@@ -41,7 +41,7 @@ def run(search: Search) -> None:
     chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
     there = known(search, chains)
     address = start_ray(search.address)
-    search.resources = asked_resources(search, address)
+    search.resources = asked_resources(search.cpus_per_trial, search.gpus_per_trial, address)
     if address:
         _check_nodes(search)
     search.folder.mkdir(parents=True, exist_ok=True)
@@ -110,17 +110,16 @@ def _check_nodes(search: Search) -> None:
     check(nodes)
 
 
-def asked_resources(search: Search, address: str | None) -> dict[str, float]:
+def asked_resources(cpus: float, gpus: float | None, address: str | None) -> dict[str, float]:
     """A trial's; raises Refusal where this machine could never give them, since Ray would wait for ever."""
     there = ray.cluster_resources()
-    gpus = search.gpus_per_trial
     if gpus is None:
         grown = on_head() if address else None  # whose nodes may be yet to come
         gpus = 1 if there.get("GPU") or (grown and declared_gpus(grown)) else 0
-    for kind, asked, option in (("CPU", search.cpus_per_trial, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
+    for kind, asked, option in (("CPU", cpus, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
         if asked > there.get(kind, 0) and not address:
             raise Refusal(f"A trial asks for {asked:g} {kind}s, but there are {there.get(kind, 0):g}; lower {option}.")
-    return {"cpu": search.cpus_per_trial, "gpu": gpus}
+    return {"cpu": cpus, "gpu": gpus}
 
 
 def _hush_ray() -> None:

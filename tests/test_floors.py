@@ -12,11 +12,12 @@ FLOORS = {
     "views": 0, "address": 1, "cache": 1, "cluster": 1, "config": 1, "front": 1, "grid": 1, "head": 1, "journal": 1,
     "limits": 1, "nodes": 1, "printed": 1, "rungs": 1, "device": 2, "lints": 2, "papers": 2, "parsing": 2, "remote": 2,
     "results": 2, "sections": 2, "seeded": 2, "sources": 2, "storage": 2, "curves": 3, "decoded": 3, "lease": 3,
-    "ledger": 3, "nets": 3, "noise": 3, "resuming": 3, "settings": 3, "store": 3, "cells": 4, "data": 4, "made": 4,
-    "replay": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5, "export": 5, "missing": 5, "plan": 5,
-    "preflight": 5, "train": 5, "words": 5, "checkpoints": 6, "display": 6, "sampler": 6, "targets": 6, "confirming": 7,
-    "looking": 7, "pipeline": 7, "scout": 7, "replicate": 8, "trial": 8, "networks": 9, "tasks": 9, "tuner": 9,
-    "search": 10, "confirm": 11, "working": 12, "tuning": 13, "cli": 14,
+    "ledger": 3, "nets": 3, "noise": 3, "protocols": 3, "resuming": 3, "settings": 3, "store": 3, "cells": 4, "data": 4,
+    "made": 4, "replay": 4, "scales": 4, "searches": 4, "spaces": 4, "answers": 5, "comparison": 5, "export": 5,
+    "missing": 5, "plan": 5, "preflight": 5, "train": 5, "words": 5, "checkpoints": 6, "display": 6, "sampler": 6,
+    "targets": 6, "confirming": 7, "looking": 7, "pipeline": 7, "scout": 7, "replicate": 8, "reproducing": 8,
+    "trial": 8, "entries": 9, "networks": 9, "tasks": 9, "tuner": 9, "search": 10, "confirm": 11, "reproduce": 12,
+    "working": 12, "repeating": 13, "tuning": 13, "cli": 14,
 }  # fmt: skip
 RAY = {"cluster", "preflight", "trial", "networks", "tasks", "sampler", "tuner", "search", "confirm"}
 OPTUNA = {"grid", "spaces", "sampler", "search", "seeded"}
@@ -53,6 +54,10 @@ TORCHLESS |= {
     "comparison",
     "grid",
     "sound",
+    "protocols",
+    "scales",
+    "reproducing",
+    "repeating",
 }
 PACKAGE = Path(__file__).parents[1] / "kdsearch"
 

@@ -13,7 +13,7 @@ from PIL import Image
 from test_cluster import SHIPPED
 from test_floors import FLOORS
 
-from kdsearch import results
+from kdsearch import entries, results
 from kdsearch.words import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +36,8 @@ def lightened(words: list[str]) -> list[str]:
     """The same command in the time a test has: a small search once, later ones drawn but not trained, no download."""
     if "--cluster" in words:  # needs a live one (tests/cluster/ray_up.sh has it): here its words are parsed, no more
         return [word.replace("cluster.yaml", "absent.yaml") for word in words]
+    if words[1] == "reproduce" and words[2:] and "--dry-run" not in words:
+        return [*words[:3], "--scale", "tiny", "--data", "digits"]
     words = ["digits" if word == "cifar10" else word for word in words]
     if words[:2] != ["kdsearch", "tune"]:
         return words
@@ -76,6 +78,7 @@ def test_every_command_of_the_readme_runs_in_its_order(where):
         "cluster",
         "confirm",
         "replay",
+        "reproduce",
     }
     for words in found:
         run(lightened(words), where)
@@ -103,6 +106,8 @@ def test_every_column_of_the_tables_is_explained():
         assert f"`{name}`" in told
     told = told.partition("`confirmed.parquet`, a row")[2]
     assert all(f"`{name}`" in told for name in results.CONFIRMED.names)
+    told = told.partition("entries.parquet`, a row")[2]
+    assert all(f"`{name}`" in told for name in entries.ENTRIES.names)
 
 
 def test_the_tree_shows_every_file_on_its_floor():
