@@ -3,6 +3,7 @@
 Imports neither torch nor ray.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """`1→3`, or `alpha 0.2 tau 4`."""
-        if len(self.knobs) == 1:
-            return str(next(iter(self.knobs.values())))
+        """`1→3`, `depth 3` or `alpha 0.2 tau 4`: one knob's word needs no name, its number does."""
+        if len(self.knobs) == 1 and not re.fullmatch("[0-9.+]+", word := str(next(iter(self.knobs.values())))):
+            return word
         return " ".join(f"{name} {value}" for name, value in self.knobs.items())
 
 

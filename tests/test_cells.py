@@ -69,6 +69,14 @@ def test_fewer_than_two_cells_cannot_be_compared():
     assert cells.sentences([cell("a", 0.9, 0.8)], 1000) == [] == cells.sentences([cell("a"), cell("b")], 1000)
 
 
-@pytest.mark.parametrize("knobs, name", [({"hint": "1→3"}, "1→3"), ({"alpha": 0.2, "tau": 4}, "alpha 0.2 tau 4")])
+@pytest.mark.parametrize(
+    "knobs, name",
+    [
+        ({"hint": "1→3"}, "1→3"),
+        ({"depth": 3}, "depth 3"),
+        ({"hints": "1+2"}, "hints 1+2"),
+        ({"alpha": 0.2, "tau": 4}, "alpha 0.2 tau 4"),
+    ],
+)
 def test_a_cell_is_called_by_its_knobs(knobs, name):
     assert Cell("0", knobs, (), None, 1, 1.0, ()).name == name
