@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from itertools import count
@@ -184,7 +185,10 @@ class Sampler(OptunaSearch):
             if self._lost:
                 self._ot_trials[trial_id] = self._lost.pop(0)
             try:
-                suggested = super().suggest(trial_id)
+                with warnings.catch_warnings():
+                    # That a draw took over a second; a space has `spaces.PATIENCE`.
+                    warnings.filterwarnings("ignore", "Define-by-run function", UserWarning)
+                    suggested = super().suggest(trial_id)
                 assert suggested is not None
                 pipeline = Pipeline.model_validate(suggested["pipeline"])
                 self._search.check(pipeline)

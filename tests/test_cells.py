@@ -62,7 +62,7 @@ def test_one_seed_tells_nothing_from_noise():
 def test_of_many_cells_those_near_the_best_are_counted():
     found = [cell(f"{number}", 0.8 - number / 1000, 0.802 - number / 1000) for number in range(20)]
     (said,) = cells.sentences(found, 1000)
-    assert said.startswith("0 has the highest mean, but ") and "of the 19 others cannot be told apart" in said
+    assert said.startswith("hint 0 has the highest mean, but ") and "of the 19 others cannot be told apart" in said
 
 
 def test_fewer_than_two_cells_cannot_be_compared():

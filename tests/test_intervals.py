@@ -153,14 +153,15 @@ def test_one_seed_has_no_interval_and_the_caption_says_so(space, tmp_path):
 def test_a_failed_cell_is_named_and_the_others_are_drawn(space, tmp_path):
     tables, facts = searched(tmp_path, space, failed=(1,))
     chart = analysis(space).chart(tables, facts).to_dict()
-    name = cells.cells(tables, 1)[1].name
+    cell = cells.cells(tables, 1)[1]
+    name, arm = cell.name, str(next(iter(cell.knobs.values())))
     assert f"failed: {name} (Loss became nan)" in caption(chart)
     shown = marks(chart, "rect" if space == "alpha_temperature" else "circle")[0]
     assert len({row["cell"] for row in shown}) == len(KNOBS[space]) - 1
     if space not in ("alpha_temperature", "data_fraction"):
         axes = [layer["encoding"]["x"]["scale"]["domain"] for layer in layers(chart) if "x" in layer["encoding"]]
-        assert name in axes[0]
-        assert marks(chart, "text", text="failed") == [[{"arm": name, "place": "mean"}]]
+        assert arm in axes[0]
+        assert marks(chart, "text", text="failed") == [[{"arm": arm, "place": "mean"}]]
 
 
 def test_a_cell_of_which_one_seed_failed_says_how_many(tmp_path):

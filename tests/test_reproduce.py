@@ -122,7 +122,8 @@ def test_the_teacher_s_row_is_the_network_that_taught(where, say):
 
 
 def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, say, monkeypatch):
-    show, handler = reproducing.TableWatch.show, signal.getsignal(signal.SIGINT)
+    show = reproducing.TableWatch.show
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a test before left
 
     def pressed(watch: reproducing.TableWatch, step: reproduce.Step) -> None:
         show(watch, step)
@@ -132,7 +133,7 @@ def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, s
     with monkeypatch.context() as patch:
         patch.setattr(reproducing.TableWatch, "show", pressed)
         code, _, err = say(f"{MNIST} --max-concurrent 1")
-        signal.signal(signal.SIGINT, handler)  # a command that ends leaves it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends leaves it ignored
     before = table(where)
     assert code == 130 and "interrupted. What was trained is kept; the same command goes on." in err
     assert len(before) == 1

@@ -103,7 +103,8 @@ def test_a_broken_trial_is_recorded_with_its_cause_and_the_search_goes_on(trials
 
 def test_the_front_is_of_fully_trained_draws(trials):
     rows = trials.reset_index().to_dict("records")
-    rows = [{**row, "reference": row["reference"] if isinstance(row["reference"], str) else None} for row in rows]
+    words = ("reference", "replicate_of")
+    rows = [row | {name: row[name] if isinstance(row[name], str) else None for name in words} for row in rows]
     assert set(front.members(rows)) == set(trials.index[trials["front"]]) != set()
     assert set(trials["state"][trials["front"]]) == {"complete"}
 
