@@ -1,9 +1,9 @@
 """How much distillation, and how soft: which α and which temperature?
 
 Left, the mean accuracy of each cell in percent, over its 95 % interval where it has several seeds: a difference that
-is smaller than the intervals is none. Right, in frames, what seed 2 printed on the same grid, by the protocol under the
-picture: one run a cell. Each side has colours of its own, so compare patterns: a column that is dark from top to bottom
-is a temperature that works for every α, a single dark cell among pale ones is more likely luck.
+is smaller than the intervals is none. Right, in frames, what the paper printed on the same grid, by the protocol under
+the picture: one run a cell. Each side has colours of its own, so compare patterns: a column that is dark from top to
+bottom is a temperature that works for every α, a single dark cell among pale ones is more likely luck.
 """
 
 from collections.abc import Sequence

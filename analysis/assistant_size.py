@@ -3,7 +3,7 @@
 A filled dot is the mean over seeds of the student of two convolutions, the line through it the 95 % interval of that
 mean; small dots are the seeds. “labels” had no teacher, “none” the teacher itself, the others an assistant of so many
 convolutions or all three in turn: an assistant pays where its dot lies above the line of “none”. An assistant is
-trained once, and its own luck is in no interval. Hollow circles are what seed 2 printed, by the protocol under the
+trained once, and its own luck is in no interval. Hollow circles are what the paper printed, by the protocol under the
 picture.
 """
 

@@ -3,7 +3,7 @@
 A filled dot is the mean over seeds of students that saw this share of the images, the lines upright through it the
 95 % interval of that mean; small dots are the seeds. The teacher helps where KD's line lies above the labels', beyond
 the intervals; read across, from a point of the KD line to the labels' line at the same height, it tells how many more
-images labels alone need. The shares' axis is logarithmic. Hollow circles on dashed lines are what seed 2 printed, by
+images labels alone need. The shares' axis is logarithmic. Hollow circles on dashed lines are what the paper printed, by
 the protocol under the picture.
 """
 

@@ -2,8 +2,8 @@
 
 A filled dot is the mean over seeds of a student of so many convolutions, the line through it the 95 % interval of that
 mean; small dots are the seeds. Depth pays where the dots rise by more than their lines are long. Deeper students are
-also larger (the table has their parameters), so that a rise is no gain for free. Hollow circles are what seed 1
-printed, by the protocol under the picture; where these are of other data, only their order can be compared.
+also larger (the table has their parameters), so that a rise is no gain for free. Hollow circles are what the
+paper printed, by the protocol under the picture; where these are of other data, only their order can be compared.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 A filled dot is the mean over seeds of a generation, the line through it the 95 % interval of that mean; small dots are
 the seeds. Generation 0 learns from labels alone, 1 from ResNet-18, 2 and 3 from a student of the generation before;
 it pays to go on as long as a dot lies above the line before it. Seeds vary the last student alone: the teachers of a
-generation are one chain. Hollow circles are what seed 2 printed, by the protocol under the picture: its student that
+generation are one chain. Hollow circles are what the paper printed, by the protocol under the picture: its student that
 teaches stands at generation 1, though a student like itself had taught it, and its best pupil of T = 4 at 2.
 """
 

@@ -3,7 +3,7 @@
 A filled dot is a cell's mean over its seeds, the line through it the 95 % interval of that mean; small dots are the
 seeds. Cells whose intervals overlap widely cannot be told apart, whatever their order. 1→3 hints the end of the first
 block, 2→6 the second's, 3→9 the last's; KD has softened answers alone, labels not even these. Hollow circles are what
-seed 1 printed, by the protocol under the picture; where these are of other data, only their order can be compared.
+the paper printed, by the protocol under the picture; where these are of other data, only their order can be compared.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 Dots are fully trained trials; the surface under them is what a Gaussian process makes of their accuracies: smooth over
 λ and log τ, with noise of its own for what one seed adds by chance. It is dotted where trials are too far away to say
 much. A dot that differs from the surface around it was lucky, or not. Where the surface spans no more than the noise
-between trials (both under the picture), there is no landscape to see. The hollow mark is seed 1's choice.
+between trials (both under the picture), there is no landscape to see. The hollow mark is the paper's choice.
 """
 
 import math
@@ -29,11 +29,11 @@ RANGE = ["#f4f1e8", "#9fc3b8", "#2f7f86", "#123a56"]
 SURE = 0.5
 """Standard deviations of the surface above so many of the accuracies' own are marked."""
 PRINTED = {"lambda": 0.75, "tau": 2.0}
-"""Where seed 1 trained all its students."""
+"""Where the paper on hints trained all its students."""
 
 
 def chart(tables: Tables, facts: dict[str, Any]) -> Any:
-    """The surface, the trials on it, seed 1's point."""
+    """The surface, the trials on it, the paper's point."""
     trials = points(tables)
     if len(trials) < LEAST:
         return frames.sentence(f"A landscape needs {LEAST} fully trained trials with λ and τ; here are {len(trials)}.")
@@ -50,8 +50,8 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
         f"seed each. The surface is highest at λ = {top['lambda']:.2f}, τ = {top['tau']:.1f}: "
         f"{100 * top['accuracy']:.1f} ± {100 * top['error']:.1f} % (standard deviation).",
         f"It spans {100 * span:.1f} points; the noise between trials has a standard deviation of {100 * noise:.1f}. "
-        f"Dotted: the surface's own is above {100 * sure:.1f}.",
-        captions.told(table),
+        f"Where it is dotted, few trials are near: the surface itself is uncertain by over {100 * sure:.1f} points.",
+        f"○ printed ({table}, row KD): {captions.TITLES[captions.PROTOCOLS[table][0]]} test images, one run.",
     ]
     return captions.under([layers.properties(width=560, height=380, title="Landscape of λ and τ")], lines)
 
@@ -124,14 +124,14 @@ def _colour() -> alt.Color:
 def _dots(trials: pd.DataFrame) -> list[alt.Chart]:
     base = alt.Chart(trials).encode(alt.X("lambda:Q"), alt.Y("tau:Q"))
     tips = ["trial:N", alt.Tooltip("accuracy:Q", format=".2%"), "lambda:Q", "tau:Q"]
-    dots = base.mark_circle(size=90, stroke="white", strokeWidth=1.2, opacity=1).encode(_colour(), tooltip=tips)
+    dots = base.mark_circle(size=70, stroke="#20262d", strokeWidth=1, opacity=1).encode(_colour(), tooltip=tips)
     return [frames.ring(base), dots.add_params(frames.PICKED)]
 
 
 def _printed(published: pd.DataFrame) -> list[alt.Chart]:
     base = alt.Chart(published).encode(alt.X("lambda:Q"), alt.Y("tau:Q"))
-    mark = base.mark_point(size=170, color=intervals.BLACK, strokeWidth=2, opacity=1, filled=False)
+    mark = base.mark_point(size=260, color=intervals.BLACK, strokeWidth=2.5, opacity=1, filled=False)
     tips = [alt.Tooltip("accuracy:Q", title="printed", format=".2%"), "table:N", "note:N"]
-    words = {"dx": 14, "align": "left", "fontSize": 11}
+    words = {"dx": 16, "dy": -14, "align": "left", "fontSize": 11, "fontWeight": "bold"}
     halo = base.mark_text(**words, stroke="white", strokeWidth=3, strokeJoin="round").encode(text="text:N")
     return [mark.encode(tooltip=tips), halo, base.mark_text(**words).encode(text="text:N")]

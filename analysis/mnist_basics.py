@@ -2,8 +2,8 @@
 
 A filled dot is the mean over seeds of students taught by labels alone or by KD, the line through it the 95 % interval
 of that mean; small dots are the seeds. KD helps where its dot lies above the other's line: near the ceiling that takes
-many seeds. Hollow circles are what seed 2 printed, means of 20 runs on MNIST's test images, by the protocol under the
-picture.
+many seeds. Hollow circles are what the paper printed, means of 20 runs on MNIST's test images, by the protocol under
+the picture.
 """
 
 from typing import Any

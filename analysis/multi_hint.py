@@ -2,7 +2,7 @@
 
 A filled dot is a cell's mean over its seeds, the line through it the 95 % interval of that mean; small dots are the
 seeds. Single hints stand on the left: several pay where they lie above the best of their own single hints, beyond the
-lines. Hollow circles are what seed 1 printed: single hints from one of its tables, two hints from another, each by
+lines. Hollow circles are what the paper printed: single hints from one of its tables, two hints from another, each by
 the protocol under the picture, which differ in what the hint's loss was; it had no run with all three.
 """
 

@@ -135,7 +135,9 @@ def _cells(tables: results.Tables, facts: dict[str, Any]) -> str:
     """A grid's cells, and what their seeds can tell apart."""
     images = facts["validation_images"]
     found = cells.cells(tables, images)
-    said = [cells.about(images), *cells.sentences(found, images)]
+    several = any(len(cell.accuracies) > 1 for cell in found)
+    said = [*([cells.about(images)] if several else []), *cells.sentences(found, images)]
+    said += cells.at_chance(found, facts["classes"])
     return (
         f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"

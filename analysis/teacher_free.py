@@ -3,7 +3,7 @@
 A filled dot is a cell's mean over its seeds, the line through it the 95 % interval of that mean; small dots are the
 seeds. “itself” is a twin that labels had taught, at three temperatures; “virtual” gives the true class 0.99 or 0.9 and
 all others the same. Where both lie above labels alike, softening is what helps, not what a network knows. Hollow
-circles are what seed 2 printed, by the protocol under the picture; it had no virtual teacher.
+circles are what the paper printed, by the protocol under the picture; it had no virtual teacher.
 """
 
 from typing import Any

@@ -12,6 +12,8 @@ from kdsearch.front import cell_of
 from kdsearch.noise import Estimate, difference, estimate
 from kdsearch.results import Tables, knobs
 
+GUESSING = 1.3
+"""Times chance, below which a cell has learned next to nothing."""
 SINGLY = 8
 """Up to so many cells are each compared with the best in a sentence of their own."""
 
@@ -31,6 +33,8 @@ class Cell:
     compression: float
     failed: tuple[str, ...]
     """Causes, one a failed seed."""
+    stopped: int = 0
+    """Seeds that a rule stopped."""
 
     @property
     def name(self) -> str:
@@ -55,6 +59,7 @@ def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
     return Cell(
         name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first["parameters"],
         first["compression"], tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),
+        sum(row["state"] == "stopped" for row in rows),
     )  # fmt: skip
 
 
@@ -71,7 +76,36 @@ def table(found: Sequence[Cell]) -> list[list[str]]:
 
 def about(images: int) -> str:
     """What the table's intervals are."""
-    return f"± is a 95 % interval over seeds, on the same {images:,} validation images."
+    return (
+        f"± is a 95 % interval over seeds, on the same {images:,} validation images. Each pair is compared on its own, "
+        f"and the best was chosen for being high."
+    )
+
+
+def at_chance(found: Sequence[Cell], classes: int) -> list[str]:
+    """Whether cells learned anything at all."""
+    low = [cell.name for cell in ranked(found) if cell.mean and cell.mean.value < GUESSING / classes]
+    if not low:
+        return []
+    return [
+        f"Hardly better than guessing ({100 / classes:.3g} %), so that differences say nothing: {', '.join(low)}. Give "
+        f"them more epochs."
+    ]
+
+
+def plain(tables: Tables, images: int) -> list[dict[str, Any]]:
+    """The cells for programs, the highest mean first; accuracies and `half` of the 95 % interval, 0–1."""
+    found = cells(tables, images)
+    order = [*ranked(found), *(cell for cell in found if not cell.mean)]
+    return [
+        {
+            "trial": cell.trial, "knobs": cell.knobs, "accuracies": cell.accuracies,
+            "mean": cell.mean and cell.mean.value, "half": cell.mean and cell.mean.half,
+            "parameters": cell.parameters, "compression": cell.compression,
+            "failed": cell.failed, "stopped": cell.stopped,
+        }
+        for cell in order
+    ]  # fmt: skip
 
 
 def sentences(found: Sequence[Cell], images: int) -> list[str]:
@@ -109,8 +143,11 @@ def columns(cell: Cell) -> list[str]:
     return [
         cell.trial,
         cell.name,
-        cell.mean.points if cell.mean else "failed" if cell.failed else "–",
+        cell.mean.points if cell.mean else "failed" if cell.failed else "stopped" if cell.stopped else "–",
         f"{cell.parameters:,}",
         f"{cell.compression:.3g}×",
-        f"{len(cell.accuracies)}" + (f", {len(cell.failed)} failed" if cell.failed else ""),
+        f"{len(cell.accuracies)}"
+        + "".join(
+            f", {count} {word}" for count, word in ((len(cell.failed), "failed"), (cell.stopped, "stopped")) if count
+        ),
     ]

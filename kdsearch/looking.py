@@ -61,7 +61,7 @@ def status(
 
 
 def _show(folder: Path, storage: Any, as_json: bool) -> None:
-    from kdsearch import ledger, searches, words
+    from kdsearch import cells, ledger, searches, words
     from kdsearch import results as tables
     from kdsearch.front import members, reached
 
@@ -74,6 +74,8 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
         area = reached(found.trials.values(), facts["classes"])
         spent = ledger.spent(found, facts)
         told = {"search": str(folder), **facts, **stands, "front": front, "hypervolume": area, "spent": spent}
+        if facts.get("sampler") == "grid":
+            told["cells"] = cells.plain(found, facts["validation_images"])
         print(json.dumps(told))
         return
     console = words.console()

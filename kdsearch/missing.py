@@ -54,6 +54,11 @@ class Seed:
 def missing(asked: Asked, rows: Mapping[tuple[str, int], dict]) -> list[Seed]:
     """All that is asked for and not known yet, the first seed of every member first."""
     tables = results.read(asked.folder)
+    if any(row["replicate_of"] for row in tables.trials.values()):
+        raise Refusal(
+            f"The cells of '{asked.folder}' have their seeds, by which they stand on its front: to confirm them with "
+            f"these would count them twice. More seeds: kdsearch tune … --name {asked.folder.name} --resume --seeds N"
+        )
     names = front.members(tables.trials.values())
     if not names:
         raise Refusal("Only a front of fully trained trials can be confirmed, but this search has none yet.")

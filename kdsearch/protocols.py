@@ -50,7 +50,7 @@ CIFAR100 = Data(
     mean=(0.4914, 0.4822, 0.4465), std=(0.2009,) * 3,  # CIFAR100 notebooks, data cell: CIFAR-10's mean, one deviation
 )  # fmt: skip
 DROPOUT = ("the copied teacher was never put in evaluation mode: its dropout was active in stage 2; here it is not",)
-UNEQUAL = "rows with hints train 20 epochs (10 + 10), the others 15, as printed"
+UNEQUAL = "at full size, rows with hints train 20 epochs (10 + 10), the others 15, as printed"
 
 
 def _hinted(data: Data, depth: int, blocks: tuple[int, ...], weight: float, labels: float) -> Pipeline:

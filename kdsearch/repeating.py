@@ -61,7 +61,7 @@ def reproduce(
     where, held = _judged(data or published.data.name)
     protocol = scales.resized(published, reduced, where, held)
     told = {"table": table, "title": protocol.title, "scale": scale, "data": where}
-    told |= {"split": "test" if held is None else "validation", "images": reduced.images}
+    told |= {"split": "test" if held is None else "validation", "training_images": reduced.images}
     told |= {"comparable": scale == "full" and where == published.data.name, "remarks": protocol.remarks}
     if dry_run:
         found = reproducing.lines(table, protocol, _sizes(protocol, data_dir))
@@ -71,7 +71,11 @@ def reproduce(
         options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
         folder, found = _made(table, scale, protocol, results, console, data_dir=data_dir, seeds=seeds, **options)
         title = f"{table}: {protocol.title}; accuracy on the {told['split']} images, in percent"
-        shown, told["folder"] = reproducing.made(found), str(folder)
+        shown, told["folder"] = reproducing.made(found, where == published.data.name), str(folder)
+        told["seeds"], told["judged"] = (
+            seeds,
+            max((entry["images"] for line in found for entry in line.entries), default=0),
+        )
     if as_json:
         print(json.dumps({**told, "rows": reproducing.plain(found)}))
     else:
@@ -131,11 +135,11 @@ def _made(
     table: str, scale: str, protocol: "Protocol", results: str, console: Any, **options: Any
 ) -> "tuple[Path, list[Line]]":
     """The table's folder, and its rows."""
-    from kdsearch import reproducing
+    from kdsearch import reproducing, scales
     from kdsearch.storage import at
 
     storage = at(results)
-    folder = storage.folder / "reproduce" / f"{table}-{scale}-{Path(protocol.data.name).name}"
+    folder = storage.folder / "reproduce" / f"{table}-{scale}-{scales.called(protocol.data.name)}"
     said = "What was trained is kept; the same command goes on."
     with interruptible(lambda: said), reproducing.TableWatch(console) as watch:
         from kdsearch import entries
@@ -151,6 +155,8 @@ def _made(
 
 def _sentences(told: dict[str, Any], reduced: str, published: str) -> Iterator[str]:
     """What the numbers may be compared with."""
+    if told.get("seeds", 1) > 1:
+        yield f"± is a 95 % interval over seeds, on the same {told['judged']:,} {told['split']} images."
     if told["split"] == "validation":
         yield (
             f"'{told['data']}' has no folder 'test': {100 * HELD:.0f} % of its training images are held out to judge, "

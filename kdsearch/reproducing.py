@@ -77,12 +77,12 @@ def lines(
     ]  # fmt: skip
 
 
-def made(found: Iterable[Line]) -> Table:
-    """A table that was made, beside the printed one."""
+def made(found: Iterable[Line], same: bool) -> Table:
+    """A table that was made, beside the printed one; `same`: on the paper's data, else there is no difference."""
     shown = _table(MADE)
     for line in found:
         ours = _points(line.ours) if line.ours else "failed" if line.cause else "–"
-        difference = "–" if line.difference is None else f"{100 * line.difference:+.2f}"
+        difference = "–" if line.difference is None or not same else f"{100 * line.difference:+.2f}"
         shown.add_row(line.row, _told(line, "accuracy"), ours, difference, *_sizes(line))
     return shown
 
@@ -100,7 +100,7 @@ def planned(protocol: Protocol, found: Iterable[Line]) -> Table:
 def _table(names: Iterable[str]) -> Table:
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in names:
-        shown.add_column(name, justify="left" if name == "row" else "right", no_wrap=name == "row")
+        shown.add_column(name, justify="left" if name == "row" else "right", no_wrap=name in ("row", "ours"))
     return shown
 
 
@@ -116,6 +116,17 @@ def _told(line: Line, quantity: str) -> str:
     if told is None:
         return "–"
     return f"{told.printed:.2f}" if quantity == "accuracy" else f"{told.printed:,.0f}"
+
+
+def _plain(told: Printed) -> dict[str, Any]:
+    return {"value": _number(told, told.printed), "correct": _number(told, told.correct), "note": told.note}
+
+
+def _number(told: Printed, value: float | None) -> float | None:
+    """A printed number in the unit of ours."""
+    if value is None:
+        return None
+    return round(value / 100, 6) if told.quantity == "accuracy" else int(value) if value == int(value) else value
 
 
 def _points(found: Estimate) -> str:
@@ -168,15 +179,12 @@ def under(
 
 
 def plain(found: Iterable[Line]) -> list[dict[str, Any]]:
-    """The rows for programs; accuracies 0–1, but printed numbers as they were printed."""
+    """The rows for programs; accuracies 0–1, printed ones too."""
     names = ("counted", "parameters", "training_parameters", "compression")
     return [
         {
             "row": line.row,
-            "printed": {
-                quantity: {"value": told.printed, "correct": told.correct, "note": told.note}
-                for quantity, told in line.printed.items()
-            },
+            "printed": {quantity: _plain(told) for quantity, told in line.printed.items()},
             **{name: line.sizes.get(name) for name in names},
             "accuracy": asdict(line.ours) if line.ours else None,
             "difference": line.difference,

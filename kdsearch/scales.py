@@ -1,6 +1,8 @@
 """A table's protocol at a size that fits a machine, or on other images. Imports neither torch nor ray."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kdsearch.config import USUAL_CHANGES, Data, Fit, Link, Pipeline
 from kdsearch.errors import unknown
@@ -36,6 +38,13 @@ SCALES = {
     "small": Scale("5,000 images, a third of the epochs", images=5000, epochs=1 / 3),
     "tiny": Scale("400 images, 2 epochs, a quarter of the width", images=400, most=LEAST, width=0.25),
 }
+
+
+def called(data: str) -> str:
+    """A data set in a folder's name: two folders of images may have the same last name."""
+    if data in SHAPES:
+        return data
+    return f"{Path(data).name}-{hashlib.sha256(data.encode()).hexdigest()[:6]}"
 
 
 def named(word: str) -> Scale:

@@ -113,10 +113,11 @@ def load(path: Path) -> Space:
     full = getattr(module, "FULL_BUDGET", budget)
     right = hasattr(module, "REFERENCE") and isinstance(reference, Net | ResNet | None) and callable(draw)
     if not (isinstance(budget, Budget) and isinstance(full, Budget) and right):
-        found = listed(name for name in ("BUDGET", "FULL_BUDGET", "REFERENCE", "space") if hasattr(module, name))
+        lacking = [name for name in ("BUDGET", "REFERENCE", "space") if not hasattr(module, name)]
+        wrong = f"'{path}' lacks {listed(lacking)}" if lacking else f"in '{path}' one is of another kind"
         raise Refusal(
             f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) (or None: no references) and space(trial) -> "
-            f"Pipeline (FULL_BUDGET = Budget(…) may join), but of these '{path}' has {found}, not all right."
+            f"Pipeline (FULL_BUDGET = Budget(…) may join), but {wrong}."
         )
     published = getattr(module, "PUBLISHED", ())
     if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):

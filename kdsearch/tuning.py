@@ -217,7 +217,8 @@ def _show_draws(search: Any, drawn: list, console: Any) -> None:
         filled = size(views * bytes_a_view((draw.pipeline for draw in drawn), search.images))
         told = f"{filled} of targets for these draws (at most {size(search.cache_limit)}: KDSEARCH_CACHE_LIMIT)"
         console.print(f"Views of each image: {views}; {told}", soft_wrap=True)
-    work = f"{search.trials} cells × {search.seeds} seeds" if search.sampler == "grid" else f"{search.trials} trials"
+    seeds = f"{search.seeds} seeds" if search.seeds > 1 else "one seed"
+    work = f"{search.trials} cells × {seeds}" if search.sampler == "grid" else f"{search.trials} trials"
     references = search.total - search.trials * search.seeds
     also = f" and {references} references" if references else ""
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")

@@ -124,7 +124,7 @@ def _grid(tables: results.Tables, facts: Mapping[str, Any], console: Console) ->
     console.print(table)
     if any(cell.mean and cell.mean.half is not None for cell in found):
         console.print(cells.about(images), soft_wrap=True)
-    for sentence in cells.sentences(found, images):
+    for sentence in (*cells.sentences(found, images), *cells.at_chance(found, facts["classes"])):
         console.print(sentence, soft_wrap=True)
 
 
@@ -132,7 +132,7 @@ def _table(title: str, names: Iterable[str], left: Container[str]) -> Table:
     style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
     for name in names:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name != "pairs")
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in ("pairs", "cell"))
     return table
 
 

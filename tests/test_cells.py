@@ -80,3 +80,21 @@ def test_fewer_than_two_cells_cannot_be_compared():
 )
 def test_a_cell_is_called_by_its_knobs(knobs, name):
     assert Cell("0", knobs, (), None, 1, 1.0, ()).name == name
+
+
+def test_cells_that_learned_nothing_are_said_to_be_so():
+    found = [cell("a", 0.1, 0.11), cell("b", 0.9, 0.91)]
+    (said,) = cells.at_chance(found, 10)
+    assert said.startswith("Hardly better than guessing (10 %)") and said.endswith("a. Give them more epochs.")
+    assert cells.at_chance(found[1:], 10) == []
+
+
+def test_a_cell_that_was_stopped_says_so_and_programs_are_told_all(tmp_path):
+    there = tables(tmp_path, {"1→3": {0: 0.9, 1: 0.8}, "none": {0: 0.5}})
+    there.mark("1", "stopped", "behind")
+    assert cells.columns(cells.cells(there, 100)[1])[2:3] == ["stopped"]
+    best, other = cells.plain(there, 100)
+    assert best["mean"] == pytest.approx(0.85) and best["half"] > 0 and other == {
+        "trial": "1", "knobs": {"hint": "none"}, "accuracies": (), "mean": None, "half": None, "parameters": 10,
+        "compression": 2.0, "failed": (), "stopped": 1,
+    }  # fmt: skip

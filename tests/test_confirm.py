@@ -199,6 +199,15 @@ def test_a_search_without_a_fully_trained_trial_is_not_confirmed(where, say):
     assert code == 2 and "this search has none yet" in err
 
 
+def test_cells_that_have_their_seeds_are_not_confirmed_with_the_same_ones(where, say):
+    tables = results.read(where / "results" / "s")
+    first = next(name for name, row in tables.trials.items() if row["reference"] is None)
+    tables.trials[f"{first}-1"] = tables.trials[first] | {"trial": f"{first}-1", "replicate_of": first, "seed": 1}
+    tables.write(at_once=True)
+    code, _, err = say("confirm s")
+    assert code == 2 and "would count them twice" in err and "--name s --resume --seeds N" in err
+
+
 def test_images_that_changed_since_the_search_are_refused(searched, where, say):
     extra = searched / "photos" / "train" / "cat" / "more.png"
     Image.effect_noise((12, 12), 9).save(extra)

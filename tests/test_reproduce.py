@@ -62,8 +62,9 @@ def test_every_table_is_made_and_stands_beside_the_print(name, shared, say, monk
     assert [row["row"] for row in told["rows"]] == list(protocols.find(name).rows)
     for row in told["rows"]:
         printed, (seed,) = row["printed"]["accuracy"], row["seeds"]
-        right = (printed["correct"] or printed["value"]) / 100
-        assert 0 < row["accuracy"]["value"] <= 1 and row["difference"] == row["accuracy"]["value"] - right
+        right = printed["correct"] or printed["value"]
+        assert 0 < row["accuracy"]["value"] <= 1
+        assert row["difference"] == pytest.approx(row["accuracy"]["value"] - right)
         assert row["cause"] is None and seed["accuracy"] == row["accuracy"]["value"]
     rows = table(shared, f"{name}-tiny-digits").values()
     assert {row["images"] for row in rows} == {364} and {row["epochs"] for row in rows} == {2}
@@ -202,7 +203,8 @@ def test_a_folder_without_test_images_is_judged_by_held_out_ones_and_says_so(whe
             image = Image.effect_noise((12, 12), 40 + number + 50 * (name == "dog"))
             image.save(where / "photos" / "train" / name / f"{number}.png")
     code, out, _ = say("seed2-table1 --scale tiny --data photos")
-    rows = table(where, "seed2-table1-tiny-photos")
+    (folder,) = (where / "results" / "reproduce").glob("seed2-table1-tiny-photos-*")  # and a hash of its path
+    rows = table(where, folder.name)
     assert code == 0 and "has no folder 'test': 20 % of its training images are held out to judge" in " ".join(
         out.split()
     )
@@ -210,7 +212,7 @@ def test_a_folder_without_test_images_is_judged_by_held_out_ones_and_says_so(whe
     assert {(row["split"], row["images"]) for row in rows.values()} == {("validation", 8)}
     shutil.copytree(where / "photos" / "train", where / "photos" / "test")
     code, out, _ = say("seed2-table1 --scale tiny --data photos")
-    rows = table(where, "seed2-table1-tiny-photos")
+    rows = table(where, folder.name)
     assert {(row["split"], row["images"]) for row in rows.values()} == {("test", 40)} and "held out" not in out
 
 
@@ -249,3 +251,10 @@ def test_a_table_in_a_bucket_goes_on_from_another_machine(where, say, options, m
     monkeypatch.setattr(reproduce, "start_ray", None)
     code, out, _ = say(f"{words} --json")
     assert code == 0 and all(row["seeds"][0]["seconds"] > 0 for row in json.loads(out)["rows"])
+
+
+def test_two_folders_of_the_same_last_name_are_two_tables():
+    from kdsearch.scales import called
+
+    assert called("/a/photos") != called("/b/photos") and called("/a/photos").startswith("photos-")
+    assert called("digits") == "digits"
