@@ -3,7 +3,7 @@
 Dots are fully trained trials; the surface under them is what a Gaussian process makes of their accuracies: smooth over
 λ and log τ, with noise of its own for what one seed adds by chance. It is dotted where trials are too far away to say
 much. A dot that differs from the surface around it was lucky, or not. Where the surface spans no more than the noise
-between trials (both under the picture), there is no landscape to see. The hollow mark is the paper's choice.
+between trials (both under the picture), there is no landscape to see. The hollow diamond is the paper's choice.
 """
 
 import math
@@ -46,12 +46,12 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     top = surface.loc[surface["accuracy"].idxmax()]
     span = surface["accuracy"].max() - surface["accuracy"].min()
     lines = [
-        f"● here: {captions.made(facts)}, {len(trials)} fully trained trials{captions.epochs(facts, 'each')}, one "
+        f"Dots: here, {captions.made(facts)}, {len(trials)} fully trained trials{captions.epochs(facts, 'each')}, one "
         f"seed each. The surface is highest at λ = {top['lambda']:.2f}, τ = {top['tau']:.1f}: "
         f"{100 * top['accuracy']:.1f} ± {100 * top['error']:.1f} % (standard deviation).",
         f"It spans {100 * span:.1f} points; the noise between trials has a standard deviation of {100 * noise:.1f}. "
         f"Where it is dotted, few trials are near: the surface itself is uncertain by over {100 * sure:.1f} points.",
-        f"○ printed ({table}, row KD): {captions.TITLES[captions.PROTOCOLS[table][0]]} test images, one run.",
+        f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.PROTOCOLS[table][0]]} test images, one run.",
     ]
     return captions.under([layers.properties(width=560, height=380, title="Landscape of λ and τ")], lines)
 
@@ -124,13 +124,13 @@ def _colour() -> alt.Color:
 def _dots(trials: pd.DataFrame) -> list[alt.Chart]:
     base = alt.Chart(trials).encode(alt.X("lambda:Q"), alt.Y("tau:Q"))
     tips = ["trial:N", alt.Tooltip("accuracy:Q", format=".2%"), "lambda:Q", "tau:Q"]
-    dots = base.mark_circle(size=70, stroke="#20262d", strokeWidth=1, opacity=1).encode(_colour(), tooltip=tips)
+    dots = base.mark_circle(size=90, stroke="white", strokeWidth=1.5, opacity=1).encode(_colour(), tooltip=tips)
     return [frames.ring(base), dots.add_params(frames.PICKED)]
 
 
 def _printed(published: pd.DataFrame) -> list[alt.Chart]:
     base = alt.Chart(published).encode(alt.X("lambda:Q"), alt.Y("tau:Q"))
-    mark = base.mark_point(size=260, color=intervals.BLACK, strokeWidth=2.5, opacity=1, filled=False)
+    mark = base.mark_point(shape="diamond", size=260, color=intervals.BLACK, strokeWidth=2.5, opacity=1, filled=False)
     tips = [alt.Tooltip("accuracy:Q", title="printed", format=".2%"), "table:N", "note:N"]
     words = {"dx": 16, "dy": -14, "align": "left", "fontSize": 11, "fontWeight": "bold"}
     halo = base.mark_text(**words, stroke="white", strokeWidth=3, strokeJoin="round").encode(text="text:N")

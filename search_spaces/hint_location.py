@@ -5,6 +5,9 @@ kdsearch tune hint_location --seeds 3 --data cifar10  at seed 1's size, for a GP
 
 Seed 1, tables 1 and 2: its teacher and its student of nine convolutions, λ = 0.75, τ = 2. There, hint students had 20
 epochs and the others 15; here every cell has the same number, hint epochs included.
+
+Found on CIFAR-10 at a size for two cores (1,800 training, 1,200 validation images, 12 epochs, batches of 32, 3 seeds):
+3→9 39.2 ± 6.8 %, KD 36.1 ± 2.6, labels 35.4 ± 2.2, 2→6 33.9 ± 5.1, 1→3 30.3 ± 6.1. Only 1→3 is behind beyond noise.
 """
 
 import optuna
