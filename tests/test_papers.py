@@ -29,8 +29,8 @@ def test_networks_have_the_papers_parameters(net, image, classes, learned, keras
 
 
 @pytest.mark.parametrize("net", [net for net, *_ in COUNTS], ids=str)
-@pytest.mark.parametrize("image", [CIFAR, (1, 8, 8)])
-def test_networks_compute_logits_from_images_of_both_sizes_and_their_parts_are_slices(net: Net | ResNet, image):
+@pytest.mark.parametrize("image", [CIFAR, (1, 8, 8), (1, 9, 9)])
+def test_networks_compute_logits_from_images_of_any_size_and_their_parts_are_slices(net: Net | ResNet, image):
     module, pixels = nets.build(net, image, 10).eval(), torch.randn(2, *image)
     found = nets.maps(module, pixels, {1, net.layers, net.layers + 1})
     assert len(module) == net.layers + 1 and found[net.layers + 1].shape == (2, 10)
