@@ -63,7 +63,7 @@ def suggestion(trials: int, told: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         space = spaces.load(spaces.find("depth_vs_hint"))
-        search = Search(space, Settings(27, 12), trials, Path(folder) / "results" / "s", Path("data"))
+        search = Search(space, Settings(27, 12), trials + told, Path(folder) / "results" / "s", Path("data"))
         search.resources = {"cpu": 1, "gpu": 0}
         scout.look(search)
         search.folder.mkdir(parents=True)

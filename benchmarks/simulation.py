@@ -83,7 +83,7 @@ class Driver:
 
     def run(self, look: Callable[[int], None]) -> None:
         """To the end; `look` hears of each trial that ended."""
-        count, ended = self.search.trials + self.sampler.to_come, 0
+        count, ended = self.sampler.to_come, 0
         while self.queue or self.asked < count:
             while self.asked < count and len(self.queue) < self.concurrent:
                 self.begin()

@@ -15,6 +15,7 @@ from kdsearch import cli, entries, protocols, reproduce, reproducing, results, s
 from kdsearch.config import Pipeline
 from kdsearch.store import read_facts
 
+pytestmark = pytest.mark.whole
 Say = Callable[[str], tuple[int, str, str]]
 MNIST = "seed2-table1 --scale tiny --data digits"
 """The smallest table: teacher, labels, KD."""
@@ -52,7 +53,6 @@ def table(where: Path, name: str = "seed2-table1-tiny-digits") -> dict[tuple[str
     return {(row["row"], row["seed"]): row for row in entries.read(where / "results" / "reproduce" / name)}
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("name", protocols.TABLES)
 def test_every_table_is_made_and_stands_beside_the_print(name, shared, say, monkeypatch):
     monkeypatch.chdir(shared)
@@ -70,7 +70,6 @@ def test_every_table_is_made_and_stands_beside_the_print(name, shared, say, monk
     assert {row["images"] for row in rows} == {364} and {row["epochs"] for row in rows} == {2}
 
 
-@pytest.mark.whole
 def test_networks_that_tables_have_in_common_were_trained_once(shared):
     keys, cells_of = set(), 0
     for name in protocols.TABLES:
