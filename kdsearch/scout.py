@@ -49,7 +49,13 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
         sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
         search.sizes = (min(sizes), max(sizes))
     looked_at = [*(draw.pipeline for draw in drawn[:LOOKED_AT]), *references.values()]
-    for pipeline in looked_at:
+    for draw in drawn[:LOOKED_AT]:
+        try:
+            search.check(draw.pipeline)
+        except Refusal as error:
+            named = ", ".join(f"{name} {value}" for name, value in draw.knobs.items())
+            raise Refusal(f"{error} So it is where '{search.space.name}' draws {named}.") from None
+    for pipeline in references.values():
         search.check(pipeline)
     # A search that goes on keeps its views, whatever room this machine has for them.
     views = search.before.get("views") or most_views(looked_at, search.images, search.cache_limit)

@@ -89,6 +89,12 @@ def test_a_grid_ends_where_trials_end_between_its_draws(made):
     assert ended == CELLS
 
 
+def test_a_draw_that_can_never_fit_is_refused_with_the_knobs_that_made_it(made):
+    hinted = "kd=KD(), hints=Hints(pairs=(Pair(hint=1, guided=6 if deep else 4),))"
+    with pytest.raises(Refusal, match=r"pair 1→4: the student has 3 layers.*draws width \d, deep False"):
+        made(SPACE.replace("kd=KD()", hinted))
+
+
 def test_a_grid_refuses_continuous_knobs_by_name(made):
     text = SPACE.replace(
         'suggest_int("width", 1, 3)', 'suggest_int("width", 1, int(trial.suggest_float("wide", 2, 3)))'
