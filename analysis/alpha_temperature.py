@@ -12,9 +12,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch import printed
-from kdsearch.cells import Cell
-from kdsearch.results import Tables
+from kdsearch.papers import printed
+from kdsearch.results.cells import Cell
+from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
 

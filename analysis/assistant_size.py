@@ -9,7 +9,7 @@ picture.
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import intervals
 

@@ -8,8 +8,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch import printed
-from kdsearch.cells import Cell
+from kdsearch.papers import printed
+from kdsearch.results.cells import Cell
 
 HINTED = "15 epochs without and 20 with a hint"
 FROZEN = "the first stage was 0.25 of the hint loss and 0.75 of the labels' through a random, frozen classifier"

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
 

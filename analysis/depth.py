@@ -8,7 +8,7 @@ paper printed, by the protocol under the picture; where these are of other data,
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import captions, intervals
 

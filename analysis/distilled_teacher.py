@@ -9,7 +9,7 @@ teaches stands at generation 1, though a student like itself had taught it, and 
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import intervals
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import frames, pareto
 

@@ -8,8 +8,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch.config import Pipeline
-from kdsearch.results import Tables
+from kdsearch.config.pipeline import Pipeline
+from kdsearch.results.tables import Tables
 
 PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
 """The trial that was clicked, in every chart; a double click forgets it."""

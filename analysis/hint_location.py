@@ -8,7 +8,7 @@ the paper printed, by the protocol under the picture; where these are of other d
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import captions, intervals
 

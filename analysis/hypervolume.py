@@ -13,8 +13,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch import ledger
-from kdsearch.results import Tables
+from kdsearch.results import costs
+from kdsearch.results.tables import Tables
 
 from . import frames
 
@@ -31,18 +31,18 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     steps = frame(tables, facts)
     if steps.empty:
         return frames.sentence("A hypervolume needs a fully trained trial.")
-    now = ledger.spent(tables, facts)["students"] | {"hypervolume": steps["hypervolume"].iloc[-1]}
-    columns = [*ledger.COSTS, "hypervolume"]
+    now = costs.spent(tables, facts)["students"] | {"hypervolume": steps["hypervolume"].iloc[-1]}
+    columns = [*costs.COSTS, "hypervolume"]
     line = pd.DataFrame([*steps.to_dict("records"), now], columns=columns)
-    first, *others = (_over(cost, steps, line) for cost in ledger.COSTS)
+    first, *others = (_over(cost, steps, line) for cost in costs.COSTS)
     wide = first.properties(width=440, height=240, title="Hypervolume of the front over cost")
     return frames.together([wide, *(other.properties(width=220, height=240) for other in others)])
 
 
 def frame(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:
     """ledger.growth, and what each completed trial added."""
-    columns = ["trial", "completed", *ledger.COSTS, "hypervolume"]
-    steps = pd.DataFrame(ledger.growth(tables, facts), columns=columns)
+    columns = ["trial", "completed", *costs.COSTS, "hypervolume"]
+    steps = pd.DataFrame(costs.growth(tables, facts), columns=columns)
     return steps.assign(added=steps["hypervolume"].diff().fillna(steps["hypervolume"]))
 
 

@@ -17,8 +17,8 @@ import optuna
 import pandas as pd
 from optuna.distributions import json_to_distribution
 
-from kdsearch import front
-from kdsearch.results import Tables
+from kdsearch.results import front
+from kdsearch.results.tables import Tables
 
 from . import frames
 

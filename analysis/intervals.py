@@ -6,10 +6,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch import cells
-from kdsearch.cells import Cell
-from kdsearch.front import cell_of
-from kdsearch.results import Tables
+from kdsearch.results import cells as results_cells
+from kdsearch.results.cells import Cell
+from kdsearch.results.front import cell_of
+from kdsearch.results.tables import Tables
 
 from . import captions, frames
 
@@ -24,7 +24,7 @@ APART = 3.0
 
 def found(tables: Tables, facts: Mapping[str, Any]) -> list[Cell]:
     """The cells of a search."""
-    return cells.cells(tables, facts["validation_images"])
+    return results_cells.cells(tables, facts["validation_images"])
 
 
 def missing(found: Sequence[Cell], *knobs: str) -> alt.Chart | None:

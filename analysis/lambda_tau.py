@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
 

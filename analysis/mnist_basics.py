@@ -8,7 +8,7 @@ the picture.
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import intervals
 

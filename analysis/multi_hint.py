@@ -8,7 +8,7 @@ the protocol under the picture, which differ in what the hint's loss was; it had
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import captions, intervals
 

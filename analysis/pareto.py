@@ -12,8 +12,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch import noise
-from kdsearch.results import Tables
+from kdsearch.results import seeds
+from kdsearch.results.tables import Tables
 
 from . import frames
 
@@ -45,7 +45,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         shape=shape.legend(orient="bottom"),
         tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
     )
-    means = _confirmed(noise.members(tables, facts["validation_images"]))
+    means = _confirmed(seeds.members(tables, facts["validation_images"]))
     layers = alt.layer(line.encode(X, Y), points, *means, frames.ring(base), dots.add_params(frames.PICKED))
     return layers.properties(width=440, height=340, title="Accuracy against compression")
 
@@ -61,7 +61,7 @@ def _marks(references: pd.DataFrame, facts: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mark", "accuracy", "compression", "parameters"])
 
 
-def _confirmed(members: list[noise.Member]) -> list[alt.Chart]:
+def _confirmed(members: list[seeds.Member]) -> list[alt.Chart]:
     """Each confirmed mean as a hollow mark on a rule, its interval; no layers where nothing was confirmed."""
     rows = [
         {

@@ -11,9 +11,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from kdsearch import cells, confirming, front, ledger, noise, results, spaces
 from kdsearch.errors import Refusal
-from kdsearch.words import COLUMNS, columns, percent, seeds_of
+from kdsearch.results import cells, costs, files, front, seeds
+from kdsearch.results import confirmed as results_confirmed
+from kdsearch.results import tables as results_tables
+from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
+from kdsearch.search import spaces
 
 from . import curves, hypervolume, importances, pareto, stops
 
@@ -43,7 +46,7 @@ def charts(folder: Path) -> dict[str, Any]:
 
     Of a grid, the answer comes first, and what would say nothing is left out.
     """
-    tables, facts = results.read(folder), results.read_facts(folder)
+    tables, facts = results_tables.read(folder), files.read_facts(folder)
     if not any(row["accuracy"] is not None for row in tables.trials.values()):
         raise Refusal(f"A report needs a trial that has been judged, but '{folder}' has none yet.")
     name = facts.get("space", "")
@@ -81,7 +84,7 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
 
 def page(folder: Path, found: dict[str, Any]) -> str:
     """The page as text: one Vega view, so that a click in one chart is seen in all."""
-    tables, facts = results.read(folder), results.read_facts(folder)
+    tables, facts = results_tables.read(folder), files.read_facts(folder)
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
@@ -123,7 +126,7 @@ def _rows(found: dict[str, Any]) -> list[Any]:
     return [*rows, *([alt.hconcat(*last)] if last else [])]
 
 
-def _front(tables: results.Tables, facts: dict[str, Any]) -> str:
+def _front(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
     area = front.reached(tables.trials.values(), facts["classes"])
     return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
@@ -131,7 +134,7 @@ def _front(tables: results.Tables, facts: dict[str, Any]) -> str:
 <p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""
 
 
-def _cells(tables: results.Tables, facts: dict[str, Any]) -> str:
+def _cells(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     """A grid's cells, and what their seeds can tell apart."""
     images = facts["validation_images"]
     found = cells.cells(tables, images)
@@ -144,7 +147,7 @@ def _cells(tables: results.Tables, facts: dict[str, Any]) -> str:
     )
 
 
-def _references(tables: results.Tables, facts: dict[str, Any]) -> str:
+def _references(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     """Nothing for a grid without references: they are cells of their own there."""
     rows = [row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"]
     if not rows and _is_grid(facts):
@@ -167,9 +170,9 @@ def _embedding(view: alt.TopLevelMixin) -> str:
     return f'vegaEmbed("#charts", {spec}, {options});'
 
 
-def _told(tables: results.Tables, facts: dict[str, Any]) -> str:
+def _told(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     states = [row["state"] for row in tables.trials.values()]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in results.STATES if state in states)
+    counts = ", ".join(f"{states.count(state)} {state}" for state in files.STATES if state in states)
     return (
         f"{facts.get('command', '')} · data {Path(str(facts.get('data'))).name}, {facts.get('images'):,} training and "
         f"{facts.get('validation_images'):,} validation images, {facts.get('classes')} classes · {counts} · "
@@ -177,10 +180,10 @@ def _told(tables: results.Tables, facts: dict[str, Any]) -> str:
     )
 
 
-def _warnings(tables: results.Tables) -> str:
+def _warnings(tables: results_tables.Tables) -> str:
     said = [
         f"Trial {trial}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: it is not distilling."
-        for trial, stage, term in results.faint(tables.epochs)
+        for trial, stage, term in results_tables.faint(tables.epochs)
     ]
     said += [
         f"Trial {row['trial']} failed: {row['cause']}" for row in tables.trials.values() if row["state"] == "failed"
@@ -200,15 +203,16 @@ def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _confirmed(tables: results.Tables, facts: dict[str, Any]) -> str:
+def _confirmed(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     """The front's members with other seeds, and what these say; nothing where nothing was confirmed."""
     images = facts["validation_images"]
-    found = noise.members(tables, images)
+    found = seeds.members(tables, images)
     if not found:
         return ""
-    names = confirming.columns(found)
-    said = "".join(f"<p>{html.escape(text)}</p>" for text in confirming.sentences(found, images))
-    return f"<h2>{confirming.heading(found)}</h2>{_lines(names, [confirming.cells(row, names) for row in found])}{said}"
+    names = results_confirmed.columns(found)
+    said = "".join(f"<p>{html.escape(text)}</p>" for text in results_confirmed.sentences(found, images))
+    rows = [results_confirmed.cells(row, names) for row in found]
+    return f"<h2>{results_confirmed.heading(found)}</h2>{_lines(names, rows)}{said}"
 
 
 COSTS = ("", "number", "epochs", "MACs-weighted epochs", "seconds")
@@ -220,8 +224,8 @@ SPENT = {
 }
 
 
-def _costs(tables: results.Tables, facts: dict[str, Any]) -> str:
-    spent = ledger.spent(tables, facts)
+def _costs(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+    spent = costs.spent(tables, facts)
     return _lines(COSTS, [[SPENT[kind], *_cost(sums)] for kind, sums in spent.items()])
 
 

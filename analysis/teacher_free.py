@@ -8,7 +8,7 @@ circles are what the paper printed, by the protocol under the picture; it had no
 
 from typing import Any
 
-from kdsearch.results import Tables
+from kdsearch.results.tables import Tables
 
 from . import intervals
 

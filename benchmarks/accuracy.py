@@ -35,7 +35,8 @@ def asked() -> argparse.Namespace:
 
 
 def pipeline_of(told: argparse.Namespace, arm: str, views: Any, seed: int) -> Any:
-    from kdsearch.config import KD, Data, Fit, Hints, Link, Net, Pair, Pipeline
+    from kdsearch.config.net import Net
+    from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 
     fit = Fit(epochs=told.epochs, batch_size=64, schedule="cosine", learning_rate=2e-3)
     teacher = Net(widths=(128, 356, 356), depth=3, hidden=512, batch_norm=True)
@@ -54,28 +55,31 @@ def accuracy(told: argparse.Namespace, arm: str, views: Any, precision: Any, see
     """Of one student, after its last epoch."""
     import torch
 
-    from kdsearch import cache, data
-    from kdsearch import pipeline as pl
-    from kdsearch.store import Store
-    from kdsearch.targets import Targets
+    from kdsearch.data import images as data_images
+    from kdsearch.distill import pipeline
+    from kdsearch.distill.store import Store
+    from kdsearch.distill.teacher import Targets
+    from kdsearch.storage import cache as storage_cache
 
     asked_for = pipeline_of(told, arm, views, seed)
-    images = data.load(asked_for.data, told.data_dir).to(torch.device(told.device), "float32")
-    means = pl.Means(images, Store(told.store), Targets(cache.folder() / "targets", cache.limit()))
+    images = data_images.load(asked_for.data, told.data_dir).to(torch.device(told.device), "float32")
+    means = pipeline.Means(
+        images, Store(told.store), Targets(storage_cache.folder() / "targets", storage_cache.limit())
+    )
     # One teacher for all arms, made in float32.
-    for _ in pl.taught(asked_for, 0, means):
+    for _ in pipeline.taught(asked_for, 0, means):
         pass
     means = replace(means, images=replace(images, precision=precision))
-    student = pl.untrained(asked_for, 1, images)
-    rows = [row for row in pl.run(asked_for, means, student) if row.link == 1]
+    student = pipeline.untrained(asked_for, 1, images)
+    rows = [row for row in pipeline.run(asked_for, means, student) if row.link == 1]
     return rows[-1].accuracy or 0.0
 
 
 def main() -> None:
-    from kdsearch import device
+    from kdsearch.distill import device as distill_device
 
     told, console = asked(), Console()
-    device.set_up(told.threads)
+    distill_device.set_up(told.threads)
     compared = [("labels", views, "float32") for views in VIEWS] + [("kd", views, "float32") for views in VIEWS]
     found: dict[tuple, list[float]] = {}
     cells = [*compared, *((arm, 8, "bfloat16") for arm in ARMS), ("hint+kd", 8, "float32")]

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kdsearch import comparison, curves
-from kdsearch.replay import Setting, checked, replays
-from kdsearch.rungs import Rungs
+from kdsearch.cli import replay
+from kdsearch.results import curves
+from kdsearch.search import replay as search_replay
+from kdsearch.search.replay import Setting, checked, replays
+from kdsearch.search.rungs import Rungs
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -56,16 +58,17 @@ def verdict(recorded: int) -> float:
 
 def suggestion(trials: int, told: int) -> float:
     """Milliseconds of a suggestion (TPE, journal, tables) when so many trials have ended, median of `told`."""
-    from kdsearch import scout, spaces
-    from kdsearch.plan import Search
-    from kdsearch.sampler import Sampler
-    from kdsearch.settings import Settings
+    from kdsearch.search import plan
+    from kdsearch.search import spaces as search_spaces
+    from kdsearch.search.searcher import Sampler
+    from kdsearch.search.settings import Settings
+    from kdsearch.search.state import Search
 
     with tempfile.TemporaryDirectory() as folder:
-        space = spaces.load(spaces.find("depth_vs_hint"))
+        space = search_spaces.load(search_spaces.find("depth_vs_hint"))
         search = Search(space, Settings(27, 12), trials + told, Path(folder) / "results" / "s", Path("data"))
         search.resources = {"cpu": 1, "gpu": 0}
-        scout.look(search)
+        plan.look(search)
         search.folder.mkdir(parents=True)
         sampler, chance, times = Sampler(search, {}, (1, 3, 9), startup=10), random.Random(0), []
         for number in range(trials + told):
@@ -87,8 +90,8 @@ def main() -> None:
     for table in [*(curves.from_parquet(path) for path in sorted(TABLES.glob("*.parquet"))), slow_starters()]:
         setting = checked(table, Setting(milestones=(1, 3, 9), seeds=told.seeds))
         with console.status(f"replaying {table.name}"):
-            lines = list(comparison.lines(replays(table, setting, lambda *_: None)))
-        comparison.show(table, setting, lines, console)
+            lines = list(search_replay.lines(replays(table, setting, lambda *_: None)))
+        replay.show(table, setting, lines, console)
         for line in lines:
             if line.rule == "union":
                 ratios = (line.against_none, line.against_asha, line.killed)

@@ -46,11 +46,11 @@ def asked() -> argparse.Namespace:
 def opened(told: argparse.Namespace, precision: str = "float32") -> Any:
     import torch
 
-    from kdsearch import data
-    from kdsearch.config import Data
+    from kdsearch.config.pipeline import Data
+    from kdsearch.data import images as data_images
 
     whole = Data(name=told.data, images=round(told.images / 0.8), augment=told.augment)
-    return data.load(whole, told.data_dir).to(torch.device(told.device), precision)  # pyright: ignore
+    return data_images.load(whole, told.data_dir).to(torch.device(told.device), precision)  # pyright: ignore
 
 
 def textbook(told: argparse.Namespace, _: str, __: Path) -> dict[str, Callable[[], float]]:
@@ -58,7 +58,7 @@ def textbook(told: argparse.Namespace, _: str, __: Path) -> dict[str, Callable[[
     import textbook as twin
     import torch
 
-    from kdsearch.config import Net
+    from kdsearch.config.net import Net
 
     torch.set_num_threads(told.threads)
     kinds = twin.epochs(told.device, opened(told), told.batch_size, Net(**TEACHER), Net(**STUDENT), PAIRS)
@@ -67,9 +67,9 @@ def textbook(told: argparse.Namespace, _: str, __: Path) -> dict[str, Callable[[
 
 def ours(told: argparse.Namespace, precision: str, folder: Path) -> dict[str, Callable[[], float]]:
     """kdsearch's epochs, from recorded targets; and recording beside a bare forward pass over the same images."""
-    from kdsearch import device
+    from kdsearch.distill import device as distill_device
 
-    device.set_up(told.threads)
+    distill_device.set_up(told.threads)
     images = opened(told, precision)
     found = {kind: epochs_of(kind, told, images, folder) for kind in KINDS}
     return found | {"recording": lambda: recording(images, folder), "forward": lambda: forward(images)}
@@ -85,7 +85,8 @@ def timed(run: Callable[[], Any]) -> Callable[[], float]:
 
 
 def pipeline_of(kind: str, told: argparse.Namespace, epochs: int) -> Any:
-    from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
+    from kdsearch.config.net import Net
+    from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
 
     fit = Fit(epochs=epochs, batch_size=told.batch_size)
     hints = Hints(pairs=(Pair(hint=PAIRS[kind][0], guided=PAIRS[kind][1]),), share=0.999) if kind in PAIRS else None
@@ -95,13 +96,14 @@ def pipeline_of(kind: str, told: argparse.Namespace, epochs: int) -> Any:
 
 def epochs_of(kind: str, told: argparse.Namespace, images: Any, folder: Path) -> Callable[[], float]:
     """The next epoch of an endless stage, as a trial would run it; returns its seconds."""
-    from kdsearch import pipeline as pl
-    from kdsearch.train import train
+    from kdsearch.distill import pipeline as distill_pipeline
+    from kdsearch.distill import stages
+    from kdsearch.distill.train import train
 
     endless = pipeline_of(kind, told, 10_000)
     means = means_with(images, folder)
-    student = pl.untrained(endless, 1, images)
-    stage, answers = next(iter(pl.stages(endless, 1, student, teacher(endless, images), means)))
+    student = distill_pipeline.untrained(endless, 1, images)
+    stage, answers = next(iter(stages.stages(endless, 1, student, teacher(endless, images), means)))
     if answers:
         list(answers.ready(range(images.views)))
     work = train(stage, images, endless.student.fit, (0, 1, 2))
@@ -109,25 +111,25 @@ def epochs_of(kind: str, told: argparse.Namespace, images: Any, folder: Path) ->
 
 
 def means_with(images: Any, folder: Path) -> Any:
-    from kdsearch.pipeline import Means
-    from kdsearch.store import Store
-    from kdsearch.targets import Targets
+    from kdsearch.distill.pipeline import Means
+    from kdsearch.distill.store import Store
+    from kdsearch.distill.teacher import Targets
 
     return Means(images, Store(folder / "store"), Targets(folder / "targets", 10**12))
 
 
 def teacher(pipeline: Any, images: Any) -> Any:
     """With random weights: a forward pass takes as long."""
-    from kdsearch import pipeline as pl
-    from kdsearch.answers import Taught
+    from kdsearch.distill import pipeline as distill_pipeline
+    from kdsearch.distill.teacher import Taught
 
-    net = pl.untrained(pipeline, 0, images)
+    net = distill_pipeline.untrained(pipeline, 0, images)
     return Taught({"key": "random", "digest": "0"}, lambda: net)
 
 
 def recording(images: Any, folder: Path) -> float:
     """Hint 2 and the logits of one view, written to disk."""
-    from kdsearch.answers import Recorded
+    from kdsearch.distill.recorded import Recorded
 
     told = argparse.Namespace(batch_size=128)
     taught = teacher(pipeline_of("kd", told, 2), images)
@@ -145,7 +147,7 @@ def forward(images: Any) -> float:
     """The teacher's bare forward pass over the same images, in the same batches."""
     import torch
 
-    from kdsearch.answers import CHUNK
+    from kdsearch.distill.recorded import CHUNK
 
     told = argparse.Namespace(batch_size=128)
     net = teacher(pipeline_of("kd", told, 2), images).net
@@ -192,7 +194,7 @@ class Side:
 
 def measured(told: argparse.Namespace, console: Console) -> tuple[dict[str, list[float]], int]:
     """Seconds of each epoch, by side and kind; and the number of images."""
-    from kdsearch.device import precision_of
+    from kdsearch.distill.device import precision_of
 
     default = precision_of("auto", told.device)
     sides = {"textbook": Side(textbook, told)}
@@ -269,7 +271,7 @@ def prefixes(precision: str, default: str) -> list[str]:
 
 
 def main() -> None:
-    from kdsearch.device import precision_of
+    from kdsearch.distill.device import precision_of
 
     told, console = asked(), Console()
     default = precision_of("auto", told.device)

@@ -27,9 +27,9 @@ def searched(folder: Path, seed: int, rule: str, told: argparse.Namespace) -> tu
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
     status = subprocess.run([*kdsearch, "status", name, "--json"], cwd=folder, capture_output=True, check=True)
-    from kdsearch import results
+    from kdsearch.results import tables
 
-    rows = results.read(folder / "results" / name).trials.values()
+    rows = tables.read(folder / "results" / name).trials.values()
     return sum(row["epochs"] for row in rows if not row["reference"]), json.loads(status.stdout)["hypervolume"]
 
 

@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from simulation import DIGITS, FILES, Driver, looked, reopened, reports, resident
 
-from kdsearch import curves, results
-from kdsearch.plan import Search
-from kdsearch.tuner import tune_trials
+from kdsearch.results import curves
+from kdsearch.results import tables as results_tables
+from kdsearch.search.state import Search
+from kdsearch.search.tuner import tune_trials
 
 LOOKS = (500, 1000, 2000, 5000, 10000)
 """Trials after which the costs are looked at."""
@@ -46,8 +47,8 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
         begun = time.perf_counter()
 
         def look(ended: int) -> None:
-            if ended - results.REFERENCES in due:
-                looks[ended - results.REFERENCES] = driver.look()
+            if ended - results_tables.REFERENCES in due:
+                looks[ended - results_tables.REFERENCES] = driver.look()
 
         driver.run(look)
         found = {"seconds": time.perf_counter() - begun, "epochs": len(driver.search.tables.epochs)}
@@ -69,7 +70,7 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
     import ray
     from ray import tune
 
-    from kdsearch.search import start_ray
+    from kdsearch.cluster.session import start_ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
@@ -104,7 +105,7 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         search, references = looked(Path(there) / "results" / "s", told.ray_trials, "tpe")
         search.show = show
         tune_trials(search, references, trial)
-        assert search.tables.tally()[1] == told.ray_trials + results.REFERENCES
+        assert search.tables.tally()[1] == told.ray_trials + results_tables.REFERENCES
     return summed(looks, told.ray_trials)
 
 
@@ -141,7 +142,7 @@ def show_looks(found: dict[str, Any], told: argparse.Namespace, console: Console
         times = [1000 * look[step] for step in ("suggest", "tpe", "tpe_p90", "verdict", "report")]
         tables = sum(look[name] for name in FILES[:3])
         shown = [f"{look['mb']:.0f}", *(f"{time:.2f}" for time in times), f"{look['write']:.2f}"]
-        table.add_row(f"{int(trials):,}", *shown, f"{tables / 1e6:.2f}", f"{look[results.JOURNAL] / 1e6:.2f}")
+        table.add_row(f"{int(trials):,}", *shown, f"{tables / 1e6:.2f}", f"{look[results_tables.JOURNAL] / 1e6:.2f}")
     console.print(table)
     went = found["tables_s"] + found["journal_s"]
     console.print(f"{found['seconds']:.0f} s for {found['epochs']:,} epochs; to go on with it: {went:.1f} s")

@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from kdsearch import curves, results, scout, seeded, spaces
-from kdsearch.plan import Search
-from kdsearch.rungs import Rungs
-from kdsearch.sampler import Sampler
-from kdsearch.settings import Settings
-from kdsearch.tuner import Stopper, Watcher
+from kdsearch.results import curves, files, tables
+from kdsearch.search import plan, samplers, spaces
+from kdsearch.search.rungs import Rungs
+from kdsearch.search.searcher import Sampler
+from kdsearch.search.settings import Settings
+from kdsearch.search.state import Search
+from kdsearch.search.tuner import Stopper, Watcher
 
 DIGITS = Path(__file__).parent / "tables" / "digits.parquet"
 LAST = 100
 """Of each step's times, so many are looked at."""
 BY_TPE = 40
 """Draws by TPE before each look, where the others are drawn at random."""
-FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", results.JOURNAL)
+FILES = ("trials.parquet", "epochs.parquet", "verdicts.parquet", tables.JOURNAL)
 
 
 def resident() -> float:
@@ -39,7 +40,7 @@ def looked(folder: Path, trials: int, sampler: str, before: dict | None = None) 
         space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before or {}
     )
     search.resources = {"cpu": 1, "gpu": 0}
-    _, references = scout.look(search)
+    _, references = plan.look(search)
     folder.mkdir(parents=True, exist_ok=True)
     search.write_facts()
     return search, references
@@ -93,9 +94,9 @@ class Driver:
 
     def begin(self) -> None:
         self.asked += 1
-        if self.asked - results.REFERENCES in self.by_tpe:
-            self.sampler._study.sampler = seeded.make("tpe", 0, startup=10)
-        with self.timed("tpe" if self.asked - results.REFERENCES in self.by_tpe else "suggest"):
+        if self.asked - tables.REFERENCES in self.by_tpe:
+            self.sampler._study.sampler = samplers.make("tpe", 0, startup=10)
+        with self.timed("tpe" if self.asked - tables.REFERENCES in self.by_tpe else "suggest"):
             config = self.sampler.suggest(f"ray{self.asked}")
         self.sampler._study.sampler = self.usual
         trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)
@@ -126,7 +127,7 @@ class Driver:
 
     def look(self) -> dict[str, float]:
         """What it costs by now, in seconds and bytes."""
-        waiting = {results.PENDING: size(self.search.folder / results.PENDING)}
+        waiting = {tables.PENDING: size(self.search.folder / tables.PENDING)}
         self.search.tables.write(at_once=True)
         found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
         found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
@@ -140,7 +141,7 @@ def size(path: Path) -> int:
 
 def reopened(folder: Path, trials: int, sampler: str) -> dict[str, float]:
     """Seconds that the driver's record takes when a search goes on: tables, then rungs and journal."""
-    search, references = looked(folder, trials, sampler, before=results.read_facts(folder))
+    search, references = looked(folder, trials, sampler, before=files.read_facts(folder))
     begun = time.perf_counter()
     search.tables.take_over()
     taken = time.perf_counter()

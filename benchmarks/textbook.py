@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kdsearch import nets
+from kdsearch.nets import build, survey
 
 
 class Pictures(Dataset):
@@ -124,7 +124,7 @@ def epochs(device: str, images, batch_size: int, teacher_net, student_net, pairs
     batches, classes = loader(images, batch_size), len(images.classes)
 
     def made(net):
-        return nets.build(net, images.shape, classes).to(device)
+        return build.build(net, images.shape, classes).to(device)
 
     def with_adam(student):
         return student, torch.optim.Adam(student.parameters(), lr=1e-3)
@@ -135,7 +135,7 @@ def epochs(device: str, images, batch_size: int, teacher_net, student_net, pairs
         "labels": lambda: train_labels(device, plain[0], batches, plain[1]),
         "kd": lambda: train_kd(device, teacher, soft[0], batches, soft[1]),
     }
-    hints, guided = (nets.survey(net, images.shape, classes).maps for net in (teacher_net, student_net))
+    hints, guided = (survey.survey(net, images.shape, classes).maps for net in (teacher_net, student_net))
     for name, (hint, guide) in pairs.items():
         regressor = nn.Conv2d(guided[guide - 1][0], hints[hint - 1][0], 3, padding=1).to(device)
         student = with_adam(WithMap(made(student_net), guide, regressor))

@@ -61,11 +61,13 @@ def resident() -> float:
 
 def ours(trials: int, started: float) -> dict[str, float]:
     """A search of kdsearch."""
-    from kdsearch import search, spaces, tuner
-    from kdsearch.plan import Search
-    from kdsearch.settings import Settings
+    from kdsearch.search import run
+    from kdsearch.search import spaces as search_spaces
+    from kdsearch.search import tuner as search_tuner
+    from kdsearch.search.settings import Settings
+    from kdsearch.search.state import Search
 
-    search.tune_trials = partial(tuner.tune_trials, work=nothing)
+    search_tuner.tune_trials = partial(search_tuner.tune_trials, work=nothing)
     first: list[float] = []
 
     def show(own: Search) -> None:
@@ -77,8 +79,8 @@ def ours(trials: int, started: float) -> dict[str, float]:
         path.write_text(SPACE)
         settings = Settings(epochs=2, teacher_epochs=1)
         place, options = Path(folder) / "results" / "s", {"space": str(path)}
-        own = Search(spaces.load(path), settings, trials, place, Path("data"), options=options, show=show)
-        search.run(own)
+        own = Search(search_spaces.load(path), settings, trials, place, Path("data"), options=options, show=show)
+        run.run(own)
         states, _ = own.tables.tally()
         assert states["complete"] == trials + 3, states
         assert {row["accuracy"] for row in own.tables.trials.values()} == {0.5}

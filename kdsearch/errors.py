@@ -3,6 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
+FULL = ("No space left", "Disk quota exceeded", "StorageFull", "QuotaExceeded", "os error 28", "code: 28")
+"""Of a disk that is full, as the operating system, safetensors and Arrow put it."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Does the disk lack room? That is no trial's fault."""
+    return any(word in str(error) for word in FULL)
+
+
+def cause_of(error: BaseException) -> str:
+    """An error's kind and first line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+
+
 MOST = 30
 """Words listed after a failed lookup."""
 

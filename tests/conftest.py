@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-os.environ["KDSEARCH_CACHE"] = tempfile.mkdtemp(prefix="kdsearch-tests-")
+from kdsearch.config.pipeline import Data
+from kdsearch.data import images as data_images
 
-from kdsearch import data
-from kdsearch.config import Data
+os.environ["KDSEARCH_CACHE"] = tempfile.mkdtemp(prefix="kdsearch-tests-")
 
 
 @pytest.fixture(scope="session")
-def images() -> data.Images:
-    return data.load(Data(), Path("nowhere"))
+def images() -> data_images.Images:
+    return data_images.load(Data(), Path("nowhere"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from kdsearch import scout, spaces
+from kdsearch.data import images
+from kdsearch.search import plan, spaces
 
 MORE = int(os.environ.get("KDSEARCH_EXAMPLES", "1"))
 """Times the usual examples, then drawn anew each time."""
@@ -28,8 +29,8 @@ def examples(count: int) -> Any:
 
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches look at six draws, and read each data set once."""
-    plain = scout.load
-    monkeypatch.setattr(scout, "DRAWS", 6)
+    plain = images.load
+    monkeypatch.setattr(plan, "DRAWS", 6)
     monkeypatch.setattr(spaces, "PATIENCE", 0.7)
     loaded: dict[str, Any] = {}
 
@@ -39,7 +40,7 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
             loaded[key] = plain(described, *more)
         return loaded[key]
 
-    monkeypatch.setattr(scout, "load", once)
+    monkeypatch.setattr(plan, "load", once)
 
 
 ODD = (None, True, -1, 0, 3.5, 10**30, float("nan"), float("inf"), "", "x", "3", [], [None], {}, {"x": 1})

@@ -2,8 +2,9 @@
 
 import torch
 
-from kdsearch.config import KD, Fit, Hints, Link, Net, Pair, Pipeline
-from kdsearch.data import Batch, Images
+from kdsearch.config.net import Net
+from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
+from kdsearch.data.images import Batch, Images
 
 TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)

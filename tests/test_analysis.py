@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from helpers import pipeline
 
-from kdsearch import front, ledger, results, spaces
-from kdsearch.config import KD
+from kdsearch.config.pipeline import KD
+from kdsearch.results import costs as results_costs
+from kdsearch.results import files, front
+from kdsearch.results import tables as results_tables
+from kdsearch.search import spaces
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = [
@@ -41,7 +44,7 @@ def verdict(trial: str, accuracy: float | None, parameters: int, goes_on: bool, 
 def searched(tmp_path_factory) -> Path:
     """A search's folder as tune leaves it: 12 draws of which two were stopped after an epoch, and three references."""
     folder = tmp_path_factory.mktemp("searched")
-    tables = results.Tables(folder)
+    tables = results_tables.Tables(folder)
     references = {"labels": None, "kd": KD(), "hint+kd": KD()}
     for place, name in enumerate([*references, *map(str, range(12))]):
         plain = pipeline(kd=references.get(name, KD(temperature=1.0 + place))).model_dump(mode="json")
@@ -73,7 +76,7 @@ def searched(tmp_path_factory) -> Path:
         "validation_images": 1,
     }
     more = {"classes": 10, "teacher_accuracy": 0.9, "teacher_parameters": 5000, "knobs": RANGES}
-    results.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f", "rule": "union"})
+    files.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f", "rule": "union"})
     return folder
 
 
@@ -81,7 +84,7 @@ def searched(tmp_path_factory) -> Path:
 def test_every_space_has_an_answer_that_asks_the_same_question(name, searched):
     module = analysis(name)
     assert (module.__doc__ or "").splitlines()[0] == spaces.question(spaces.find(name))
-    module.chart(results.read(searched), results.read_facts(searched)).to_dict()
+    module.chart(results_tables.read(searched), files.read_facts(searched)).to_dict()
 
 
 @pytest.mark.parametrize("name", ["pareto", "curves", "stops", "hypervolume", "importances"])
@@ -89,22 +92,22 @@ def test_a_chart_says_how_to_read_it_and_can_be_drawn(name, searched):
     module = analysis(name)
     title, _, rest = (module.__doc__ or "").partition("\n\n")
     assert title.endswith("?") and len(rest) > 100
-    module.chart(results.read(searched), results.read_facts(searched)).to_dict()
+    module.chart(results_tables.read(searched), files.read_facts(searched)).to_dict()
 
 
 def test_importances_are_shares_with_an_interval(searched):
-    frame = analysis("importances").importances(results.read(searched), results.read_facts(searched))
+    frame = analysis("importances").importances(results_tables.read(searched), files.read_facts(searched))
     assert list(frame["knob"]) == list(RANGES)
     assert (frame["low"] <= frame["median"]).all() and (frame["median"] <= frame["high"]).all()
     assert frame["high"].max() > 0.1 and frame["high"].max() <= 1
 
 
 def test_too_few_trials_have_no_importances(searched, tmp_path):
-    assert analysis("importances").importances(results.Tables(tmp_path), results.read_facts(searched)).empty
+    assert analysis("importances").importances(results_tables.Tables(tmp_path), files.read_facts(searched)).empty
 
 
 def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_front(searched, tmp_path):
-    tables = results.Tables(tmp_path)
+    tables = results_tables.Tables(tmp_path)
     for place in range(24):
         stopped, tau = place % 2 == 0, (1.0, 5.0, 10.0, 20.0)[place // 2 % 4]
         # All that was fully trained is on the front. Of what was stopped, τ = 20 stood best, but got no further.
@@ -114,7 +117,7 @@ def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_f
             "trial": str(place), "reference": None, "state": "stopped" if stopped else "complete",
             "accuracy": accuracy, "compression": compression, "knob.depth": 3 if stopped else 12, "knob.tau": tau,
         }  # fmt: skip
-    importances, facts = analysis("importances").importances, results.read_facts(searched)
+    importances, facts = analysis("importances").importances, files.read_facts(searched)
     assert importances(tables, facts).set_index("knob")["median"]["depth"] > 0.8
     for row in tables.trials.values():
         row["state"] = "stopped"
@@ -122,7 +125,7 @@ def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_f
 
 
 def test_a_knob_that_all_trials_share_but_those_of_the_front_is_important(searched, tmp_path):
-    tables = results.Tables(tmp_path)
+    tables = results_tables.Tables(tmp_path)
     for place in range(24):
         best = place in (3, 8, 13, 18, 23)
         tables.trials[str(place)] = {
@@ -130,7 +133,7 @@ def test_a_knob_that_all_trials_share_but_those_of_the_front_is_important(search
             "accuracy": 0.9 - place / 100 - 0.5 * (not best), "compression": 10.0 + place - 9 * (not best),
             "knob.depth": 12 if best else 3, "knob.tau": 1.0 + place % 4,
         }  # fmt: skip
-    shares = analysis("importances").importances(tables, results.read_facts(searched)).set_index("knob")["median"]
+    shares = analysis("importances").importances(tables, files.read_facts(searched)).set_index("knob")["median"]
     assert shares["depth"] > 0.8
 
 
@@ -140,20 +143,20 @@ def rows_of(chart: dict, layer: dict) -> list[dict]:
 
 
 def test_the_hypervolume_is_drawn_over_each_cost_as_the_ledger_has_it(searched):
-    tables, facts = results.read(searched), results.read_facts(searched)
+    tables, facts = results_tables.read(searched), files.read_facts(searched)
     whole = analysis("hypervolume").chart(tables, facts).to_dict()
     costs = [panel["layer"][0]["encoding"]["x"]["field"] for panel in whole["concat"]]
-    assert costs == list(ledger.COSTS)
-    grown = ledger.growth(tables, facts)
+    assert costs == list(results_costs.COSTS)
+    grown = results_costs.growth(tables, facts)
     for panel in whole["concat"]:
         line, _, dots = panel["layer"]
-        names = ("trial", "hypervolume", *ledger.COSTS)
+        names = ("trial", "hypervolume", *results_costs.COSTS)
         assert [[row[n] for n in names] for row in rows_of(whole, dots)] == [[row[n] for n in names] for row in grown]
         assert line["mark"]["interpolate"] == "step-after"
 
 
 def test_the_line_of_the_hypervolume_goes_on_to_what_has_been_spent_since_it_last_grew(searched):
-    tables, facts = results.read(searched), results.read_facts(searched)
+    tables, facts = results_tables.read(searched), files.read_facts(searched)
     for name in ("10", "11"):
         tables.trials[name]["state"] = "running"
     whole = analysis("hypervolume").chart(tables, facts).to_dict()
@@ -163,13 +166,13 @@ def test_the_line_of_the_hypervolume_goes_on_to_what_has_been_spent_since_it_las
 
 
 def test_what_a_completed_trial_added_to_the_hypervolume_adds_up(searched):
-    steps = analysis("hypervolume").frame(results.read(searched), results.read_facts(searched))
+    steps = analysis("hypervolume").frame(results_tables.read(searched), files.read_facts(searched))
     assert len(steps) == 10 and (steps["added"] >= 0).all()
     assert steps["added"].sum() == pytest.approx(steps["hypervolume"].iloc[-1])
 
 
 def test_each_milestone_shows_who_was_stopped_and_rings_the_front(searched):
-    tables, facts = results.read(searched), results.read_facts(searched)
+    tables, facts = results_tables.read(searched), files.read_facts(searched)
     tables.verdicts += [verdict("6", 0.8, 1000, True, 3), verdict("7", None, 1100, False, 3)]
     for name, row in tables.trials.items():
         row["front"] = name in ("0", "6")
@@ -184,7 +187,7 @@ def test_each_milestone_shows_who_was_stopped_and_rings_the_front(searched):
 
 
 def test_a_size_s_line_is_its_last_cut_off_over_the_sizes_that_were_judged(searched):
-    tables = results.read(searched)
+    tables = results_tables.read(searched)
     stops = analysis("stops")
     small, large = stops.cutoffs(stops.frame(tables)).to_dict("records")
     assert (small["stratum"], small["cutoff"], large["cutoff"]) == (0, 0.09, 0.15)
@@ -193,13 +196,13 @@ def test_a_size_s_line_is_its_last_cut_off_over_the_sizes_that_were_judged(searc
 
 @pytest.mark.parametrize("rule, lines", [("union", 2), ("strata", 2), ("asha", 0), ("moasha", 0), ("none", 0)])
 def test_the_sizes_lines_are_drawn_for_the_rules_that_read_them(searched, rule, lines):
-    tables, facts = results.read(searched), results.read_facts(searched) | {"rule": rule}
+    tables, facts = results_tables.read(searched), files.read_facts(searched) | {"rule": rule}
     whole = analysis("stops").chart(tables, facts).to_dict()
     assert len(rows_of(whole, whole["concat"][0]["layer"][0])) == lines
 
 
 def test_where_there_is_nothing_to_show_a_sentence_says_so(searched, tmp_path):
-    facts, nothing = results.read_facts(searched), results.Tables(tmp_path)
+    facts, nothing = files.read_facts(searched), results_tables.Tables(tmp_path)
     said = {name: analysis(name).chart(nothing, facts).to_dict() for name in ("stops", "hypervolume", "importances")}
     texts = {name: [row["text"] for row in rows_of(chart, chart)] for name, chart in said.items()}
     assert texts == {
@@ -210,7 +213,7 @@ def test_where_there_is_nothing_to_show_a_sentence_says_so(searched, tmp_path):
 
 
 def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp_path):
-    tables = results.read(searched)
+    tables = results_tables.read(searched)
     tables.folder = tmp_path
     for row in tables.trials.values():
         row |= {"state": "running", "front": False}
@@ -226,7 +229,7 @@ def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp
 def test_the_report_tells_what_the_search_cost(searched, tmp_path):
     folder = tmp_path / "cost"
     shutil.copytree(searched, folder)
-    tables = results.read(folder)
+    tables = results_tables.read(folder)
     taught = {"link": 0, "stage": "labels", "kd_epoch": None, "accuracy": 0.9, "seconds": 1_000.0}
     tables.extend("teacher", [taught | {"epoch": 1}, taught | {"epoch": 2}], student=-1)
     for row in tables.trials.values():
@@ -253,7 +256,7 @@ def test_the_report_escapes_what_it_is_told_and_asks_for_nothing(searched, tmp_p
 def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
     analysis("report").write(searched, tmp_path / "r.html", png=False)
     table = (tmp_path / "r.html").read_text().partition("<h2>The front")[2].partition("</table>")[0]
-    members = front.members(results.read(searched).trials.values())
+    members = front.members(results_tables.read(searched).trials.values())
     assert members and [line.split("<td>")[1].split("<")[0] for line in table.split("<tr>")[2:]] == members
 
 
@@ -262,16 +265,16 @@ def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on
     shutil.copytree(searched, folder)
     analysis("report").write(folder, tmp_path / "r.html", png=False)
     assert "Confirmed:" not in (tmp_path / "r.html").read_text()
-    name = front.members(results.read(folder).trials.values())[0]
+    name = front.members(results_tables.read(folder).trials.values())[0]
     seeds = [{"trial": name, "seed": s, "selected": False, "accuracy": a} for s, a in ((1, 0.5), (2, 0.51), (3, 0.52))]
-    results.write_table(folder / "confirmed.parquet", seeds, results.CONFIRMED)
+    files.write_table(folder / "confirmed.parquet", seeds, files.CONFIRMED)
     analysis("report").write(folder, tmp_path / "r.html", png=False)
     text = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
     assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
     (rule,) = [
         layer
-        for layer in analysis("pareto").chart(results.read(folder), results.read_facts(folder)).to_dict()["layer"]
+        for layer in analysis("pareto").chart(results_tables.read(folder), files.read_facts(folder)).to_dict()["layer"]
         if layer["mark"]["type"] == "rule"
     ]
     assert rule["encoding"]["y"]["field"] == "low" and rule["encoding"]["y2"]["field"] == "high"

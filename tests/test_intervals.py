@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from helpers import pipeline
 
-from kdsearch import cells, printed, results, spaces
+from kdsearch.papers import printed
+from kdsearch.results import cells, files
+from kdsearch.results import tables as results_tables
+from kdsearch.search import spaces
 
 HINTS = ["labels", "KD", "1→3", "2→6", "3→9"]
 KNOBS: dict[str, list[dict[str, Any]]] = {
@@ -54,9 +57,9 @@ def analysis(name: str) -> Any:
 
 def searched(
     folder: Path, space: str, data: str = "digits", seeds: int = 3, near: float = 0.75, failed: tuple = ()
-) -> tuple[results.Tables, dict[str, Any]]:
+) -> tuple[results_tables.Tables, dict[str, Any]]:
     """A grid as tune leaves it, accuracies around `near`; all seeds of the cells `failed` failed."""
-    tables = results.Tables(folder)
+    tables = results_tables.Tables(folder)
     for place, knobs in enumerate(KNOBS[space]):
         for seed in range(seeds):
             plain = pipeline().model_dump(mode="json")
@@ -74,7 +77,7 @@ def searched(
         "classes": 10, "teacher_accuracy": 0.9, "knobs": {}, "trials": len(tables.trials), "seed": 0, "epochs": 20,
         "fingerprint": "f", "sampler": "grid", "rule": "none",
     }  # fmt: skip
-    results.write_facts(folder, facts)
+    files.write_facts(folder, facts)
     tables.write(at_once=True)
     return tables, facts
 
@@ -184,7 +187,7 @@ def test_printed_numbers_share_an_axis_where_data_and_height_are_ours(data, near
 def test_where_no_trial_has_the_knobs_or_is_trained_a_sentence_says_so(space, tmp_path):
     other = "mnist_basics" if space == "depth" else "depth"
     facts = searched(tmp_path, other)[1]
-    for tables in (results.read(tmp_path), results.Tables(tmp_path)):
+    for tables in (results_tables.read(tmp_path), results_tables.Tables(tmp_path)):
         chart = analysis(space).chart(tables, facts).to_dict()
         (row,) = chart["datasets"][chart["data"]["name"]]
         assert "needs" in row["text"]
@@ -196,9 +199,9 @@ def test_a_grid_whose_cells_all_failed_says_so(space, tmp_path):
     assert chart["datasets"][chart["data"]["name"]] == [{"text": "No cell is fully trained yet."}]
 
 
-def landscape(folder: Path, count: int) -> results.Tables:
+def landscape(folder: Path, count: int) -> results_tables.Tables:
     """Trials over λ and τ whose accuracy is highest at λ = 0.3, τ = 3."""
-    tables = results.Tables(folder)
+    tables = results_tables.Tables(folder)
     for place in range(count):
         share, tau = (place * 0.618) % 1, 20 ** ((place * 0.414) % 1)
         accuracy = 0.9 - 0.2 * (share - 0.3) ** 2 - 0.2 * math.log(tau / 3, 20) ** 2

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from clusters import SHIPPED
 from PIL import Image
-from test_cluster import SHIPPED
-from test_floors import FLOORS
+from test_rooms import FLOORS
 
-from kdsearch import entries, results
-from kdsearch.words import COLUMNS
+from kdsearch.papers import entries
+from kdsearch.results import files
+from kdsearch.results.format import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -96,21 +97,21 @@ def run(words: list[str], where: Path) -> None:
 def test_every_column_of_the_tables_is_explained():
     told = README.partition("## The tables")[2].partition("## How it is built")[0]
     for name in {
-        *results.TRIALS.names,
-        *results.EPOCHS.names,
-        *results.VERDICTS.names,
+        *files.TRIALS.names,
+        *files.EPOCHS.names,
+        *files.VERDICTS.names,
         "knob.<name>",
         "loss.<term>",
         "gradient.<term>",
     }:
         assert f"`{name}`" in told
     told = told.partition("`confirmed.parquet`, a row")[2]
-    assert all(f"`{name}`" in told for name in results.CONFIRMED.names)
+    assert all(f"`{name}`" in told for name in files.CONFIRMED.names)
     told = told.partition("entries.parquet`, a row")[2]
     assert all(f"`{name}`" in told for name in entries.ENTRIES.names)
 
 
-def test_the_tree_shows_every_file_on_its_floor():
+def test_the_tree_shows_every_room_on_its_floor():
     told = dict(re.findall(r"^    (\w+) +(\d+) ", README, flags=re.MULTILINE))
     assert {name: int(floor) for name, floor in told.items()} == FLOORS
 

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from kdsearch import nets, spaces
-from kdsearch.config import Pipeline
-from kdsearch.settings import Settings
+from kdsearch.config.pipeline import Pipeline
+from kdsearch.nets import pairs, survey
+from kdsearch.search import spaces
+from kdsearch.search.settings import Settings
 
 SPACES = sorted(spaces.names())
 SIZES = ("depth_vs_hint", "everything")
@@ -31,13 +32,13 @@ def test_every_draw_fits_and_survives_the_trip_to_a_worker(drawn, image):
     for draw in drawn[1]:
         there = Pipeline.model_validate(json.loads(draw.pipeline.model_dump_json()))
         assert there == draw.pipeline
-        nets.check(there, image, 10)
+        pairs.check(there, image, 10)
 
 
 def test_no_student_is_larger_than_its_teacher_and_sizes_span_a_factor_of_ten_where_they_are_the_question(drawn):
     sizes = []
     for draw in drawn[1]:
-        teacher, *_, student = (nets.survey(link.net, (1, 8, 8), 10).parameters for link in draw.pipeline.links)
+        teacher, *_, student = (survey.survey(link.net, (1, 8, 8), 10).parameters for link in draw.pipeline.links)
         assert student < teacher or drawn[0].name == "teacher_free"
         sizes.append(student)
     assert max(sizes) > 10 * min(sizes) or drawn[0].name not in SIZES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdsearch import spaces
+from kdsearch.search import spaces
 
 pytestmark = pytest.mark.whole
 SECONDS = 120

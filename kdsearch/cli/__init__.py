@@ -1,0 +1,5 @@
+"""The command line: a file a command."""
+
+from kdsearch.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,73 @@
+"""Words to functions; the only place that exits with an error."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from kdsearch import __version__
+from kdsearch.cli import cache, cluster, confirm, export, replay, report, reproduce, spaces, status, train, tune
+from kdsearch.errors import Refusal
+
+app = typer.Typer(
+    help="Find the best small network for a given teacher, by searching over how its knowledge is distilled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+for command in (
+    spaces.spaces,
+    tune.tune,
+    status.status,
+    confirm.confirm,
+    report.report,
+    export.export,
+    replay.replay,
+    train.train,
+    reproduce.reproduce,
+    cache.cache,
+):
+    app.command(command.__name__)(command)
+
+
+clusters = typer.Typer(help="Clusters: their files, as `ray up` takes them.", no_args_is_help=True)
+
+clusters.command("check")(cluster.check)
+
+app.add_typer(clusters, name="cluster")
+
+
+def main() -> None:
+    """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(words)
+    except Refusal as error:
+        if len(words) < len(sys.argv) - 1:
+            traceback.print_exc()
+        print(f"kdsearch: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if len(words) < len(sys.argv) - 1:
+            traceback.print_exc()
+        print(f"kdsearch: {error.strerror or error}: '{error.filename}'.", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The command that trains a front's members again with other seeds."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
+from kdsearch.results import files
+from kdsearch.results import seeds as results_seeds
+from kdsearch.results.confirmed import TESTED, cells, columns, heading, sentences
+from kdsearch.results.seeds import Member
+from kdsearch.storage.bucket import Storage
+
+WIDE = 92
+"""Columns of a terminal that show all of these; where it has fewer, compression is left out."""
+
+
+def table(found: Sequence[Member], width: int) -> Table:
+    """Confirmed members as a table in a terminal of that many columns."""
+    names = [
+        name for name in columns(found) if width >= WIDE or name != "compression" or TESTED[0] not in columns(found)
+    ]
+    shown = Table(title=heading(found), title_justify="left", title_style="bold", header_style="bold")
+    for name in names:
+        shown.add_column(name, justify="left" if name == "trial" else "right")
+    for member in found:
+        shown.add_row(*cells(member, names))
+    return shown
+
+
+def summary(folder: Path, found: Sequence[Member], images: int, console: Console) -> None:
+    """The table, the sentences, the seeds that failed."""
+    if found:
+        console.print(table(found, console.width))
+    for text in sentences(found, images) if found else ():
+        console.print(text, soft_wrap=True)
+    for row in files.confirmed(folder):
+        if row["cause"]:
+            text = f"Failed: trial {row['trial']}, seed {row['seed']}: {row['cause']}"
+            console.print(text, style="red", soft_wrap=True)
+    if found:
+        console.print(f"Written: {folder}/: confirmed.parquet, confirmed/", soft_wrap=True)
+
+
+def plain(found: Sequence[Member], images: int) -> dict[str, Any]:
+    """The same for programs: members, neighbours, and what selection cost; accuracies 0–1."""
+    return {
+        "members": [asdict(member) | {"cost": member.cost} for member in found],
+        "neighbours": [
+            {
+                "larger": pair.larger.trial,
+                "smaller": pair.smaller.trial,
+                "differ": pair.differ,
+                **asdict(pair.difference),
+            }
+            for pair in results_seeds.neighbours(found, images)
+        ],
+        "cost": results_seeds.cost(found) if found else None,
+    }
+
+
+def confirm(
+    search: SearchName,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="New seeds of each member of the front.")] = 5,
+    test: Annotated[bool, typer.Option("--test", help="Read the test images, once for each student.")] = False,
+    data_dir: DataDir = DATA_DIR,
+    results: Results = RESULTS,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Seeds at a time, at most.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
+    from kdsearch.cli import live
+    from kdsearch.cli import tables as cli_tables
+    from kdsearch.results import files
+    from kdsearch.results import searches as results_searches
+    from kdsearch.results import seeds as results_seeds
+    from kdsearch.results import tables as results_tables
+    from kdsearch.storage.bucket import at
+
+    storage, console = at(results), cli_tables.console(stderr=as_json)
+    with results_searches.driven(search, storage) as (folder, lease, send):
+        _bring(storage, folder, test)
+        kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
+        with interruptible(lambda: kept), live.ConfirmWatch(console) as watch:
+            from kdsearch.search.confirm import Asked
+            from kdsearch.search.confirm import confirm as steps
+
+            for step in steps(Asked(folder, data_dir, seeds, test, max_concurrent), watch.read):
+                lease.refresh()
+                if isinstance(step, str):
+                    watch.warn(step)
+                    continue
+                if step.ended:
+                    send()
+                watch.show(step)
+    images = files.read_facts(folder)["validation_images"]
+    found = results_seeds.members(results_tables.read(folder), images)
+    if as_json:
+        print(json.dumps({"search": str(folder), **plain(found, images)}))
+    else:
+        summary(folder, found, images, console)
+    if not found:
+        raise typer.Exit(1)
+
+
+def _bring(storage: "Storage", folder: Path, test: bool) -> None:
+    """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
+    from kdsearch.results import searches as results_searches
+    from kdsearch.results import tables as results_tables
+
+    if not results_searches.in_bucket(folder, storage):
+        return
+    from kdsearch.distill.store import read_facts
+    from kdsearch.results.front import members
+
+    trials = members(results_tables.read(folder).trials.values())
+    results_searches.bring_students(storage, folder, trials)
+    students = [folder / "students" / f"{trial}.safetensors" for trial in trials]
+    made = [read_facts(path) for path in students if path.exists()]
+    results_searches.bring_networks(storage, (teacher["key"] for own in made for teacher in own["teachers"]))
+    if test:
+        storage.pull_folder(folder / "confirmed", absent=True)

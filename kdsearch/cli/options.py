@@ -1,0 +1,103 @@
+"""Options that several commands share, and how their words are read."""
+
+import contextlib
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdsearch.errors import Refusal
+
+Results = Annotated[
+    str,
+    typer.Option(
+        "--results",
+        "--storage",
+        envvar="KDSEARCH_STORAGE",
+        metavar="DIR|URI",
+        help="Where all searches are: a folder (on a cluster one that all nodes see), s3://bucket/path or gs://…",
+    ),
+]
+
+SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="A search's name in --storage, or its path.")]
+
+RESULTS = "results"
+
+
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option("--cluster", metavar="FILE", help="There, instead of here: the file that `ray up` was given."),
+]
+
+
+def asked(context: typer.Context) -> list[str]:
+    """The words of the command that runs, without --cluster: only what was typed, no defaults."""
+    words = [str(context.info_name)]
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name != "cluster" and source is not None and source.name == "COMMANDLINE":
+            words += _typed(parameter, context.params[str(parameter.name)])
+    return words
+
+
+def _typed(parameter: Any, value: Any) -> list[str]:
+    if parameter.param_type_name == "argument":
+        return [str(value)]
+    option = parameter.opts[0]
+    if isinstance(value, bool):
+        return [option] if value else []
+    return [word for one in (value if isinstance(value, (list, tuple)) else [value]) for word in (option, str(one))]
+
+
+def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`key=value` words, split; raises Refusal."""
+    found = [tuple(word.partition("=")[::2]) for word in words]
+    for word, (key, _) in zip(words, found, strict=True):
+        if key in ("data.name", "data.image_size"):
+            raise Refusal(f"--set leaves the data alone, but got '{word}'; use --data or --image-size.")
+        if not key or "=" not in word:
+            raise Refusal(f"--set takes key=value, such as student.fit.batch_size=64, but got '{word}'.")
+    return tuple((key, value) for key, value in found)
+
+
+def numbers_of(word: str) -> tuple[int, ...]:
+    """`1,3,9`; raises Refusal unless they are whole, rising and at least 1."""
+    try:
+        found = tuple(int(part) for part in word.split(",")) if word else ()
+    except ValueError:
+        found = (0,)
+    if list(found) != sorted({number for number in found if number > 0}):
+        raise Refusal(f"A list of rising whole numbers from 1 on, such as 1,3,9, is needed, but got '{word}'.")
+    return found
+
+
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]
+
+DATA_DIR = Path("data")
+
+
+def name_of(folder: Path, results: str = RESULTS) -> str:
+    """What a user types for a search, quoted: its name in the default place; in a bucket, that too; else its path."""
+    from kdsearch.results.searches import in_bucket
+    from kdsearch.storage.bucket import at
+
+    if in_bucket(folder, at(results)):
+        return f"{shlex.quote(folder.name)} --storage {shlex.quote(results)}"
+    return shlex.quote(folder.name if folder.parent == Path(RESULTS) else str(folder))
+
+
+@contextlib.contextmanager
+def interruptible(said: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C ends a command with exit code 130 and a word on what there is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one would only disturb Ray's own end
+        print(f"kdsearch: interrupted. {said()}", file=sys.stderr)
+        raise typer.Exit(130) from None

@@ -1,0 +1,37 @@
+"""The command that binds a search's charts into one page."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdsearch.cli.options import RESULTS, ClusterFile, Results, SearchName
+
+
+def report(
+    context: typer.Context,
+    search: SearchName,
+    results: Results = RESULTS,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
+    cluster: ClusterFile = None,
+) -> None:
+    """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
+    if cluster is not None:
+        from kdsearch.cli import options
+        from kdsearch.cluster import remote as cluster_remote
+
+        for path in cluster_remote.report(cluster, options.asked(context), search, output):
+            print(path)
+        return
+    import importlib
+
+    from kdsearch.results import folder as results_folder
+    from kdsearch.results import searches as results_searches
+
+    folder = results_searches.find(search, results_searches.reading(results))
+    reports: Any = importlib.import_module("kdsearch.analysis.report")
+    target = output or folder / "report.html"
+    with results_folder.readable(folder):
+        for path in reports.write(folder, target, png):
+            print(path)

@@ -1,0 +1,172 @@
+"""The command that makes a paper's table again."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, interruptible
+from kdsearch.papers.comparison import Line
+from kdsearch.papers.tables import Protocol
+
+HELD = 0.2
+"""Share of the training images that judges where there are no test images."""
+
+
+def reproduce(
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="Its name; without it, all are listed.")] = None,
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="tiny|small|full",
+            help="tiny: 400 images, 2 epochs, narrow networks: seconds. small: 5,000 images, a third of the epochs: "
+            "minutes to hours on two cores. full: as published, for a GPU.",
+        ),
+    ] = "small",
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="Other images than the paper's, as of tune.")
+    ] = None,
+    data_dir: DataDir = DATA_DIR,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Of each row; the teacher has one.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show each row's parameters; train nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    results: Results = RESULTS,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Networks at a time, at most.")] = None,
+    cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Cores (and threads) a network.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="Share of a GPU a network, e.g. 0.25.  [default: 1 where there is one]")
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="In which networks multiply; those in the store stay as they are."),
+    ] = "auto",
+) -> None:
+    """Make a paper's table again, as published or smaller, and print it beside the printed numbers.
+
+    It reads the test images, as the papers did: nothing is chosen by it.
+    """
+    from kdsearch.cli import tables
+    from kdsearch.papers import comparison
+    from kdsearch.papers import scales as papers_scales
+    from kdsearch.papers import tables as papers_tables
+
+    console = tables.console(stderr=as_json)
+    if table is None:
+        _list(as_json)
+        return
+    published, reduced = papers_tables.find(table), papers_scales.named(scale)
+    where, held = _judged(data or published.data.name)
+    protocol = papers_scales.resized(published, reduced, where, held)
+    told = {"table": table, "title": protocol.title, "scale": scale, "data": where}
+    told |= {"split": "test" if held is None else "validation", "training_images": reduced.images}
+    told |= {"comparable": scale == "full" and where == published.data.name, "remarks": protocol.remarks}
+    if dry_run:
+        found = comparison.lines(table, protocol, _sizes(protocol, data_dir))
+        title, shown = f"{table}: {protocol.title}", comparison.planned(protocol, found)
+    else:
+        options = {"max_concurrent": max_concurrent, "precision": precision}
+        options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+        folder, found = _made(table, scale, protocol, results, console, data_dir=data_dir, seeds=seeds, **options)
+        title = f"{table}: {protocol.title}; accuracy on the {told['split']} images, in percent"
+        shown, told["folder"] = comparison.made(found, where == published.data.name), str(folder)
+        told["seeds"], told["judged"] = (
+            seeds,
+            max((entry["images"] for line in found for entry in line.entries), default=0),
+        )
+    if as_json:
+        print(json.dumps({**told, "rows": comparison.plain(found)}))
+    else:
+        console.print(title, style="bold", soft_wrap=True)
+        console.print(shown)
+        quantities = comparison.SIZES if dry_run else ("accuracy", *comparison.SIZES)
+        sentences = _sentences(told, reduced.said, published.data.name)
+        comparison.under(found, quantities, protocol.remarks, sentences, console)
+    if any(line.cause for line in found):
+        raise typer.Exit(1)
+
+
+def _list(as_json: bool) -> None:
+    from rich.table import Table
+
+    from kdsearch.cli import tables
+    from kdsearch.papers.tables import TABLES
+
+    if as_json:
+        print(json.dumps({name: protocol.title for name, protocol in TABLES.items()}))
+        return
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(style="bold", no_wrap=True)
+    for name, protocol in TABLES.items():
+        shown.add_row(name, protocol.title)
+    tables.console().print(shown)
+
+
+def _judged(data: str) -> tuple[str, float | None]:
+    """A data set as every process understands it; the share that judges where it has no test images."""
+    from kdsearch.papers.scales import SHAPES
+
+    if data in SHAPES:
+        return data, None
+    from kdsearch.data.sources import placed
+
+    path = placed(data)
+    return path, None if (Path(path) / "test").is_dir() else HELD
+
+
+def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
+    """Of each row's network; why it cannot be."""
+    from kdsearch.papers import entries as papers_entries
+    from kdsearch.papers.scales import SHAPES
+
+    if protocol.data.name in SHAPES:
+        image, classes = SHAPES[protocol.data.name]
+    else:
+        from kdsearch.data.images import load
+
+        images = load(protocol.data, data_dir)
+        image, classes = images.shape, len(images.classes)
+    return {row: papers_entries.sizes_or_cause(protocol, row, image, classes) for row in protocol.rows}
+
+
+def _made(
+    table: str, scale: str, protocol: "Protocol", results: str, console: Any, **options: Any
+) -> "tuple[Path, list[Line]]":
+    """The table's folder, and its rows."""
+    from kdsearch.cli import live
+    from kdsearch.papers import comparison
+    from kdsearch.papers import scales as papers_scales
+    from kdsearch.storage.bucket import at
+
+    storage = at(results)
+    folder = storage.folder / "reproduce" / f"{table}-{scale}-{papers_scales.called(protocol.data.name)}"
+    said = "What was trained is kept; the same command goes on."
+    with interruptible(lambda: said), live.TableWatch(console) as watch:
+        from kdsearch.papers import entries as papers_entries
+        from kdsearch.papers.reproduce import Asked
+        from kdsearch.papers.reproduce import reproduce as steps
+
+        with contextlib.closing(steps(Asked(protocol, folder, storage, **options), watch.read)) as made:
+            for step in made:
+                watch.warn(step) if isinstance(step, str) else watch.show(step)
+    rows = papers_entries.read(folder)
+    return folder, comparison.lines(table, protocol, {row["row"]: row for row in rows}, rows)
+
+
+def _sentences(told: dict[str, Any], reduced: str, published: str) -> Iterator[str]:
+    """What the numbers may be compared with."""
+    if told.get("seeds", 1) > 1:
+        yield f"± is a 95 % interval over seeds, on the same {told['judged']:,} {told['split']} images."
+    if told["split"] == "validation":
+        yield (
+            f"'{told['data']}' has no folder 'test': {100 * HELD:.0f} % of its training images are held out to judge, "
+            f"where the papers read test images."
+        )
+    if told["scale"] != "full":
+        yield f"Reduced, on {told['data']}: {reduced}: not comparable with the print."
+    elif told["data"] != published:
+        yield f"On '{told['data']}' instead of {published}: comparable with the print if it holds the same images."
+    if "folder" in told:
+        yield f"Written: {told['folder']}/entries.parquet"

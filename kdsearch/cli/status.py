@@ -1,0 +1,63 @@
+"""The command that looks at a search."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdsearch.cli.options import RESULTS, ClusterFile, Results, SearchName
+
+
+def status(
+    context: typer.Context,
+    search: SearchName,
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    cluster: ClusterFile = None,
+) -> None:
+    """How a search stands: running, finished or interrupted; its front and failures."""
+    if cluster is not None:
+        from kdsearch.cli import options
+        from kdsearch.cluster import remote as cluster_remote
+
+        raise typer.Exit(cluster_remote.status(cluster, options.asked(context)))
+    from kdsearch.results import folder as results_folder
+    from kdsearch.results import searches as results_searches
+
+    storage = results_searches.reading(results)
+    folder = results_searches.find(search, storage)
+    with results_folder.readable(folder):
+        _show(folder, storage, as_json)
+
+
+def _show(folder: Path, storage: Any, as_json: bool) -> None:
+    from kdsearch.cli import tables as cli_tables
+    from kdsearch.results import cells as results_cells
+    from kdsearch.results import costs, files, format
+    from kdsearch.results import searches as results_searches
+    from kdsearch.results import tables as results_tables
+    from kdsearch.results.front import members, reached
+
+    facts, found = files.read_facts(folder), results_tables.read(folder)
+    stands = results_searches.standing(storage, found, facts)
+    if as_json:
+        rows = [found.trials[name] for name in members(found.trials.values())]
+        seeds = format.seeds_of(folder)
+        front = [{**row, "pipeline": json.loads(row["pipeline"]), "seeds": 1 + seeds[row["trial"]]} for row in rows]
+        area = reached(found.trials.values(), facts["classes"])
+        spent = costs.spent(found, facts)
+        told = {"search": str(folder), **facts, **stands, "front": front, "hypervolume": area, "spent": spent}
+        if facts.get("sampler") == "grid":
+            told["cells"] = results_cells.plain(found, facts["validation_images"])
+        print(json.dumps(told))
+        return
+    console = cli_tables.console()
+    said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
+    counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
+    ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
+    place = f"{storage.uri}: {folder.name}" if results_searches.in_bucket(folder, storage) else folder
+    console.print(f"{place}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
+    cli_tables.summary(found, facts, console)
+    if stands["state"] == "interrupted" and "resume" in facts:
+        console.print(f"Go on:   {facts['resume']}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Machines: joining Ray, and what must hold on each node."""

@@ -1,0 +1,151 @@
+"""A cluster as its `ray up` file describes it: read, checked by Ray's own schema without a network, and asked."""
+
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdsearch.errors import Refusal
+
+WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
+"""On a cluster's head, and only there."""
+
+
+DASHBOARD = 8265
+"""Ray's own port for jobs, unless the file says otherwise."""
+
+
+def on_head() -> dict[str, Any] | None:
+    """The cluster whose head this machine is, or None where `ray up` has left no readable file."""
+    try:
+        found = yaml.safe_load(Path(WRITTEN_BY_RAY_UP).expanduser().read_text())
+    except Exception:  # not there, or damaged: either way nothing to go by
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def gpus(config: dict[str, Any]) -> int:
+    """GPUs that a worker declares: the most of any type, 0 where none does."""
+    return max((declared(kind, "GPU") for kind in workers(config).values()), default=0)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A cluster file with Ray's defaults filled in; raises Refusal where it cannot be read or Ray would not take it."""
+    try:
+        config = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise Refusal(f"The cluster file '{path}' cannot be read: {error.strerror}.") from None
+    except Exception as error:  # PyYAML lets errors of Python's own constructors through: dates, numbers, depth
+        raise Refusal(f"The cluster file '{path}' is not YAML: {_short(error)}") from None
+    if not isinstance(config, dict):
+        raise Refusal(f"The cluster file '{path}' must be a table of settings, but is {type(config).__name__}.")
+    provider = config.get("provider")
+    if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
+        raise Refusal(f"The cluster file '{path}' must say where its machines are: provider: {{type: aws}}, or local.")
+    return _as_ray_reads(config, path)
+
+
+def _as_ray_reads(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        from ray.autoscaler._private.util import prepare_config, validate_config  # private: there is no public one
+    except ImportError as error:
+        raise Refusal(f"This Ray cannot check cluster files ({error}): pip install 'kdsearch[cluster]'.") from None
+    with _quiet():
+        try:
+            filled = prepare_config(config)
+            validate_config(filled)
+        except (Exception, SystemExit) as error:  # it raises whatever a wrong type led to
+            raise Refusal(f"Ray does not take '{path}': {_where(error)}{_short(error)}") from None
+    return filled
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's launcher prints and logs as it reads: what matters comes as its exception."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _where(error: BaseException) -> str:
+    path = getattr(error, "absolute_path", None)
+    return "at " + ".".join(str(part) for part in path) + ": " if path else ""
+
+
+def _short(error: BaseException) -> str:
+    """An error in a line: its message, with its kind where the message alone says nothing."""
+    said = " ".join(str(getattr(error, "message", "") or error).split())
+    known = isinstance(error, (ValueError, yaml.YAMLError)) or hasattr(error, "message")
+    return (said if known and said else f"{type(error).__name__} {said}".strip())[:300] + "."
+
+
+def types(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The kinds of machine that a file declares."""
+    found = config.get("available_node_types")
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {str(name): kind for name, kind in pairs if isinstance(kind, dict)}
+
+
+def provider(config: dict[str, Any]) -> str:
+    """Whose machines they are: aws, gcp, …, local; empty where a file does not say."""
+    found = config.get("provider")
+    return str(found.get("type", "")) if isinstance(found, dict) else ""
+
+
+def local(config: dict[str, Any]) -> bool:
+    """Whether its machines are there already, reached by ssh: they say themselves what they have."""
+    return provider(config) == "local"
+
+
+def workers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The kinds of machine that may run trials; with `provider: local` head and workers are of one kind."""
+    head = config.get("head_node_type")
+    return {name: kind for name, kind in types(config).items() if most(kind) and (local(config) or name != head)}
+
+
+def most(kind: dict[str, Any]) -> int:
+    """How many machines of a kind there may be."""
+    return _whole(kind.get("max_workers"))
+
+
+def declared(kind: dict[str, Any], resource: str) -> int:
+    """How much of a resource a kind of machine says it has."""
+    resources = kind.get("resources")
+    return _whole(resources.get(resource)) if isinstance(resources, dict) else 0
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def said(config: dict[str, Any], *keys: str) -> str:
+    """The text of all commands and docker options under these keys, a line each."""
+    docker = config.get("docker")
+    places = {**config, "docker": list(docker.values()) if isinstance(docker, dict) else []}
+    return "\n".join(line for key in keys for line in _lines(places.get(key)))
+
+
+def _lines(value: Any) -> list[str]:
+    return [line for one in value for line in _lines(one)] if isinstance(value, list) else [str(value or "")]
+
+
+def storage(config: dict[str, Any]) -> str | None:
+    """Where the cluster's searches lie: what its commands set KDSEARCH_STORAGE to, if they do."""
+    text = said(config, "head_setup_commands", "head_start_ray_commands", "docker")
+    found = re.findall(r"""\bKDSEARCH_STORAGE=["']?([^\s"';&]+)""", text)
+    return found[-1] if found else None
+
+
+def dashboard(config: dict[str, Any]) -> int:
+    """The port on the head at which Ray takes jobs."""
+    found = re.findall(r"--dashboard-port[= ](\d{1,5})\b", said(config, "head_start_ray_commands"))
+    return int(found[-1]) if found else DASHBOARD

@@ -1,0 +1,163 @@
+"""Which Ray a search runs on: this machine's own, or a cluster's by its address."""
+
+import logging
+import os
+import re
+import socket
+from functools import partial
+from typing import Any
+
+import ray
+
+from kdsearch.cluster.file import gpus as declared_gpus
+from kdsearch.cluster.file import on_head
+from kdsearch.errors import Refusal
+from kdsearch.interrupts import within
+from kdsearch.storage import cache
+
+PATIENCE = 12.0
+"""Seconds in which an address must answer."""
+
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+"""HTTP/2's preface and empty settings (RFC 9113, 3.4): Ray speaks gRPC, which answers with settings of its own."""
+
+SETTINGS = 4
+"""The fourth byte of that answer, a frame's kind."""
+
+
+def resolve(option: str | None) -> str | None:
+    """What --address says, else RAY_ADDRESS: `auto` or HOST:PORT; None (or `local`): this machine alone."""
+    if option is not None and not option.strip():
+        raise Refusal(
+            "--address is auto, or HOST:PORT such as 10.0.0.1:6379, but got nothing; leave it out for this machine."
+        )
+    told = (option or os.environ.get("RAY_ADDRESS") or "").strip()
+    if told in ("", "local"):
+        return None
+    if told != "auto":
+        _parts(told)
+    return told
+
+
+def probe(address: str | None) -> None:
+    """Raises Refusal, in 15 s, for a HOST:PORT where no Ray listens: Ray itself would try for minutes."""
+    if address in (None, "auto"):
+        return
+    host, port = _parts(address)
+    try:
+        answers = within(PATIENCE, partial(_answers, host, port))
+    except (OSError, UnicodeError) as error:
+        raise unreached(address, error) from None
+    if not answers:
+        raise Refusal(
+            f"{address} answers, but not as Ray does; give the port that `ray start --head` told (6379, unless chosen)."
+        )
+
+
+def unreached(address: str, error: BaseException) -> Refusal:
+    """ray.init's ConnectionError, and that of a probe, as a sentence."""
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    if address == "auto":
+        return Refusal(
+            f"--address auto joins the Ray that runs on this machine, but there is none ({reason}); start one with "
+            f"`ray start --head`, or leave --address out (and unset RAY_ADDRESS) to use this machine."
+        )
+    return Refusal(
+        f"{address} cannot be reached ({reason}); start Ray there, or leave --address out (and unset RAY_ADDRESS) to "
+        f"use this machine."
+    )
+
+
+def _parts(address: str) -> tuple[str, int]:
+    """HOST and PORT; raises Refusal."""
+    if address.startswith("ray://"):
+        raise Refusal(
+            f"A search runs on the cluster and not through a Ray client, but got '{address}'; run kdsearch on the head "
+            f"with --address auto, or from here with --cluster."
+        )
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):([0-9]{1,5})", address)
+    if not found or not 1 <= int(found[2]) <= 65535:
+        raise Refusal(
+            f"--address (or RAY_ADDRESS) is auto, or HOST:PORT with a port from 1 to 65535, such as 10.0.0.1:6379, "
+            f"but got '{address}'."
+        )
+    return found[1].strip("[]"), int(found[2])
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether a gRPC server listens there; under RAY_USE_TLS, whether anyone does. Raises OSError."""
+    with socket.create_connection((host, port), timeout=5) as there:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return True
+        there.sendall(HELLO)
+        heard = b""
+        while len(heard) < SETTINGS:
+            try:
+                more = there.recv(64)
+            except ConnectionResetError:
+                return False
+            if not more:
+                return False
+            heard += more
+        return heard[SETTINGS - 1] == SETTINGS
+
+
+LOST_WORKER = "A worker died or was killed"
+
+
+def asked_resources(cpus: float, gpus: float | None, address: str | None) -> dict[str, float]:
+    """A trial's; raises Refusal where this machine could never give them, since Ray would wait for ever."""
+    there = ray.cluster_resources()
+    if gpus is None:
+        grown = on_head() if address else None  # whose nodes may be yet to come
+        gpus = 1 if there.get("GPU") or (grown and declared_gpus(grown)) else 0
+    for kind, asked, option in (("CPU", cpus, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
+        if asked > there.get(kind, 0) and not address:
+            raise Refusal(f"A trial asks for {asked:g} {kind}s, but there are {there.get(kind, 0):g}; lower {option}.")
+    return {"cpu": cpus, "gpu": gpus}
+
+
+def _hush_ray() -> None:
+    """Ray prints a lost worker past all its settings, at length; the search says it in its own words."""
+    from ray._private import worker
+
+    plain = getattr(worker, "print_to_stdstream", None)
+
+    def hushed(batch: dict, *told: Any, **more: Any) -> None:
+        if plain and not any(LOST_WORKER in line for line in batch.get("lines", [])):
+            plain(batch, *told, **more)
+
+    if plain and plain.__name__ != "hushed":
+        worker.print_to_stdstream = hushed
+
+
+def start_ray(option: str | None = None) -> str | None:
+    """Ray without its dashboard, tables and notes: this machine's own, or that at the address, which is returned.
+
+    The address is what the option says, else RAY_ADDRESS, else, on the head of a cluster that `ray up` made, its own.
+    """
+    address = resolve(option) or ("auto" if on_head() is not None else None)
+    probe(address)
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # its banner comes at any verbosity
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a hint stage has no accuracy to report
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots: the search's tables are the record
+    }
+    if "KDSEARCH_CACHE" in os.environ:  # workers run in folders of their own
+        os.environ["KDSEARCH_CACHE"] = str(cache.folder())
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
+    _hush_ray()
+    if ray.is_initialized():
+        return address
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
+    if address:
+        own = {"address": address}
+    try:
+        ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
+    except ConnectionError as error:
+        raise unreached(address or "local", error) from None
+    return address

@@ -1,0 +1,81 @@
+"""Ray tasks followed: started so many at a time, each heard in its turn, a failure told with its cause."""
+
+import threading
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from kdsearch.errors import cause_of
+
+
+@dataclass(frozen=True)
+class Step:
+    """An epoch of a seed, or of a network that teaches it; or its end."""
+
+    name: str
+    done: int
+    """Seeds that ended."""
+    total: int
+    epoch: int = 0
+    epochs: int = 0
+    accuracy: float | None = None
+    ended: bool = False
+    test: float | None = None
+    cause: str | None = None
+
+
+def _keep(path: Path, trace: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(trace, encoding="utf-8")
+
+
+RETRIES = 2
+"""Times that work goes on elsewhere after its process or node was lost."""
+
+LOST = "its process ended without a word (killed, or out of memory)"
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """How Ray tasks are started and followed."""
+
+    resources: dict[str, float]
+    most: int | None
+    """At a time."""
+    pressed: threading.Event
+    """Ctrl-C."""
+
+    def follow(self, work: Any, asked: Mapping[Key, tuple]) -> Iterator[tuple[Key, dict]]:
+        """What tasks say, as they say it; where one failed {cause, trace}, at each good end {}."""
+        task = ray.remote(num_cpus=self.resources["cpu"], num_gpus=self.resources["gpu"], max_retries=RETRIES)(work)
+        waiting, running = list(asked), {}
+        while waiting or running:
+            while waiting and len(running) < (self.most or len(asked)):
+                key = waiting.pop(0)
+                running[task.options(num_returns="streaming").remote(*asked[key])] = key
+            ready: Any = ray.wait(list(running), num_returns=1)[0][0]
+            key, said = running.pop(ready), _next(ready)
+            if said and "cause" not in said:
+                running[ready] = key  # behind the others, so that each has its turn
+            yield key, said
+            if self.pressed.is_set():
+                raise KeyboardInterrupt
+
+
+def _next(task: Any) -> dict:
+    try:
+        said: Any = ray.get(next(task))
+        return said
+    except StopIteration:
+        return {}
+    except RayTaskError as error:
+        return {"cause": cause_of(error.cause), "trace": str(error)}
+    except RayError as error:
+        return {"cause": LOST, "trace": str(error)}

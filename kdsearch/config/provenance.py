@@ -1,0 +1,47 @@
+"""What a trained student's number depends on, beside its pipeline."""
+
+from typing import Literal
+
+from kdsearch.config.net import Part
+from kdsearch.config.pipeline import Choice, Count, Precision
+
+Stage = Literal["hint", "kd"]
+
+
+class MadeTeacher(Part, frozen=True):
+    """A network that taught a student, as it was in the store."""
+
+    key: str
+    digest: str
+    """Hash of its weights."""
+    threads: Count
+    precision: Precision
+    targets: dict[Stage, Choice]
+    accuracy: float | None
+
+
+class Made(Part, frozen=True):
+    """What a number depends on beside the pipeline: with all of it equal, on CPU, training again gives it again."""
+
+    kdsearch: str
+    torch: str
+    device: str
+    machine: str
+    """Its processor: another one may add in another order."""
+    precision: Precision
+    targets: dict[Stage, Choice]
+    """How its teacher answered, for each stage that asks one."""
+    threads: Count
+    fingerprint: str
+    """Of the training images."""
+    classes: tuple[str, ...]
+    """By the place of their logit."""
+    image: tuple[int, int, int]
+    """Channels, height, width."""
+    mean: tuple[float, ...]
+    """Of each channel, on the scale 0–1: the student reads (pixel / 255 - mean) / std."""
+    std: tuple[float, ...]
+    teachers: tuple[MadeTeacher, ...]
+    """From the first link on."""
+    accuracy: float | None
+    """Validation, last epoch."""

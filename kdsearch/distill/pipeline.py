@@ -1,0 +1,195 @@
+"""Running a pipeline: each link learns from the one before it; stage 1, then stage 2. Knows nothing of Ray."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdsearch.config.pipeline import Link, Pipeline
+from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.data.images import Images
+from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
+from kdsearch.distill.device import machine
+from kdsearch.distill.stages import stages
+from kdsearch.distill.store import Store, digest, key_of, load_net, read_facts
+from kdsearch.distill.teacher import Targets, Taught
+from kdsearch.distill.train import Epoch, Stage, accuracy, optimizer, seed_of, train
+from kdsearch.errors import Refusal
+from kdsearch.nets import build, pairs
+from kdsearch.nets.build import placed
+
+
+def made_with(pipeline: Any, means: Any, accuracy: float | None) -> dict[str, Any]:
+    """What a config must record so that training it again gives the same number, as plain data."""
+    from importlib.metadata import version
+
+    import torch
+
+    from kdsearch.distill.store import key_of, read_facts
+
+    images, last = means.images, len(pipeline.links) - 1
+    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
+    facts = [read_facts(means.store.path(key)) for key in keys]
+    made = Made(
+        kdsearch=version("kdsearch"),
+        torch=torch.__version__,
+        device=images.mean.device.type,
+        machine=machine(),
+        precision=images.precision,
+        targets=means.targets.choices(pipeline, last, images),
+        threads=torch.get_num_threads(),
+        fingerprint=images.fingerprint,
+        classes=images.classes,
+        image=images.shape,
+        mean=tuple(images.mean.flatten().tolist()),
+        std=tuple(images.std.flatten().tolist()),
+        teachers=tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
+        accuracy=accuracy,
+    )
+    return made.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch of one link, or one recording of what a link answers."""
+
+    link: int
+    """From 0, the teacher."""
+    stage: str
+    """labels, hint or kd; record, where the link was asked about every training image."""
+    epoch: int
+    """Of the link, both stages together, from 1; of a recording, the view, from 0."""
+    kd_epoch: int | None
+    """Of the link's last stage, from 1; None in stage 1, and for links before the student."""
+    accuracy: float | None
+    """On the validation images, 0–1; None in stage 1, whose classifier is untrained."""
+    seconds: float
+    losses: dict[str, float]
+    shares: dict[str, float]
+
+    def flat(self) -> dict:
+        """As a row of the table: loss.<term> and gradient.<term> columns."""
+        plain = asdict(self)
+        losses, shares = plain.pop("losses"), plain.pop("shares")
+        return plain | {f"loss.{n}": v for n, v in losses.items()} | {f"gradient.{n}": v for n, v in shares.items()}
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a pipeline is run with."""
+
+    images: Images
+    store: Store
+    targets: Targets
+    keeping: Keeping | None = None
+    """When links in training are kept; None: never."""
+
+    def checkpoint(self, path: Path, key: str) -> Checkpoint | None:
+        """Of one link, where links are kept."""
+        return self.keeping.of(path, key) if self.keeping else None
+
+
+def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
+    """The network of a link with weights drawn by the link's seed, channels last, on the images' device."""
+    link = pipeline.links[number]
+    torch.manual_seed(seed_of(link.seed, number, "weights"))
+    return placed(build.build(link.net, images.shape, len(images.classes)), images)
+
+
+def run(pipeline: Pipeline, means: Means, student: nn.Sequential, path: Path | None = None) -> Iterator[Row]:
+    """Train the student, the last link's network, in place; links before it come from the store or are made for it.
+
+    `path`: the student's checkpoint, from which it goes on where there is one: the rows by then come first, and from
+    there on all is as without a break. Raises Paused where `means.keeping` says so.
+    """
+    pairs.check(pipeline, means.images.shape, len(means.images.classes))
+    if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
+        raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
+    last = len(pipeline.links) - 1
+    teacher = (yield from taught(pipeline, last - 1, means)) if last else None
+    kept = means.checkpoint(path, key_of(pipeline, last, means.images.fingerprint)) if path else None
+    yield from learn(pipeline, last, student, teacher, means, kept)
+
+
+def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Taught]:
+    """A trained link, from the store; where it lacks it, this one trains it (and its teachers) while others wait."""
+    images, store = means.images, means.store
+    key = key_of(pipeline, number, images.fingerprint)
+    path = store.path(key)
+    with store.lock(key):
+        if key in store:
+            return Taught(read_facts(path), partial(loaded, pipeline.links[number], path, images))
+        teacher = (yield from taught(pipeline, number - 1, means)) if number else None
+        row, net = None, untrained(pipeline, number, images)
+        kept = means.checkpoint(store.checkpoint(key), key)
+        for row in learn(pipeline, number, net, teacher, means, kept):
+            yield row
+        facts = {
+            "key": key,
+            "link": pipeline.links[number].model_dump(mode="json"),
+            "accuracy": row and row.accuracy,
+            "digest": digest(net),
+            "threads": torch.get_num_threads(),
+            "precision": images.precision,
+            "targets": means.targets.choices(pipeline, number, images),
+        }
+        store.save(key, net, facts)
+        if kept:
+            kept.remove()
+    return Taught(facts, lambda: net)
+
+
+def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
+    """A link's trained network from its file; raises Refusal where that is damaged."""
+    with torch.device("meta"):  # weights that are replaced at once need not be drawn
+        net = build.build(link.net, images.shape, len(images.classes))
+    load_net(path, net)
+    return placed(net, images)
+
+
+def learn(
+    pipeline: Pipeline,
+    number: int,
+    net: nn.Sequential,
+    teacher: Taught | None,
+    means: Means,
+    kept: Checkpoint | None = None,
+) -> Iterator[Row]:
+    """Train one link's network in place, stage after stage, from its checkpoint on where there is one."""
+    link, last, epoch = pipeline.links[number], number == len(pipeline.links) - 1, 0
+    begun = kept.read() if kept else None
+    if begun:
+        yield from (Row(**row) for row in begun.rows)
+        begun.fill(net)
+    for order, (stage, answers) in enumerate(stages(pipeline, number, net, teacher, means)):
+        judged, steps = stage.name != "hint", optimizer(link.fit, stage.trained)
+        first = begun.past_of(order, stage, steps) if begun else 0
+        epoch += first
+        # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
+        work = train(stage, means.images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
+        for past in range(first, stage.epochs):
+            views = stage.views(means.images, link.fit, past)
+            for view, seconds in answers.ready(views or []) if answers else ():
+                yield Row(number - 1, "record", view, None, None, seconds, {}, {})
+            done = next(work)
+            epoch += 1
+            reached = _validated(net, means.images) if judged else None
+            row = _row(number, stage, epoch, done, reached, last and judged)
+            if kept:
+                kept.offer(asdict(row), order, stage, net, steps, ended=epoch == link.fit.epochs)
+            yield row
+            if kept and kept.paused:
+                raise Paused
+
+
+def _validated(net: nn.Sequential, images: Images) -> float:
+    return accuracy(net, images, images.validation, images.validation_labels)
+
+
+def _row(number: int, stage: Stage, epoch: int, done: Epoch, reached: float | None, counts: bool) -> Row:
+    kd_epoch = done.number if counts else None
+    return Row(number, stage.name, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares)

@@ -1,0 +1,174 @@
+"""A teacher's answers about training images, read from memory-mapped files, and first recorded."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from kdsearch.data.images import Batch, Images, moved_to
+from kdsearch.data.sources import Progress
+from kdsearch.errors import Refusal
+from kdsearch.nets.taps import answered
+from kdsearch.storage import cache
+
+FORMAT = 1
+"""Raised whenever a recorded file would hold something else."""
+
+CHUNK = 250
+"""Images a forward pass, where there is no batch to follow."""
+
+UNKNOWN = "?" * 64
+"""Holds the place of a hash in a header."""
+
+
+@dataclass
+class Recorded:
+    """Answers read from memory-mapped files, a file for each view and layer; recorded where they are lacking."""
+
+    teacher: Any
+    layers: tuple[int, ...]
+    images: Images
+    folder: Path
+    """Of this teacher."""
+    limit: int
+    progress: Progress
+    opened: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """(N, …) by view and layer."""
+
+    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
+        """Open these views' files; yields (view, seconds) for each that this process had to record."""
+        for view in dict.fromkeys(views):
+            if (view, self.layers[0]) in self.opened:
+                continue
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
+                started = time.perf_counter()
+                lacking = [layer for layer in self.layers if not self._open(view, layer)]
+                if lacking:
+                    self._record(view, lacking)
+                if not all([self._open(view, layer) for layer in lacking]):
+                    raise Refusal(
+                        f"What was recorded in '{self.folder}' is gone at once: others need the room. "
+                        f"Raise KDSEARCH_CACHE_LIMIT."
+                    )
+            if lacking:
+                yield view, time.perf_counter() - started
+
+    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+        """The answers about a batch, by layer, on the device of its pixels."""
+        count = len(self.images.train)
+        views, rows = batch.samples // count, batch.samples % count
+        own = views.unique().tolist()
+        return {layer: self._read(own, views, rows, layer, batch.pixels.device) for layer in self.layers}
+
+    def _read(self, own: list[int], views: Tensor, rows: Tensor, layer: int, device: torch.device) -> Tensor:
+        first = self.opened[own[0], layer]
+        if len(own) == 1:
+            found = first[rows]
+        else:  # the end of one pass over a fraction and the beginning of the next
+            found = first.new_empty(len(rows), *first.shape[1:])
+            for view in own:
+                found[views == view] = self.opened[view, layer][rows[views == view]]
+        found = moved_to(found, device)
+        return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
+
+    def _path(self, view: int, layer: int) -> Path:
+        return self.folder / f"view{view}-layer{layer}.safetensors"
+
+    def _facts(self, view: int, layer: int) -> dict[str, str]:
+        told = {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "layer": str(layer)}
+        return told | {"checksum": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+
+    def _open(self, view: int, layer: int) -> bool:
+        """Open a file without reading its answers; False where there is none, or where it is damaged."""
+        path = self._path(view, layer)
+        try:
+            stat = path.stat()
+            found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, layer)))
+            cache.touch(path)
+        except (OSError, SafetensorError, ValueError):
+            return False
+        self.opened[view, layer] = found
+        return True
+
+    def _record(self, view: int, layers: list[int]) -> None:
+        """One forward pass over all training images; the logits join where they are lacking, for they are small."""
+        logits = len(self.teacher.net)
+        if not self._open(view, logits):
+            layers = sorted({*layers, logits})
+        files: dict[int, BinaryIO] = {}
+
+        def write(found: dict[int, Tensor]) -> None:
+            for layer, rows in found.items():
+                files[layer].write(rows.numpy().data)
+
+        # The disk works while the teacher does, one chunk behind.
+        with ExitStack() as drafts, ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
+            for done, found in self._answers(view, layers):
+                for layer in found.keys() - files.keys():
+                    files[layer] = drafts.enter_context(self._draft(view, layer, found[layer]))
+                if written:
+                    written.result()
+                written = writer.submit(write, found)
+                self.progress(f"recording view {view}", done, len(self.images.train))
+            if written:
+                written.result()
+
+    def _answers(self, view: int, layers: list[int]) -> Iterator[tuple[int, dict[int, Tensor]]]:
+        count, teacher = len(self.images.train), self.teacher.net
+        for rows in torch.arange(count).split(CHUNK):
+            pixels = self.images.pixels(view * count + rows)
+            with self.images.autocast():
+                found = answered(teacher, pixels, layers)
+            # Channels last, as the student's maps will be.
+            plain = {n: a.permute(0, 2, 3, 1) if a.dim() == 4 else a for n, a in found.items()}
+            yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}
+
+    @contextmanager
+    def _draft(self, view: int, layer: int, rows: Tensor) -> Iterator[BinaryIO]:
+        """A file in the safetensors format, open behind its header; `rows` are the first of its answers."""
+        shape = (len(self.images.train), *rows.shape[1:])
+        size = math.prod(shape) * rows.element_size()
+        kind = {torch.float16: "F16", torch.float32: "F32"}[rows.dtype]
+        answers = {"dtype": kind, "shape": shape, "data_offsets": (0, size)}
+        head = json.dumps({"__metadata__": self._facts(view, layer) | {"sample": UNKNOWN}, "answers": answers}).encode()
+        head += b" " * (-len(head) % 8)
+        path = self._path(view, layer)
+        with cache.draft(path, 8 + len(head) + size, self.limit) as sketch, open(sketch, "r+b", buffering=0) as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            yield file
+            # The header's last value: of rows all over the file, so that a body the disk has lost is noticed.
+            written = torch.from_file(str(sketch), size=8 + len(head) + size, dtype=torch.uint8)[8 + len(head) :]
+            file.seek(8)
+            file.write(head.replace(UNKNOWN.encode(), _sample(written.view(rows.dtype).view(shape)).encode()))
+            os.fsync(file.fileno())
+
+
+@lru_cache(maxsize=32)
+def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
+    """A file's answers, memory-mapped, once a process; raises ValueError where it holds something else."""
+    with safe_open(path, framework="pt") as file:
+        told, found = file.metadata(), file.get_tensor("answers")
+    if told != json.loads(facts) | {"sample": _sample(found)}:
+        raise ValueError(f"'{path}' is not what its name says.")
+    return found
+
+
+def _sample(answers: Tensor) -> str:
+    """Hash of 64 rows, evenly apart."""
+    rows = torch.linspace(0, len(answers) - 1, min(64, len(answers))).long()
+    return hashlib.sha256(answers[rows].numpy().data).hexdigest()

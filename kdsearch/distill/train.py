@@ -1,0 +1,157 @@
+"""One stage of training: what trains, on which losses, for how many epochs. Knows nothing of teachers."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from kdsearch.config.pipeline import Fit
+from kdsearch.data.images import Batch, Images
+
+Terms = Callable[[Batch], dict[str, Tensor]]
+"""Each loss term of a batch, unweighted, by name."""
+
+
+class Diverged(ArithmeticError):
+    """A loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What trains, and on what loss: the weighted sum of the terms."""
+
+    name: str
+    trained: nn.Module
+    """All of it trains, and nothing else."""
+    terms: Terms
+    weights: dict[str, float]
+    epochs: int
+    replayed: bool = True
+    """The images come in their fixed views, one a pass in turn; else each epoch draws new changes."""
+
+    def views(self, images: Images, fit: Fit, epoch: int) -> list[int] | None:
+        """Of each pass of an epoch (from 0); None: new ones."""
+        if not (self.replayed and images.views):
+            return None
+        passes = images.passes(fit)
+        return [number % images.views for number in range(epoch * passes, (epoch + 1) * passes)]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch showed."""
+
+    number: int
+    """Within its stage, from 1."""
+    losses: dict[str, float]
+    """Mean of each term over the epoch's images, unweighted."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Each weighted term's part of the sum of gradient norms on the first batch, 0–1."""
+    seconds: float = 0.0
+
+
+def seed_of(*words: object) -> int:
+    """A seed for torch from words such as (seed, link, stage, epoch): a resumed run equals an unbroken one."""
+    return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:6], "big")
+
+
+def rate(fit: Fit, epoch: int, epochs: int) -> float:
+    """The learning rate in an epoch (from 0) of a stage that lasts `epochs`."""
+    if fit.schedule == "cosine":
+        return fit.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    if fit.schedule == "step":
+        return fit.learning_rate * 0.1 ** sum(epoch >= epochs * part for part in fit.drops)
+    return fit.learning_rate
+
+
+def optimizer(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
+    """A new one for each stage, fused into one kernel a step."""
+    weights = list(module.parameters())
+    if fit.optimizer == "adam":
+        return torch.optim.Adam(weights, fit.learning_rate, weight_decay=fit.weight_decay, fused=True)
+    return torch.optim.SGD(weights, fit.learning_rate, fit.momentum, weight_decay=fit.weight_decay, fused=True)
+
+
+def train(
+    stage: Stage,
+    images: Images,
+    fit: Fit,
+    seed: tuple[object, ...],
+    steps: torch.optim.Optimizer | None = None,
+    past: int = 0,
+) -> Iterator[Epoch]:
+    """Train a stage, yielding at each epoch's end. Raises Diverged. All randomness is drawn anew from (seed, epoch).
+
+    `steps`, if not new, and `past`: an optimiser, and how many epochs it and what it trains have behind them.
+    """
+    steps = steps or optimizer(fit, stage.trained)
+    for epoch in range(past, stage.epochs):
+        started = time.perf_counter()
+        word = seed_of(*seed, epoch)
+        torch.manual_seed(word)
+        generator = torch.Generator().manual_seed(word)
+        for group in steps.param_groups:
+            group["lr"] = rate(fit, epoch, stage.epochs)
+        stage.trained.train()
+        batches = images.epoch(fit, generator, stage.views(images, fit, epoch))
+        losses, shares = _epoch(stage, images, batches, steps)
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise Diverged(f"the loss is not finite in stage {stage.name}, epoch {epoch + 1}: {losses}.")
+        yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started)
+
+
+def _epoch(
+    stage: Stage, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer
+) -> tuple[dict[str, float], dict[str, float]]:
+    # Sums stay on the device until the epoch's end: reading a number at every step would wait for it.
+    totals: dict[str, Tensor] = {}
+    shares: dict[str, Tensor] = {}
+    seen = 0
+    for batch in batches:
+        with images.autocast():
+            terms = stage.terms(batch)
+        steps.zero_grad()
+        if not seen:
+            shares = backward_by_term(stage, terms)
+        else:
+            torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum().backward()
+        steps.step()
+        for name, term in terms.items():
+            totals[name] = totals.get(name, 0) + term.detach() * len(batch.samples)
+        seen += len(batch.samples)
+    means = {name: float(total) / seen for name, total in totals.items()}
+    return means, {name: float(share) for name, share in shares.items()}
+
+
+def backward_by_term(stage: Stage, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Backward through each weighted term by itself, gradients added up; returns each one's part of the sum of norms.
+
+    Terms of weight 0 have no part.
+    """
+    weights = list(stage.trained.parameters())
+    norms = {}
+    for name, term in terms.items():
+        if stage.weights[name]:
+            found = torch.autograd.grad(stage.weights[name] * term, weights, retain_graph=True, allow_unused=True)
+            reached = [(weight, own) for weight, own in zip(weights, found, strict=True) if own is not None]
+            for weight, own in reached:
+                weight.grad = own if weight.grad is None else weight.grad + own
+            parts = [own.norm() for _, own in reached]
+            norms[name] = torch.stack(parts).norm() if parts else torch.zeros_like(term)
+    total = torch.stack(list(norms.values())).sum()
+    return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
+
+
+def accuracy(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> float:
+    """Share of uint8 images (N, C, H, W) whose largest logit is at the label, 0–1; the net in eval mode."""
+    net.eval()
+    right = torch.zeros((), dtype=torch.int64, device=images.mean.device)
+    with torch.inference_mode(), images.autocast():
+        for some, truth in zip(pixels.split(1000), labels.split(1000), strict=True):
+            right += (net(images.prepare(some)).argmax(1) == truth.to(right.device)).sum()
+    return int(right) / len(labels)

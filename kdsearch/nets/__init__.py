@@ -1,0 +1,1 @@
+"""Networks: built, cut at their layers, measured."""

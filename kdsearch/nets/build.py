@@ -1,0 +1,113 @@
+"""The sections of each kind of network: those that give and take hints, then the classifier."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from kdsearch.config.net import Net, ResNet
+from kdsearch.errors import Refusal
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def placed(net: Module, images: Any) -> Module:
+    """On the images' device, channels last: on both kinds of device the faster order."""
+    return net.to(device=images.mean.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+def scaled(width: int, multiplier: float) -> int:
+    """Channels or units after the multiplier, at least one."""
+    return max(round(width * multiplier), 1)
+
+
+def plain(net: Net, image: Shape, classes: int) -> Iterator[nn.Sequential]:
+    """A section a convolution, with the pool that follows it; then the linear layers. Raises Refusal."""
+    channels, *side = image
+    blocks = len(net.widths)
+    dropouts = net.block_dropout if isinstance(net.block_dropout, tuple) else (net.block_dropout,) * blocks
+    for block, width in enumerate((scaled(width, net.width) for width in net.widths), start=1):
+        for number in range(net.depth // blocks):
+            if net.padding == 0:
+                side = _unpadded(side, image)
+            layers = [*_convolution(channels, width, net)]
+            channels = width
+            pool = _pool(side, net.pools[block - 1] if net.pools else None, last=block == blocks)
+            if number == net.depth // blocks - 1:
+                if pool:
+                    layers.append(nn.MaxPool2d(*pool))
+                    side = [(size - kernel) // stride + 1 for size, kernel, stride in zip(side, *pool, strict=True)]
+                if dropouts[block - 1]:
+                    layers.append(nn.Dropout(dropouts[block - 1]))
+            yield nn.Sequential(*layers)
+    yield nn.Sequential(nn.Flatten(), *_linear(channels * side[0] * side[1], classes, net))
+
+
+def _unpadded(side: list[int], image: Shape) -> list[int]:
+    if min(side) < 3:
+        raise Refusal(
+            f"Without padding a convolution needs a map of 3×3 at least, but images of {image[1]}×{image[2]} leave it "
+            f"{side[0]}×{side[1]}; enlarge them with --image-size."
+        )
+    return [size - 2 for size in side]
+
+
+def _convolution(channels: int, width: int, net: Net) -> Iterator[nn.Module]:
+    yield nn.Conv2d(channels, width, 3, padding=net.padding)
+    if net.batch_norm is True:
+        yield nn.BatchNorm2d(width)
+    yield nn.ReLU()
+    if net.batch_norm == "after":
+        yield nn.BatchNorm2d(width)
+
+
+def _pool(side: list[int], size: int | None, last: bool) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Kernel and stride of the pool at a block's end, both shrunk to the map's side; None for a 1×1 map."""
+    if max(side) == 1 or size == 1:
+        return None
+    kernel, stride = (size, size) if size else (4 if last else 2, 2)
+    return tuple(min(kernel, own) for own in side), tuple(min(stride, own) for own in side)
+
+
+def _linear(inputs: int, classes: int, net: Net) -> Iterator[nn.Module]:
+    for units in net.hidden if isinstance(net.hidden, tuple) else (net.hidden,):
+        inputs, before = scaled(units, net.width), inputs
+        yield nn.Linear(before, inputs)
+        yield nn.ReLU()
+        if net.hidden_norm:
+            yield nn.BatchNorm1d(inputs)
+        yield nn.Dropout(net.dropout)
+    if net.hidden == ():
+        yield nn.Dropout(net.dropout)
+    yield nn.Linear(inputs, classes)
+
+
+def residual(net: ResNet, image: Shape, classes: int) -> Iterator[nn.Sequential]:
+    """The stem, a section a basic block (torchvision's), then pool and linear layer."""
+    from torchvision.models.resnet import BasicBlock
+
+    widths = [scaled(width, net.width) for width in net.widths]
+    channels = widths[0]
+    yield nn.Sequential(
+        nn.Conv2d(image[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
+    for stage, width in enumerate(widths):
+        for number in range(net.blocks):
+            stride = 2 if stage and not number else 1
+            shortcut = None
+            if stride > 1 or channels != width:
+                shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            yield nn.Sequential(BasicBlock(channels, width, stride, shortcut))
+            channels = width
+    yield nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+def build(net: Net | ResNet, image: Shape, classes: int) -> nn.Sequential:
+    """All sections of a network, weights as PyTorch draws them."""
+    found = residual(net, image, classes) if isinstance(net, ResNet) else plain(net, image, classes)
+    return nn.Sequential(*found)

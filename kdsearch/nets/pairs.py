@@ -1,0 +1,53 @@
+"""Pairs of a hint and its guided layer: whether they fit, and their regressors."""
+
+import torch
+
+from kdsearch.config.net import Net, ResNet
+from kdsearch.config.pipeline import Link, Pair, Pipeline
+from kdsearch.errors import Refusal
+from kdsearch.nets.build import Shape
+from kdsearch.nets.survey import parameters, survey
+from kdsearch.nets.taps import Regressor
+
+
+def regressors(link: Link, teacher: Net | ResNet, image: Shape, classes: int) -> list[Regressor]:
+    """One for each of the link's pairs, in their order."""
+    if link.hints is None:
+        return []
+    hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
+    kind = link.hints.regressor
+    return [Regressor(guided[pair.guided - 1], hints[pair.hint - 1], kind) for pair in link.hints.pairs]
+
+
+def training_parameters(link: Link, teacher: Net | ResNet | None, image: Shape, classes: int) -> int:
+    """The student's and its regressors'."""
+    extra = 0
+    if teacher is not None and link.hints is not None:
+        with torch.device("meta"):
+            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
+    return survey(link.net, image, classes).parameters + extra
+
+
+def check(pipeline: Pipeline, image: Shape, classes: int) -> None:
+    """Do all pairs of a pipeline fit? Raises Refusal that says which dimension differs and what would fit."""
+    for teacher, link in zip(pipeline.links, pipeline.links[1:], strict=False):
+        if link.hints is None:
+            continue
+        hints, guided = survey(teacher.net, image, classes).maps, survey(link.net, image, classes).maps
+        for pair in link.hints.pairs:
+            _check_pair(pair, hints, guided, link.hints.regressor)
+
+
+def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...], regressor: str) -> None:
+    for role, number, there in (("teacher", pair.hint, hints), ("student", pair.guided, guided)):
+        if number > len(there):
+            raise Refusal(
+                f"pair {pair}: the {role} has {len(there)} layers, but the pair names number {number}; "
+                f"1 to {len(there)} would fit."
+            )
+    ours, theirs = guided[pair.guided - 1][0], hints[pair.hint - 1][0]
+    if regressor == "none" and ours != theirs:
+        raise Refusal(
+            f"pair {pair}: without a regressor the channels must agree, but the hint has {theirs} and the guided "
+            f"layer {ours}; a regressor conv1x1 or conv3x3 would fit, or a guided layer of {theirs} channels."
+        )

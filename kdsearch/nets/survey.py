@@ -1,0 +1,70 @@
+"""What a network without memory tells: shapes, parameters, multiply-accumulates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdsearch.config.net import Net, ResNet
+from kdsearch.nets.build import Shape, build
+
+
+def parameters(module: nn.Module) -> int:
+    """Learned numbers; buffers never count."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a network without memory tells, on the meta device: no arithmetic. Each is found out when it is asked for,
+    since counting multiplications takes several times as long as a forward pass, and that longer than building."""
+
+    net: Net | ResNet
+    image: Shape
+    classes: int
+
+    @cached_property
+    def parameters(self) -> int:
+        with torch.device("meta"):
+            return parameters(build(self.net, self.image, self.classes))
+
+    @cached_property
+    def statistics(self) -> int:
+        """Running means and variances of batch normalisation: buffers, which Keras counts as parameters."""
+        with torch.device("meta"):
+            found = build(self.net, self.image, self.classes).buffers()
+        return sum(buffer.numel() for buffer in found if buffer.is_floating_point())
+
+    @cached_property
+    def maps(self) -> tuple[Shape, ...]:
+        """Shapes after each layer (and its pool)."""
+        return tuple(tuple(found.shape[1:]) for found in self._sections())[:-1]  # pyright: ignore[reportReturnType]
+
+    @cached_property
+    def reach(self) -> tuple[int, ...]:
+        """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier
+        last."""
+        with FlopCounterMode(display=False) as counter:
+            return tuple(counter.get_total_flops() // 2 for _ in self._sections())
+
+    @property
+    def macs(self) -> int:
+        """Of the whole network."""
+        return self.reach[-1]
+
+    def _sections(self) -> Iterator[Tensor]:
+        with torch.device("meta"), torch.no_grad():
+            module, found = build(self.net, self.image, self.classes).eval(), torch.empty(1, *self.image)
+        for section in module:
+            with torch.no_grad():
+                found = section(found)
+            yield found
+
+
+@lru_cache(maxsize=4096)
+def survey(net: Net | ResNet, image: Shape, classes: int) -> Survey:
+    """A network's shapes and costs; asked twice, found out once."""
+    return Survey(net, image, classes)

@@ -1,0 +1,153 @@
+"""The cells of a grid: each with its seeds, their mean and interval; which of them can be told apart.
+
+Imports neither torch nor ray."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdsearch.results.front import cell_of
+from kdsearch.results.seeds import Estimate, difference, estimate
+from kdsearch.results.tables import Tables, knobs
+
+GUESSING = 1.3
+"""Times chance, below which a cell has learned next to nothing."""
+
+SINGLY = 8
+"""Up to so many cells are each compared with the best in a sentence of their own."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of a grid's knobs."""
+
+    trial: str
+    """Its first seed's."""
+    knobs: dict[str, Any]
+    accuracies: tuple[float, ...]
+    """Of the fully trained seeds, 0–1."""
+    mean: Estimate | None
+    """None where no seed is fully trained."""
+    parameters: int
+    compression: float
+    failed: tuple[str, ...]
+    """Causes, one a failed seed."""
+    stopped: int = 0
+    """Seeds that a rule stopped."""
+
+    @property
+    def name(self) -> str:
+        """`1→3`, `depth 3` or `alpha 0.2 tau 4`: one knob's word needs no name, its number does."""
+        if len(self.knobs) == 1 and not re.fullmatch("[0-9.+]+", word := str(next(iter(self.knobs.values())))):
+            return word
+        return " ".join(f"{name} {value}" for name, value in self.knobs.items())
+
+
+def cells(tables: Tables, images: int) -> list[Cell]:
+    """In the order of their knobs' drawing; `images` judged them. References are none."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in tables.trials.values():
+        if row["reference"] is None:
+            groups.setdefault(cell_of(row), []).append(row)
+    return [_cell(name, rows, images) for name, rows in groups.items()]
+
+
+def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
+    first = rows[0]
+    accuracies = tuple(row["accuracy"] for row in rows if row["state"] == "complete")
+    return Cell(
+        name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first["parameters"],
+        first["compression"], tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),
+        sum(row["state"] == "stopped" for row in rows),
+    )  # fmt: skip
+
+
+def ranked(found: Sequence[Cell]) -> list[Cell]:
+    """Those with an accuracy, the highest mean first."""
+    return sorted((cell for cell in found if cell.mean), key=lambda cell: -(cell.mean.value if cell.mean else 0))
+
+
+def table(found: Sequence[Cell]) -> list[list[str]]:
+    """All cells by their COLUMNS, the highest mean first, those without one last."""
+    order = ranked(found)
+    return [columns(cell) for cell in [*order, *(cell for cell in found if cell not in order)]]
+
+
+def about(images: int) -> str:
+    """What the table's intervals are."""
+    return (
+        f"± is a 95 % interval over seeds, on the same {images:,} validation images. Each pair is compared on its own, "
+        f"and the best was chosen for being high."
+    )
+
+
+def at_chance(found: Sequence[Cell], classes: int) -> list[str]:
+    """Whether cells learned anything at all."""
+    low = [cell.name for cell in ranked(found) if cell.mean and cell.mean.value < GUESSING / classes]
+    if not low:
+        return []
+    return [
+        f"Hardly better than guessing ({100 / classes:.3g} %), so that differences say nothing: {', '.join(low)}. Give "
+        f"them more epochs."
+    ]
+
+
+def plain(tables: Tables, images: int) -> list[dict[str, Any]]:
+    """The cells for programs, the highest mean first; accuracies and `half` of the 95 % interval, 0–1."""
+    found = cells(tables, images)
+    order = [*ranked(found), *(cell for cell in found if not cell.mean)]
+    return [
+        {
+            "trial": cell.trial, "knobs": cell.knobs, "accuracies": cell.accuracies,
+            "mean": cell.mean and cell.mean.value, "half": cell.mean and cell.mean.half,
+            "parameters": cell.parameters, "compression": cell.compression,
+            "failed": cell.failed, "stopped": cell.stopped,
+        }
+        for cell in order
+    ]  # fmt: skip
+
+
+def sentences(found: Sequence[Cell], images: int) -> list[str]:
+    """What the seeds say of the best cell and the others; nothing for fewer than two cells."""
+    if len(order := ranked(found)) < 2:
+        return []
+    if any(len(cell.accuracies) < 2 for cell in order):
+        return ["A cell with one seed has no interval: what differs here may be noise (--seeds 3, or more)."]
+    best, *others = order
+    gaps = [(cell, difference(best.accuracies, cell.accuracies, images)) for cell in others]
+    near = [(cell, gap) for cell, gap in gaps if gap.half is None or abs(gap.value) <= gap.half]
+    if len(others) < SINGLY:
+        return [_sentence(best, cell, gap, any(cell is one for one, _ in near)) for cell, gap in gaps]
+    if not near:
+        return [f"{best.name} is the best of {len(order)} cells, beyond noise."]
+    some = ", ".join(f"{cell.name} ({gap.points})" for cell, gap in near[:SINGLY])
+    more = f", and {len(near) - SINGLY} more" if len(near) > SINGLY else ""
+    return [
+        f"{best.name} has the highest mean, but {len(near)} of the {len(others)} others cannot be told apart from it "
+        f"(difference in points): {some}{more}."
+    ]
+
+
+def _sentence(best: Cell, other: Cell, gap: Estimate, near: bool) -> str:
+    if near:
+        return f"{best.name} and {other.name} cannot be told apart: {gap.points} points."
+    return f"{best.name} is better than {other.name}: {gap.points} points."
+
+
+COLUMNS = ("trial", "cell", "accuracy", "parameters", "compression", "seeds")
+
+
+def columns(cell: Cell) -> list[str]:
+    """A cell's COLUMNS; accuracy in percent, with its 95 % interval over seeds."""
+    return [
+        cell.trial,
+        cell.name,
+        cell.mean.points if cell.mean else "failed" if cell.failed else "stopped" if cell.stopped else "–",
+        f"{cell.parameters:,}",
+        f"{cell.compression:.3g}×",
+        f"{len(cell.accuracies)}"
+        + "".join(
+            f", {count} {word}" for count, word in ((len(cell.failed), "failed"), (cell.stopped, "stopped")) if count
+        ),
+    ]

@@ -1,0 +1,90 @@
+"""A search's folder: found, named, locked, and how the search in it stands."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kdsearch.errors import Refusal, unknown
+from kdsearch.results.files import STATES, _said
+from kdsearch.results.tables import REFERENCES, Tables
+
+RUN = ".run"
+"""Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
+
+
+def find(word: str, results: Path) -> Path:
+    """The folder of a search, by name under `results` or by path; raises Refusal."""
+    for path in (results / word, Path(word)):
+        if (path / "search.json").is_file():
+            return path
+    if (results / word).is_dir() or Path(word).is_dir():
+        raise Refusal(f"A search's folder holds a search.json, but '{word}' does not. Start one: kdsearch tune SPACE")
+    there = [path.parent.name for path in results.glob("*/search.json")]
+    raise unknown(f"search in '{results}' named", word, there)
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Where a search's files, each whole by itself, contradict each other or their types: Refusal."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise Refusal(
+            f"The files of '{folder}' contradict each other ({_said(error)}): one of them is damaged, or another "
+            f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."
+        ) from error
+
+
+def driver_lock(folder: Path) -> FileLock:
+    """Held by the process that runs the search."""
+    return FileLock(folder / ".driver.lock", timeout=0)
+
+
+def is_running(folder: Path) -> bool:
+    try:
+        with driver_lock(folder):
+            return False
+    except Timeout:
+        return True
+
+
+def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
+    states, ended = tables.tally()
+    total = facts.get("total", facts.get("trials", 0) + REFERENCES)
+    state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
+    return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}
+
+
+def taken(folder: Path) -> Refusal:
+    """Two drivers would draw the same trials."""
+    return Refusal(
+        f"A search has one driver, but '{folder}' is running already; look at it with kdsearch status {folder}, or end "
+        f"the other one first."
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises Refusal for what is no search's name."""
+    if not name or Path(name).name != name or name.startswith(".") or name == "store":
+        raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
+
+
+def folder_for(results: Path, space: str, name: str | None, taken: Collection[str]) -> Path:
+    """A new search's folder: its name, else the space's, else with a number behind. Raises Refusal if it is taken."""
+    if name is not None:
+        check_name(name)
+        if name in taken:
+            raise Refusal(
+                f"A new search needs a new name, but '{results / name}' exists; choose another --name, or go on with "
+                f"that one: --resume."
+            )
+        return results / name
+    number, folder = 1, results / space
+    while folder.name in taken or folder.name == "store":
+        number += 1
+        folder = results / f"{space}-{number}"
+    return folder

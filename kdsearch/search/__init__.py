@@ -1,0 +1,1 @@
+"""Many pipelines: drawn, run side by side, stopped, resumed."""

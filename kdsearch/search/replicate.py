@@ -1,0 +1,142 @@
+"""A config trained outside any search, once a seed."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from kdsearch.config.pipeline import Pipeline
+from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.data import images as data_images
+from kdsearch.data import sources
+from kdsearch.distill import device
+from kdsearch.distill import pipeline as distill_pipeline
+from kdsearch.distill.device import machine
+from kdsearch.distill.pipeline import Means, Row, made_with
+from kdsearch.distill.store import Store, save_net
+from kdsearch.distill.teacher import Targets, most_views
+from kdsearch.distill.train import accuracy
+from kdsearch.search.export import Recipe, config_text
+from kdsearch.search.settings import check_chosen
+from kdsearch.storage import cache
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student and what it takes to write it down."""
+
+    net: nn.Sequential
+    pipeline: Pipeline
+    means: Means
+    accuracy: float | None
+
+    def save(self, folder: Path) -> None:
+        """Its weights and its config, as export writes them."""
+        made = made_with(self.pipeline, self.means, self.accuracy)
+        save_net(folder / "student.safetensors", self.net, made)
+        text = config_text(self.pipeline.model_dump(mode="json"), made, f"Seed {self.pipeline.student.seed}.")
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Step:
+    """An epoch done by one seed's training, or its end."""
+
+    seed: int
+    row: Row
+    epochs: int
+    """Of this row's link."""
+    student: Student | None = None
+    """At the end."""
+    test: float | None = None
+    """Accuracy on the test images, at the end, where asked for."""
+
+
+def replicates(
+    recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: sources.Progress
+) -> Iterator[Step | str]:
+    """Train a config's student with its own seed and those after it; yields steps, and warnings before them.
+
+    On the device that the config was made on, where there is one; on the GPU for a config made by hand.
+    """
+    cache.check()
+    chosen, made = recipe.pipeline, recipe.made
+    check_chosen(chosen)
+    kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
+    precision = device.precision_of(made.precision if made else "auto", kind)
+    device.set_up(torch.get_num_threads())
+    images = data_images.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
+    if chosen.data.views is None:
+        images = replace(images, views=most_views([chosen], images, cache.limit()))
+        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
+    tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
+    yield from differences(made, images)
+    means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
+    first = chosen.student.seed
+    for seed in range(first, first + seeds):
+        yield from _replicate(chosen.with_seed(seed), made, means, tested)
+
+
+def _replicate(
+    again: Pipeline, made: Made | None, means: Means, tested: tuple[Tensor, Tensor] | None
+) -> Iterator[Step | str]:
+    # A network that the store lacks is trained as it was: sums in another order give other weights.
+    for number, teacher in enumerate(made.teachers[: len(again.links) - 1] if made else ()):
+        work = distill_pipeline.taught(again, number, _as_made(teacher, means))
+        there = yield from _steps(work, again)
+        if there.facts["digest"] != teacher.digest:
+            yield f"the network of link {number} has other weights than the one that taught the recorded student"
+    means = _as_made(made, means) if made else means
+    net = distill_pipeline.untrained(again, len(again.links) - 1, means.images)
+    step = yield from _steps(learning(again, means, net), again)
+    test = accuracy(net, means.images, *tested) if tested else None
+    yield replace(step, student=Student(net, again, means, step.row.accuracy), test=test)
+
+
+def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
+    """The same threads, precision, and choice between recorded and live answers."""
+    device.set_up(made.threads)
+    images = replace(means.images, precision=made.precision)
+    return replace(means, images=images, targets=replace(means.targets, told=made.targets))
+
+
+def learning(again: Pipeline, means: Means, net: nn.Sequential) -> Generator[Row, None, Step]:
+    """The rows of a run; returns its last step."""
+    row = None
+    for row in distill_pipeline.run(again, means, net):
+        yield row
+    assert row is not None
+    return Step(again.student.seed, row, row.epoch)
+
+
+Result = TypeVar("Result")
+
+
+def _steps(rows: Generator[Row, None, Result], again: Pipeline) -> Generator[Step, None, Result]:
+    """A generator's rows as steps; returns what it returns."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration as end:
+            return end.value
+        epochs = again.links[row.link].fit.epochs
+        assert epochs is not None
+        if row.stage != "record":
+            yield Step(again.student.seed, row, epochs)
+
+
+def differences(made: Made | None, images: data_images.Images) -> list[str]:
+    """Why this machine may not give the recorded number, a sentence each."""
+    now = {
+        "torch": torch.__version__,
+        "kdsearch": version("kdsearch"),
+        "machine": machine(),
+        "device": images.mean.device.type,
+        "fingerprint": images.fingerprint,
+    }
+    told = ((name, getattr(made, name), value) for name, value in now.items()) if made else ()
+    return [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]

@@ -1,0 +1,169 @@
+"""What the command line says of every pipeline of a search, and the pipelines that follow from it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from kdsearch.config.parse import parse
+from kdsearch.config.pipeline import Pipeline
+from kdsearch.errors import Refusal, unknown
+
+Costs = tuple[Any, Any]
+"""Surveys of a student and of its teacher (`nets.Survey`), which find out what they are asked for."""
+
+
+SAID = {
+    "max_params": ("under {:,g} parameters", "the smallest of {:,} draws has {:,}"),
+    "max_macs": ("under {:,g} multiply-accumulates", "the cheapest of {:,} draws has {:,}"),
+    "min_compression": ("a compression above {:,g}", "the highest of {:,} draws is {:,.4g}"),
+}
+"""Of each limit: its rule, and what came nearest."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """None: no such limit."""
+
+    max_params: float | None = None
+    max_macs: float | None = None
+    """Multiply-accumulates of a student for one image."""
+    min_compression: float | None = None
+
+    def set(self) -> dict[str, float]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def excess(self, costs: Costs) -> dict[str, float]:
+        """By how much each limit is exceeded, as a share of it: 0 or less where it is met."""
+        return {
+            name: value / cost(name, costs) - 1 if name.startswith("min") else cost(name, costs) / value - 1
+            for name, value in self.set().items()
+        }
+
+    def met(self, costs: Costs) -> bool:
+        """Is none exceeded?"""
+        return all(value <= 0 for value in self.excess(costs).values())
+
+    def refusal(self, space: str, drawn: Sequence[Costs]) -> Refusal:
+        """Why none of these draws will do: a limit that none meets, else all limits together."""
+        for name, value in self.set().items():
+            if not any(Limits(**{name: value}).met(costs) for costs in drawn):
+                rule, nearest = SAID[name]
+                best = (max if name.startswith("min") else min)(cost(name, costs) for costs in drawn)
+                said = f"{rule.format(value)}; {nearest.format(len(drawn), best)}"
+                return Refusal(f"No pipeline of '{space}' has {said}.")
+        rules = " and ".join(SAID[name][0].format(value) for name, value in self.set().items())
+        return Refusal(f"Of {len(drawn):,} draws of '{space}' none has {rules}, though each limit alone can be met.")
+
+
+def cost(name: str, costs: Costs) -> float:
+    """What the limit `name` is about."""
+    student, teacher = costs
+    kinds = {"max_params": "parameters", "max_macs": "macs"}
+    return getattr(student, kinds[name]) if name in kinds else teacher.parameters / student.parameters
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says of every pipeline of a search; None: as the space says."""
+
+    epochs: int
+    teacher_epochs: int
+    batch_size: int = 128
+    epochs_given: bool = False
+    teacher_epochs_given: bool = False
+    data: str | None = None
+    image_size: int | None = None
+    seed: int = 0
+    most_views: int = 64
+    """Of an image's fixed views, where the space leaves their number to what is usual."""
+    overrides: tuple[tuple[str, str], ...] = ()
+    """Dotted path and YAML value of each --set."""
+
+
+def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
+    """A space's pipeline with the budget's epochs, the search's seed and data, and all overrides. Raises Refusal."""
+    plain = pipeline.model_dump(mode="json")
+    *teachers, student = plain["links"]
+    student["seed"] = settings.seed
+    student["fit"]["epochs"] = _epochs(student["fit"]["epochs"], settings.epochs, settings.epochs_given)
+    for link in plain["links"]:
+        link["fit"]["batch_size"] = link["fit"]["batch_size"] or settings.batch_size
+    for link in teachers:
+        own = link["fit"]["epochs"] or settings.teacher_epochs
+        if settings.teacher_epochs_given:
+            own = settings.teacher_epochs
+        elif settings.epochs_given:
+            own = min(own, settings.epochs)
+        link["fit"]["epochs"] = own
+    if settings.data:
+        plain["data"]["name"] = settings.data
+    if settings.image_size:
+        plain["data"]["image_size"] = settings.image_size
+    for path, value in settings.overrides:
+        override(plain, path, value)
+    resolved = parse(Pipeline, plain, "the pipeline")
+    check_chosen(resolved)
+    if any(link.fit.epochs is None or link.fit.batch_size is None for link in resolved.links):
+        raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
+    views = resolved.data.views or min(resolved.data.fixed_views, settings.most_views)
+    data = resolved.data.model_copy(update={"augment": resolved.data.changes, "views": views})
+    return resolved.model_copy(update={"data": data})
+
+
+def check_chosen(pipeline: Pipeline) -> None:
+    """Raises Refusal for a pipeline that would choose by the test images."""
+    if pipeline.data.validation == "test":
+        raise Refusal(
+            "Nothing is chosen by the test images, but data.validation is 'test', as in the papers; give a share of "
+            "the training images, such as 0.2, or repeat a paper's table: kdsearch reproduce."
+        )
+
+
+def _epochs(own: int | None, budget: int, given: bool) -> int:
+    return budget if given or own is None else own
+
+
+def override(plain: dict, path: str, value: str) -> list[Any]:
+    """Set one value of a plain pipeline by its dotted path; `teacher`, `assistants` and `student` name links.
+
+    Returns the old values: none where this draw lacks the part. Raises Refusal for an unknown path.
+    """
+    head, *rest = path.split(".")
+    links = plain["links"]
+    starts: dict[str, list] = {"teacher": links[:1], "assistants": links[1:-1], "student": links[-1:]}
+    roots = starts.get(head)
+    if roots is None:
+        if head not in plain or not rest:
+            raise unknown("start of a --set path", head, [*starts, "data.…", "links.0.…"])
+        roots = [plain[head]]
+    if not rest:
+        raise Refusal(f"A --set path names one value, such as student.fit.learning_rate, but got '{path}'.")
+    return [old for root in roots for old in _set(root, rest, value, path)]
+
+
+def _set(node: Any, steps: list[str], value: str, path: str) -> list[Any]:
+    for step in steps[:-1]:
+        node = _inside(node, step, path)
+        if node is None:
+            return []
+    old = _inside(node, steps[-1], path)
+    try:
+        new = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise Refusal(f"The value of --set {path} must be YAML, but got '{value}'.") from None
+    node[int(steps[-1]) if isinstance(node, list) else steps[-1]] = new
+    return [old]
+
+
+def _inside(node: Any, step: str, path: str) -> Any:
+    if isinstance(node, list):
+        if not re.fullmatch(r"-?[0-9]+", step) or not -len(node) <= int(step) < len(node):
+            raise Refusal(f"--set {path}: '{step}' must be a place from 0 to {len(node) - 1}.")
+        return node[int(step)]
+    if not isinstance(node, dict) or step not in node:
+        raise unknown(f"key in --set {path}:", step, node if isinstance(node, dict) else [])
+    return node[step]

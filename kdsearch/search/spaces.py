@@ -1,0 +1,244 @@
+"""Spaces: found by name or path, loaded, and drawn from."""
+
+import ast
+import hashlib
+import importlib.util
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from kdsearch.config.net import Net, ResNet
+from kdsearch.config.parse import explain
+from kdsearch.config.pipeline import KD, Budget, Hints, Link, Pair, Pipeline
+from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.interrupts import Late, at_most
+from kdsearch.search.settings import Settings, override, resolve
+
+SAMPLERS = ("tpe", "random", "grid")
+"""Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
+
+
+PATIENCE = 60.0
+"""Seconds that a space's file may take to load, and to draw."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A question: what one file of search_spaces/ says."""
+
+    name: str
+    path: Path
+    budget: Budget
+    """For the embedded data set."""
+    full_budget: Budget
+    """For any other data set."""
+    reference: Net | ResNet | None
+    """The student of the equal-budget references; None: there are none."""
+    draw: Callable[[Any], Pipeline]
+    published: tuple[dict[str, Any], ...]
+    """Knobs of settings that others published: a search draws them first."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A drawn pipeline and the knobs that made it."""
+
+    knobs: dict[str, Any]
+    pipeline: Pipeline
+    ranges: dict[str, str]
+    """Optuna's distribution of each knob, as its JSON."""
+
+
+def own_folder() -> Path:
+    """Where the spaces that come with kdsearch lie."""
+    return Path(importlib.import_module("kdsearch.search_spaces").__path__[0])
+
+
+def names() -> dict[str, str]:
+    """The spaces that come with kdsearch and their questions; runs none of them."""
+    files = sorted(path for path in own_folder().glob("*.py") if path.stem != "__init__")
+    return {path.stem: question(path) for path in files}
+
+
+def question(path: Path) -> str:
+    """The first line of a space's docstring."""
+    found = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return found.partition("\n")[0]
+
+
+def source(path: Path) -> str:
+    """Hash of what a space's file does: its docstring, comments and layout do not count."""
+    plain = path.read_bytes()
+    try:
+        tree = ast.parse(plain)
+        if ast.get_docstring(tree) is not None:
+            tree.body.pop(0)
+        plain = ast.unparse(tree).encode()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass  # no Python, or too deep for its own parser: every byte counts
+    return hashlib.sha256(plain).hexdigest()[:16]
+
+
+def find(word: str) -> Path:
+    """A space's file, by name or by path; raises Refusal."""
+    if word.endswith(".py") or "/" in word:
+        path = Path(word).expanduser().resolve()
+        if not path.is_file():
+            raise Refusal(f"A space is a name or the path of a Python file, but there is no file '{word}'.")
+        return path
+    path = own_folder() / f"{word}.py"
+    if word == "__init__" or not path.is_file():
+        raise unknown("space", word, names())
+    return path
+
+
+@lru_cache(maxsize=8)
+def load(path: Path) -> Space:
+    """Run a space's file and check what it defines; raises Refusal."""
+    spec = importlib.util.spec_from_file_location(f"kdsearch_space_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        with at_most(PATIENCE):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit, Late) as error:  # whatever a user's file raises is told to the user
+        raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
+    budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
+    full = getattr(module, "FULL_BUDGET", budget)
+    right = hasattr(module, "REFERENCE") and isinstance(reference, Net | ResNet | None) and callable(draw)
+    if not (isinstance(budget, Budget) and isinstance(full, Budget) and right):
+        lacking = [name for name in ("BUDGET", "REFERENCE", "space") if not hasattr(module, name)]
+        wrong = f"'{path}' lacks {listed(lacking)}" if lacking else f"in '{path}' one is of another kind"
+        raise Refusal(
+            f"A space file defines BUDGET = Budget(…), REFERENCE = Net(…) (or None: no references) and space(trial) -> "
+            f"Pipeline (FULL_BUDGET = Budget(…) may join), but {wrong}."
+        )
+    published = getattr(module, "PUBLISHED", ())
+    if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):
+        raise Refusal(f"PUBLISHED is a tuple of knobs by name, such as ({{'width': 1.0}},), but in '{path}' it is not.")
+    return Space(path.stem, path, budget, full, reference, cast(Callable[[Any], Pipeline], draw), tuple(published))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        return str(explain(error, "its pipeline", Pipeline))
+    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
+
+
+def propose(trial: Any, path: Path, settings: Settings) -> dict:
+    """One draw as plain data, for a sampler: a module's own function, so that it can be pickled. Raises Refusal."""
+    space = load(path)
+    try:
+        with at_most(PATIENCE):
+            pipeline = space.draw(trial)
+    except (Exception, SystemExit, Late) as error:
+        raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
+    if not isinstance(pipeline, Pipeline):
+        raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
+    if len(pipeline.links) < 2:
+        raise Refusal(f"A pipeline of a search needs a teacher and a student, but '{space.name}' drew a single link.")
+    return {"pipeline": resolve(pipeline, settings).model_dump(mode="json")}
+
+
+def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]:
+    """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
+    from optuna.samplers import RandomSampler
+
+    return list(islice(_asked(space, settings, RandomSampler(seed=seed)), count))
+
+
+def cells(space: Space, settings: Settings, drawn: list[Draw]) -> list[Draw]:
+    """Every combination of a space's knobs; raises Refusal where `drawn` shows a knob without steps."""
+    from kdsearch.search.samplers import Grid, check
+
+    check(space.name, {name: text for draw in drawn for name, text in draw.ranges.items()})
+    found: dict[str, Draw] = {}
+    for draw in _asked(space, settings, Grid(seed=0)):
+        if repr(draw.knobs) in found:
+            break
+        found[repr(draw.knobs)] = draw
+    return list(found.values())
+
+
+def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
+    import optuna
+    from optuna.distributions import distribution_to_json
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler)
+    while True:
+        trial = study.ask()
+        plain = propose(trial, space.path, settings)["pipeline"]
+        try:
+            ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
+        except (TypeError, ValueError) as error:
+            raise Refusal(
+                f"Knobs are numbers, words, True, False or None, but '{space.name}' draws others ({error}); draw "
+                f"a word that stands for one."
+            ) from None
+        yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
+
+
+def check_published(space: Space, settings: Settings) -> None:
+    """Raises Refusal for a published setting that the space could not have drawn."""
+    from optuna.trial import FixedTrial
+
+    for point in space.published:
+        trial = FixedTrial(point)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Optuna only warns of a number that is out of range or off its step
+                propose(trial, space.path, settings)
+        except Refusal as error:
+            raise Refusal(f"PUBLISHED of '{space.name}' holds {point}, which it cannot draw. {error}") from None
+        unused = set(point) - set(trial.params)
+        if unused:
+            raise Refusal(f"PUBLISHED of '{space.name}' gives {listed(sorted(unused))}, which {point} does not draw.")
+
+
+def commonest_teacher(drawn: list[Draw]) -> Link:
+    """The first link of most draws: of all, unless a space draws its teacher."""
+    return Counter(draw.pipeline.links[0] for draw in drawn).most_common(1)[0][0]
+
+
+def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
+    """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
+    if space.reference is None:
+        return {}
+    first = drawn[0].pipeline
+    recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
+    teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]
+    pair = Pair(hint=teacher.net.middle, guided=space.reference.middle)
+    if fit.epochs == 1:
+        raise Refusal(
+            f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "
+            f"give them --epochs 2 or more."
+        )
+    arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}
+    return {
+        name: resolve(Pipeline(links=(teacher, Link(net=space.reference, fit=fit, **arm)), data=first.data), settings)
+        for name, arm in arms.items()
+    }
+
+
+def check_overrides(space: Space, settings: Settings) -> None:
+    """Refuse a --set that changes nothing in any of 100 draws, or that would overrule what the space draws."""
+    if not settings.overrides:
+        return
+    bare = Settings(**{**settings.__dict__, "overrides": ()})
+    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, 100, seed=0)]
+    for path, value in settings.overrides:
+        old = {repr(item) for plain in plains for item in override(plain, path, value)}
+        if not old:
+            raise Refusal(f"--set {path} changes nothing: no pipeline of '{space.name}' has that part.")
+        if len(old) > 1:
+            some = listed(sorted(old)[:3])
+            raise Refusal(f"--set changes constants, but '{space.name}' draws {path} itself (such as {some}).")

@@ -1,0 +1,117 @@
+"""A search on several nodes, all on this machine: one dies, one comes late, one has fake GPUs to share."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from unbroken import SPACE, assert_equal, ran
+
+from kdsearch.results import tables
+from kdsearch.search import plan, spaces
+from kdsearch.search.settings import Settings
+from kdsearch.search.state import Search
+
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
+SLOW = SPACE.replace("epochs=6,", "epochs=40,")
+
+
+def begun(where: Path, cluster: Any, *more: str) -> subprocess.Popen:
+    (where / "lost.py").write_text(SLOW)
+    words = ["tune", "./lost.py", "--name", "s", "--address", cluster.address, "--storage", str(where / "shared")]
+    call = [sys.executable, "-m", "kdsearch.cli", *words, "--rule", "none", "--sampler", "random", *more]
+    return subprocess.Popen(call, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until(driver: subprocess.Popen, what: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert driver.poll() is None and time.monotonic() < deadline, driver.communicate(timeout=5)[0]
+        time.sleep(0.3)
+
+
+def ended(driver: subprocess.Popen) -> str:
+    said, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, said
+    return said
+
+
+def test_trials_of_a_node_that_dies_finish_elsewhere_from_their_checkpoints(cluster, tmp_path):
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    driver = begun(tmp_path, cluster, "--trials", "3")
+    folder = tmp_path / "shared" / "s"
+
+    def two_run_beyond_their_first_stage() -> bool:
+        rows = tables.read(folder).trials.values()
+        return sum(row["state"] == "running" and row["epochs"] > 3 for row in rows) == 2
+
+    until(driver, two_run_beyond_their_first_stage)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    said = ended(driver)
+    assert "it goes on from its last checkpoint" in said and "Nodes of the cluster" in said
+    (tmp_path / "alone").mkdir()
+    whole = ran(tmp_path / "alone", SLOW, "--trials", "3")
+    assert_equal(whole, folder)
+
+
+def test_a_node_that_comes_late_gets_work(cluster, tmp_path):
+    driver = begun(tmp_path, cluster, "--trials", "1", "--epochs", "2")
+    folder = tmp_path / "shared" / "s"
+    until(driver, lambda: (folder / "search.json").exists())
+    time.sleep(5)
+    assert driver.poll() is None and not tables.read(folder).epochs  # nobody is there to train anything
+    cluster.add_node(num_cpus=2)
+    ended(driver)
+    trials = pd.read_parquet(folder / "trials.parquet")
+    assert len(trials) == 4 and set(trials["state"]) == {"complete"}
+
+
+def shown(notes: Path, most: int) -> Callable[[dict], None]:
+    """In place of a trial: it notes when it ran, and waits for as many as may run beside it.
+
+    Made here, it travels whole: workers do not know this file.
+    """
+
+    def show(config: dict) -> None:
+        import time
+
+        from ray import tune
+
+        begun = time.time()
+        (notes / f"{config['trial']}.begun").write_text("")
+        while len(list(notes.glob("*.begun"))) < most and time.time() - begun < 60:
+            time.sleep(0.1)
+        time.sleep(2)
+        (notes / config["trial"]).write_text(f"{begun} {time.time()}")
+        row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
+        tune.report({"rows": [row], "complete": True, "accuracy": 0.5})
+
+    return show
+
+
+@pytest.mark.parametrize("share, most", [(0.5, 2), (0.25, 4)])
+def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, monkeypatch, share, most):
+    from kdsearch.cluster.session import start_ray
+    from kdsearch.search.tuner import tune_trials
+
+    monkeypatch.setattr(plan, "DRAWS", 60)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "lost.py").write_text(SPACE)
+    cluster.add_node(num_cpus=8, num_gpus=1)
+    cluster.wait_for_nodes()
+    start_ray(cluster.address)
+    space = spaces.load(tmp_path / "lost.py")
+    told = {"space": str(space.path)}
+    search = Search(space, Settings(6, 1), 9, tmp_path / "r" / "s", Path("data"), sampler="random", options=told)
+    search.resources = {"cpu": 1, "gpu": share}
+    plan.look(search)
+    search.folder.mkdir(parents=True)
+    tune_trials(search, {}, shown(tmp_path / "notes", most))
+    spans = [tuple(map(float, path.read_text().split())) for path in (tmp_path / "notes").glob("?")]
+    assert len(spans) == 9
+    together = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
+    assert max(together) == most

@@ -1,0 +1,157 @@
+"""A search whose driver, workers or disk fail goes on, and ends as one that nothing disturbed."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from unbroken import SPACE, assert_equal, call, ran
+
+from kdsearch.results import files, tables
+
+pytestmark = pytest.mark.kill
+KILLS = 20
+
+
+def states(folder: Path) -> dict[str, tuple[TrialState, list[float] | None]]:
+    """What Optuna's journal says of each trial that was drawn."""
+    storage = JournalStorage(JournalFileBackend(str(folder / tables.JOURNAL)))
+    draws = optuna.load_study(study_name=files.read_facts(folder)["study"], storage=storage).get_trials()
+    assert len(draws) == len({draw.user_attrs["trial"] for draw in draws})
+    return {draw.user_attrs["trial"]: (draw.state, draw.values) for draw in draws}
+
+
+def complete(folder: Path) -> dict[str, dict]:
+    """What stays of a finished trial: later ones may push it from the front, and bring columns that it has not."""
+    rows = {name: row for name, row in tables.read(folder).trials.items() if row["state"] == "complete"}
+    return {
+        name: {key: value for key, value in row.items() if key != "front" and value is not None}
+        for name, row in rows.items()
+    }
+
+
+def test_a_search_whose_driver_is_killed_at_twenty_moments_ends_as_one_that_was_not(tmp_path):
+    whole, folder = ran(tmp_path), tmp_path / "results" / "broken"
+    moments, kills, before = random.Random(0), 0, {}
+    while True:
+        more = ["--resume"] if (folder / "search.json").exists() else []
+        driver = subprocess.Popen(
+            call("broken", *more), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            _, said = driver.communicate(timeout=moments.uniform(3, 15) if kills < KILLS else 300)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.communicate()
+            kills += 1
+            now = complete(folder)
+            assert {name: now[name] for name in before} == before  # finished trials stay as they are
+            before = now
+        else:
+            assert driver.returncode == 0, said
+            break
+    assert_equal(whole, folder)
+    assert states(folder) == states(whole) and kills >= KILLS / 2
+    assert not (folder / tables.PENDING).exists() and not (folder / "checkpoints").exists()
+
+
+def ancestors(pid: int) -> list[int]:
+    found = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(pid)
+    return found
+
+
+def workers(driver: int) -> list[int]:
+    """Processes that run a driver's trials."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(b"ray::ImplicitFunc") and driver in ancestors(int(path.parent.name)):
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_a_search_whose_workers_are_killed_ends_as_one_that_was_not(tmp_path):
+    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=4, epochs=30"))
+    driver = subprocess.Popen(call("hurt"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    folder, killed = tmp_path / "results" / "hurt", 0
+    deadline = time.monotonic() + 120
+    while killed < 3 and driver.poll() is None and time.monotonic() < deadline:
+        running = [row for row in tables.read(folder).trials.values() if row["state"] == "running" and row["epochs"]]
+        there = workers(driver.pid) if running else []
+        if there:
+            os.kill(there[0], signal.SIGKILL)
+            killed += 1
+            time.sleep(3)
+        time.sleep(0.2)
+    said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0 and killed == 3, said
+    assert "it goes on from its last checkpoint" in said and "Traceback" not in said and "raylet" not in said
+    assert_equal(whole, folder)
+
+
+def test_a_search_whose_disk_is_full_ends_in_a_sentence_and_goes_on_when_there_is_room(tmp_path):
+    disk = tmp_path / "small"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        whole, words = ran(tmp_path), call("s", "--storage", str(disk))
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+        assert "The disk is full" in done.stderr and "Make room, then go on: kdsearch tune" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+        done = subprocess.run([*words, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert_equal(whole, disk / "s")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(tmp_path):
+    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=2, epochs=60"))
+    folder, more = tmp_path / "results" / "s", []
+    for presses in (1, 2):
+        driver = subprocess.Popen(call("s", *more), cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        more, before = ["--resume"], len(tables.read(folder).epochs)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(tables.read(folder).epochs) < before + 12:
+            time.sleep(0.2)
+        for _ in range(presses):
+            driver.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        out, said = driver.communicate(timeout=60)
+        assert driver.returncode == 130 and b"Traceback" not in said and b"stopping: each trial is kept" in out
+        assert b"Go on: kdsearch tune" in said and b"--name s --resume" in said
+        if presses == 1:
+            rows = tables.read(folder).trials.values()
+            kept = [row["trial"] for row in rows if row["epochs"] and row["state"] == "waiting"]
+            assert kept and not [row for row in rows if row["state"] == "running"]
+            assert all((folder / "checkpoints" / f"{name}.safetensors").exists() for name in kept)
+            assert not (folder / "stopping").exists()
+    assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
+    assert_equal(whole, folder)
+
+
+def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(tmp_path):
+    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=2, epochs=30"))
+    folder = tmp_path / "results" / "s"
+    driver = subprocess.Popen(call("s"), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(row["epochs"] for row in tables.read(folder).trials.values()):
+        time.sleep(0.2)
+    os.killpg(driver.pid, signal.SIGTERM)
+    _, said = driver.communicate(timeout=15)
+    assert driver.returncode == 130 and "ended by a signal. Go on: kdsearch tune" in said
+    assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
+    assert_equal(whole, folder)

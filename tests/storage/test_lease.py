@@ -1,0 +1,151 @@
+"""One driver for a search in a bucket."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from driver import Driver
+
+from kdsearch.errors import Refusal
+from kdsearch.search import plan
+from kdsearch.storage import lease
+from kdsearch.storage.bucket import Storage, at
+from kdsearch.storage.lease import hold, holder
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def bucket(options, tmp_path) -> Storage:
+    return replace(at(f"s3://searches/{uuid4().hex}{options}"), folder=tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def note(bucket: Storage, **told: object) -> Path:
+    """A search whose driver left this note."""
+    plain = {"host": "elsewhere", "pid": 7, "since": 999_000.0, "time": 1_000_000.0, "token": "other"}
+    path = bucket.folder / "search" / lease.NAME
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(plain | told))
+    bucket.push(path)
+    return path.parent
+
+
+def test_a_second_driver_is_refused_with_who_holds_it_and_when_to_try_again(bucket, clock):
+    folder = bucket.folder / "search"
+    with hold(bucket, folder, clock):
+        clock.now += 20
+        said = rf"'search' is held by process {os.getpid()} on {socket.gethostname()}, since \d.* again in 40 s"
+        with pytest.raises(Refusal, match=said), hold(bucket, folder, clock):
+            pass
+        assert holder(bucket, folder, clock)
+    assert holder(bucket, folder, clock) is None
+    with hold(bucket, folder, clock):
+        pass
+
+
+def test_a_driver_elsewhere_is_taken_for_dead_after_a_minute_without_a_sign(bucket, clock):
+    folder = note(bucket)
+    clock.now += 59
+    with pytest.raises(Refusal, match="process 7 on elsewhere"), hold(bucket, folder, clock):
+        pass
+    clock.now += 2
+    with hold(bucket, folder, clock):
+        assert (holder(bucket, folder, clock) or {})["pid"] == os.getpid()
+
+
+def test_a_refreshed_lease_is_not_taken_and_is_refreshed_every_ten_seconds_at_most(bucket, clock, monkeypatch):
+    folder, pushed = bucket.folder / "search", []
+    with hold(bucket, folder, clock) as held:
+        push = Storage.push
+        monkeypatch.setattr(Storage, "push", lambda self, path: pushed.append(path) or push(self, path))
+        for _ in range(90):
+            clock.now += 1
+            held.refresh()
+        assert len(pushed) == 9
+        assert holder(bucket, folder, clock)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_dead_process_of_this_machine_loses_its_lease_at_once(bucket, clock, own):
+    """Even if its number is now this process's own, as in containers."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder = note(bucket, host=socket.gethostname(), pid=os.getpid() if own else ended.pid)
+    with hold(bucket, folder, clock):
+        pass
+
+
+def test_a_living_process_of_this_machine_keeps_its_lease(bucket, clock):
+    folder = note(bucket, host=socket.gethostname(), pid=os.getppid())
+    with pytest.raises(Refusal, match="has one driver"), hold(bucket, folder, clock):
+        pass
+
+
+def test_a_driver_that_lost_its_search_writes_no_table_over_the_other_s(bucket, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "DRAWS", 30)
+    search = Driver(tmp_path, "random", 2, -1).search
+    folder = search.folder = bucket.folder / "search"
+    with hold(bucket, folder, clock) as search.lease:
+        note(bucket, time=clock.now)
+        clock.now += 11
+        with pytest.raises(Refusal, match="took over"):
+            search.changed(at_once=True)
+        assert search.lease.lost and not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_driver_whose_lease_was_taken_is_told_and_leaves_the_other_s_alone(bucket, clock):
+    folder = bucket.folder / "search"
+    with hold(bucket, folder, clock) as held:
+        note(bucket, time=clock.now)
+        clock.now += 11
+        with pytest.raises(Refusal, match=r"process 7 on elsewhere, since .* took over 'search'"):
+            held.refresh()
+    assert (holder(bucket, folder, clock) or {})["token"] == "other"
+
+
+def test_a_driver_outlives_a_bucket_that_is_silent_for_less_than_a_minute(bucket, clock, monkeypatch):
+    def silent(self: Storage, path: Path) -> None:
+        raise Refusal("no answer")
+
+    with hold(bucket, bucket.folder / "search", clock) as held:
+        monkeypatch.setattr(Storage, "pull", silent)
+        clock.now += 50
+        held.refresh()
+        clock.now += 11
+        with pytest.raises(Refusal, match="no answer"):
+            held.refresh()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "null"])
+def test_a_note_that_is_none_stops_nobody(bucket, clock, text):
+    folder = note(bucket)
+    (folder / lease.NAME).write_text(text)
+    bucket.push(folder / lease.NAME)
+    with hold(bucket, folder, clock):
+        pass
+
+
+def test_a_folder_needs_no_lease(tmp_path, clock):
+    with hold(at(tmp_path), tmp_path / "search", clock) as held:
+        clock.now += 100
+        held.refresh()
+        assert not (tmp_path / "search").exists() and holder(at(tmp_path), tmp_path, clock) is None
