@@ -8,7 +8,7 @@ import pandas as pd
 
 from kdsearch.results import cells as results_cells
 from kdsearch.results.cells import Cell
-from kdsearch.results.front import cell_of
+from kdsearch.results.front import by_cell
 from kdsearch.results.tables import Tables
 
 from . import captions, frames
@@ -46,14 +46,15 @@ def frame(found: Sequence[Cell], tables: Tables) -> pd.DataFrame:
 
     Columns: cell (its name), place, trial, accuracy, low, high, said (accuracy as text), of; and the cell's knobs.
     """
-    rows = [row for cell in found if cell.mean for row in _rows(cell, tables)]
+    trials = by_cell(tables.trials.values())
+    rows = [row for cell in found if cell.mean for row in _rows(cell, trials[cell.trial])]
     names = ["cell", "place", "trial", "accuracy", "low", "high", "said", "of"]
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *(name for row in rows for name in row)])))
 
 
-def _rows(cell: Cell, tables: Tables) -> list[dict[str, Any]]:
+def _rows(cell: Cell, trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     own = {"cell": cell.name, **cell.knobs}
-    trained = [row for row in tables.trials.values() if cell_of(row) == cell.trial and row["state"] == "complete"]
+    trained = [row for row in trials if row["state"] == "complete"]
     seeds = [
         own | {
             "place": "seed", "trial": row["trial"], "accuracy": row["accuracy"], "low": None, "high": None,

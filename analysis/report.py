@@ -138,9 +138,7 @@ def _cells(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
     """A grid's cells, and what their seeds can tell apart."""
     images = facts["validation_images"]
     found = cells.cells(tables, images)
-    several = any(len(cell.accuracies) > 1 for cell in found)
-    said = [*([cells.about(images)] if several else []), *cells.sentences(found, images)]
-    said += cells.at_chance(found, facts["classes"])
+    said = cells.said(found, images, facts["classes"])
     return (
         f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"

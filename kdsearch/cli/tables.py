@@ -67,9 +67,7 @@ def _grid(tables: results_tables.Tables, facts: Mapping[str, Any], console: Cons
     for row in cells.table(found):
         table.add_row(*row)
     console.print(table)
-    if any(cell.mean and cell.mean.half is not None for cell in found):
-        console.print(cells.about(images), soft_wrap=True)
-    for sentence in (*cells.sentences(found, images), *cells.at_chance(found, facts["classes"])):
+    for sentence in cells.said(found, images, facts["classes"]):
         console.print(sentence, soft_wrap=True)
 
 

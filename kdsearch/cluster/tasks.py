@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -26,11 +25,6 @@ class Step:
     ended: bool = False
     test: float | None = None
     cause: str | None = None
-
-
-def _keep(path: Path, trace: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(trace, encoding="utf-8")
 
 
 RETRIES = 2

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kdsearch.data.images import Batch, Images, moved_to
 from kdsearch.data.sources import Progress
+from kdsearch.distill import losses
 from kdsearch.errors import Refusal
 from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
@@ -32,6 +33,25 @@ CHUNK = 250
 
 UNKNOWN = "?" * 64
 """Holds the place of a hash in a header."""
+
+
+@dataclass
+class ByHand:
+    """No teacher: the answer is made of the label (Yuan et al. 2020)."""
+
+    true: float
+    """Of the true class."""
+    classes: int
+    layers: tuple[int, ...] = (0,)
+    """No network's."""
+
+    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
+        """Nothing to be made ready."""
+        return iter(())
+
+    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+        """The answer about a batch, as of one layer."""
+        return dict.fromkeys(self.layers, losses.virtual(batch.labels, self.classes, self.true))
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What a link goes through: each stage's terms, weights, and what of the student trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from kdsearch.config.pipeline import Pair, Pipeline
 from kdsearch.data.images import Batch
 from kdsearch.distill import losses
+from kdsearch.distill.recorded import ByHand
 from kdsearch.distill.train import Stage, Terms, seed_of
 from kdsearch.nets import pairs as nets_pairs
 from kdsearch.nets import taps
 from kdsearch.nets.build import placed
 
-Answers = Any
+Answers = Any | ByHand
 
 
 def stages(
@@ -41,8 +42,8 @@ def stages(
         yield Stage("hint", nn.ModuleList([net[:reach], *bridges]), terms, weights, link.hint_epochs), maps
     rest = link.fit.epochs - link.hint_epochs
     if link.kd:
-        soft = None if link.kd.virtual else answers("kd")
-        terms = kd_terms(net, soft or by_hand(link.kd.virtual or 0, len(images.classes)), link.kd.temperature)
+        soft = answers("kd")
+        terms = kd_terms(net, soft, link.kd.temperature)
         yield Stage("kd", net, terms, {"ce": 1 - link.kd.weight, "kd": link.kd.weight}, rest), soft
     else:
         yield Stage("labels", net, label_terms(net), {"ce": 1.0}, rest, replayed=number > 0), None
@@ -69,12 +70,7 @@ def hint_terms(
     return terms
 
 
-def by_hand(true: float, classes: int) -> Callable[[Batch], dict[int, Tensor]]:
-    """A teacher's answers without a teacher."""
-    return lambda batch: {0: losses.virtual(batch.labels, classes, true)}
-
-
-def kd_terms(net: nn.Sequential, answers: Callable[[Batch], dict[int, Tensor]], temperature: float) -> Terms:
+def kd_terms(net: nn.Sequential, answers: Answers, temperature: float) -> Terms:
     """Stage 2's two terms: cross-entropy with the labels, and with the teacher's softened answers."""
 
     def terms(batch: Batch) -> dict[str, Tensor]:

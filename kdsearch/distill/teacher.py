@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdsearch.config.pipeline import Choice, Link, Pipeline
 from kdsearch.data.images import Batch, Images, silent
 from kdsearch.data.sources import Progress
-from kdsearch.distill.recorded import Recorded
+from kdsearch.distill.recorded import ByHand, Recorded
 from kdsearch.nets import survey as nets_survey
 from kdsearch.nets.taps import answered
 
@@ -84,8 +84,13 @@ class Targets:
         worth = survey.reach[max(layers) - 1] >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
 
-    def answers(self, pipeline: Pipeline, number: int, stage: str, images: Images, teacher: Taught) -> Live | Recorded:
-        """What link `number` asks of the teacher before it in a stage."""
+    def answers(
+        self, pipeline: Pipeline, number: int, stage: str, images: Images, teacher: Taught
+    ) -> Live | Recorded | ByHand:
+        """What link `number` asks of the teacher before it in a stage, or of none."""
+        kd = pipeline.links[number].kd
+        if stage == "kd" and kd and kd.virtual:
+            return ByHand(kd.virtual, len(images.classes))
         layers = layers_of(pipeline.links[number], stage, _teacher(pipeline, number, images))
         if self.choices(pipeline, number, images)[stage] == "live":
             return Live(teacher, layers)

@@ -37,9 +37,8 @@ def plain(net: Net, image: Shape, classes: int) -> Iterator[nn.Sequential]:
                 side = _unpadded(side, image)
             layers = [*_convolution(channels, width, net)]
             channels = width
-            pool = _pool(side, net.pools[block - 1] if net.pools else None, last=block == blocks)
             if number == net.depth // blocks - 1:
-                if pool:
+                if pool := _pool(side, net.pools[block - 1] if net.pools else None, last=block == blocks):
                     layers.append(nn.MaxPool2d(*pool))
                     side = [(size - kernel) // stride + 1 for size, kernel, stride in zip(side, *pool, strict=True)]
                 if dropouts[block - 1]:

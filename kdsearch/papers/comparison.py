@@ -56,7 +56,7 @@ class Line:
         told, ours = self.printed.get("accuracy"), self.ours
         if told is None or ours is None:
             return None
-        return ours.value - (told.printed if told.correct is None else told.correct) / 100
+        return ours.value - told.right / 100
 
 
 def lines(
@@ -77,7 +77,7 @@ def made(found: Iterable[Line], same: bool) -> Table:
     """A table that was made, beside the printed one; `same`: on the paper's data, else there is no difference."""
     shown = _table(MADE)
     for line in found:
-        ours = _points(line.ours) if line.ours else "failed" if line.cause else "–"
+        ours = line.ours.percent(2) if line.ours else "failed" if line.cause else "–"
         difference = "–" if line.difference is None or not same else f"{100 * line.difference:+.2f}"
         shown.add_row(line.row, _told(line, "accuracy"), ours, difference, *_sizes(line))
     return shown
@@ -123,11 +123,6 @@ def _number(told: Printed, value: float | None) -> float | None:
     if value is None:
         return None
     return round(value / 100, 6) if told.quantity == "accuracy" else int(value) if value == int(value) else value
-
-
-def _points(found: Estimate) -> str:
-    half = "" if found.half is None else f" ± {100 * found.half:.2f}"
-    return f"{100 * found.value:.2f}{half}"
 
 
 def notes(found: Iterable[Line], quantities: Collection[str]) -> Iterator[str]:

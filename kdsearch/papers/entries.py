@@ -108,14 +108,13 @@ def entries(protocol: Protocol, seeds: int, images: Images, known: Iterable[Mapp
 def _entries_of(
     protocol: Protocol, name: str, seeds: int, images: Images, known: Iterable[Mapping[str, Any]]
 ) -> Iterator[Entry]:
-    *before, last = protocol.rows[name].links
+    row = protocol.rows[name]
     facts = _facts(protocol, name, images)
-    ended = {row["seed"]: row for row in known if row.get("accuracy") is not None}
+    ended = {own["seed"]: own for own in known if own.get("accuracy") is not None}
     asked = 1 if name == TEACHER else seeds
     for seed in sorted({*range(asked), *ended}):
-        links = (*before, last.model_copy(update={"seed": seed}))
-        pipeline = Pipeline(links=links, data=protocol.data)
-        key = key_of(pipeline, len(before), images.fingerprint)
+        pipeline = row.with_seed(seed)
+        key = key_of(pipeline, len(row.links) - 1, images.fingerprint)
         told = {"row": name, "seed": seed, "key": key, "pipeline": json.dumps(pipeline.model_dump(mode="json"))}
         there = ended.get(seed, {})
         if there.get("key") == key:

@@ -21,6 +21,11 @@ class Printed:
     note: str
     """What the print got wrong, or what its reader must know; may be empty."""
 
+    @property
+    def right(self) -> float:
+        """What to compare with."""
+        return self.printed if self.correct is None else self.correct
+
 
 def folder() -> Path:
     """Where the files lie, in the repository and in an installed package."""
@@ -50,4 +55,4 @@ def read(table: str) -> list[Printed]:
 def accuracies(table: str) -> dict[str, float]:
     """The printed test accuracies, 0–1, by row; corrected where the print is wrong."""
     found = (line for line in read(table) if line.quantity == "accuracy")
-    return {line.row: (line.printed if line.correct is None else line.correct) / 100 for line in found}
+    return {line.row: line.right / 100 for line in found}

@@ -21,7 +21,7 @@ from kdsearch.papers import entries
 from kdsearch.papers.entries import Entry, Place
 from kdsearch.papers.tables import Protocol
 from kdsearch.results import folder as results_folder
-from kdsearch.search.trial import prepare
+from kdsearch.search.trial import keep_trace, prepare
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import Storage
 from kdsearch.storage.lease import Lease, hold
@@ -181,7 +181,7 @@ def _level(making: Making, chains: dict[str, Pipeline], tasks: Tasks) -> Iterato
             yield Step(name, making.done, len(making.missing), row["epoch"], epochs, row["accuracy"])
         if "cause" in said:
             making.causes[key] = said["cause"]
-            _keep(making.asked.folder / "failures" / f"{key}.txt", said["trace"])
+            keep_trace(making.asked.folder, key, said["trace"])
         if not said or "cause" in said:
             yield making.end(key, chain, seconds[key])
 
@@ -194,11 +194,6 @@ def _places(making: Making, tasks: Tasks) -> dict[str, Any]:
         "device": "cuda" if tasks.resources["gpu"] else "cpu", "threads": max(int(asked.cpus_per_trial), 1),
         "precision": asked.precision, "stop_file": str((asked.folder / "stop").relative_to(asked.storage.folder)),
     }  # fmt: skip
-
-
-def _keep(path: Path, trace: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(trace, encoding="utf-8")
 
 
 def _otherwise(making: Making) -> Iterator[str]:

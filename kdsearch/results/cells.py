@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdsearch.results.front import cell_of
+from kdsearch.results.front import by_cell
 from kdsearch.results.seeds import Estimate, difference, estimate
 from kdsearch.results.tables import Tables, knobs
 
@@ -46,11 +46,7 @@ class Cell:
 
 def cells(tables: Tables, images: int) -> list[Cell]:
     """In the order of their knobs' drawing; `images` judged them. References are none."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in tables.trials.values():
-        if row["reference"] is None:
-            groups.setdefault(cell_of(row), []).append(row)
-    return [_cell(name, rows, images) for name, rows in groups.items()]
+    return [_cell(name, rows, images) for name, rows in by_cell(tables.trials.values()).items()]
 
 
 def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
@@ -68,10 +64,20 @@ def ranked(found: Sequence[Cell]) -> list[Cell]:
     return sorted((cell for cell in found if cell.mean), key=lambda cell: -(cell.mean.value if cell.mean else 0))
 
 
+def ordered(found: Sequence[Cell]) -> list[Cell]:
+    """All of them, the highest mean first, those without one last."""
+    return [*ranked(found), *(cell for cell in found if not cell.mean)]
+
+
 def table(found: Sequence[Cell]) -> list[list[str]]:
-    """All cells by their COLUMNS, the highest mean first, those without one last."""
-    order = ranked(found)
-    return [columns(cell) for cell in [*order, *(cell for cell in found if cell not in order)]]
+    """All cells by their COLUMNS, in order."""
+    return [columns(cell) for cell in ordered(found)]
+
+
+def said(found: Sequence[Cell], images: int, classes: int) -> list[str]:
+    """All that stands under the table."""
+    several = any(len(cell.accuracies) > 1 for cell in found)
+    return [*([about(images)] if several else []), *sentences(found, images), *at_chance(found, classes)]
 
 
 def about(images: int) -> str:
@@ -95,8 +101,6 @@ def at_chance(found: Sequence[Cell], classes: int) -> list[str]:
 
 def plain(tables: Tables, images: int) -> list[dict[str, Any]]:
     """The cells for programs, the highest mean first; accuracies and `half` of the 95 % interval, 0–1."""
-    found = cells(tables, images)
-    order = [*ranked(found), *(cell for cell in found if not cell.mean)]
     return [
         {
             "trial": cell.trial, "knobs": cell.knobs, "accuracies": cell.accuracies,
@@ -104,7 +108,7 @@ def plain(tables: Tables, images: int) -> list[dict[str, Any]]:
             "parameters": cell.parameters, "compression": cell.compression,
             "failed": cell.failed, "stopped": cell.stopped,
         }
-        for cell in order
+        for cell in ordered(cells(tables, images))
     ]  # fmt: skip
 
 
@@ -116,9 +120,9 @@ def sentences(found: Sequence[Cell], images: int) -> list[str]:
         return ["A cell with one seed has no interval: what differs here may be noise (--seeds 3, or more)."]
     best, *others = order
     gaps = [(cell, difference(best.accuracies, cell.accuracies, images)) for cell in others]
-    near = [(cell, gap) for cell, gap in gaps if gap.half is None or abs(gap.value) <= gap.half]
     if len(others) < SINGLY:
-        return [_sentence(best, cell, gap, any(cell is one for one, _ in near)) for cell, gap in gaps]
+        return [_sentence(best, cell, gap) for cell, gap in gaps]
+    near = [(cell, gap) for cell, gap in gaps if not gap.beyond_noise]
     if not near:
         return [f"{best.name} is the best of {len(order)} cells, beyond noise."]
     some = ", ".join(f"{cell.name} ({gap.points})" for cell, gap in near[:SINGLY])
@@ -129,10 +133,10 @@ def sentences(found: Sequence[Cell], images: int) -> list[str]:
     ]
 
 
-def _sentence(best: Cell, other: Cell, gap: Estimate, near: bool) -> str:
-    if near:
-        return f"{best.name} and {other.name} cannot be told apart: {gap.points} points."
-    return f"{best.name} is better than {other.name}: {gap.points} points."
+def _sentence(best: Cell, other: Cell, gap: Estimate) -> str:
+    if gap.beyond_noise:
+        return f"{best.name} is better than {other.name}: {gap.points} points."
+    return f"{best.name} and {other.name} cannot be told apart: {gap.points} points."
 
 
 COLUMNS = ("trial", "cell", "accuracy", "parameters", "compression", "seeds")

@@ -1,7 +1,6 @@
 """What a search has spent, and what front it had for that: pure functions over its tables."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +45,6 @@ def growth(tables: Tables, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     `completed` by then, COSTS of all draws by then (stopped and unfinished ones count) and the front's `hypervolume`:
     decades of compression × share of the images, above compression 1 and chance accuracy."""
     links, ends = _student_links(tables), _ends(tables)
-    points: list[front.Point] = []
     ended: list[Row] = []
     found: list[dict[str, Any]] = []
     costs: dict[str, Any] = dict.fromkeys(COSTS, 0)
@@ -61,11 +59,10 @@ def growth(tables: Tables, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         if place in ends:
             ended.append(own)
-            points.append((math.log10(own["compression"]), own["accuracy"]))
-            points = [points[chosen] for chosen in front.undominated(points)]
-            area = front.hypervolume(points, chance=1 / facts["classes"])
-            if facts.get("seeds", 1) > 1:  # seeds count by their mean
-                area = front.reached(ended, facts["classes"])
+            area = front.reached(ended, facts["classes"])
+            if facts.get("seeds", 1) == 1:  # else a seed to come may still lift, or sink, a mean
+                members = set(front.members(ended))
+                ended = [row for row in ended if row["trial"] in members]
             found.append({"trial": row["trial"], "completed": len(found) + 1, **costs, "hypervolume": area})
     return found
 

@@ -21,20 +21,20 @@ def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
     return [done[place][0] for place in undominated([(compression, mean) for _, compression, mean in done])]
 
 
-def cell_of(row: Mapping[str, Any]) -> str:
-    """The trial that stands for all seeds of a pipeline."""
-    return row.get("replicate_of") or row["trial"]
+def by_cell(trials: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """All seeds of each pipeline that was drawn, references aside, by the trial that stands for them."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in trials:
+        if row["reference"] is None:
+            found.setdefault(row.get("replicate_of") or row["trial"], []).append(row)
+    return found
 
 
 def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     """First trial, compression and mean accuracy of each fully trained pipeline, references aside."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in trials:
-        if row["state"] == "complete" and row["reference"] is None:
-            groups.setdefault(cell_of(row), []).append(row)
     return [
         (rows[0]["trial"], rows[0]["compression"], statistics.fmean(row["accuracy"] for row in rows))
-        for rows in groups.values()
+        for rows in by_cell(row for row in trials if row["state"] == "complete").values()
     ]
 
 

@@ -25,9 +25,17 @@ class Estimate:
     @property
     def points(self) -> str:
         """`2.1 ± 0.6`, in percentage points; two decimals where the interval is narrow."""
-        places = 1 if self.half is None or self.half >= 0.001 else 2
+        return self.percent(1 if self.half is None or self.half >= 0.001 else 2)
+
+    def percent(self, places: int) -> str:
+        """`2.1 ± 0.6`, times a hundred, with so many decimals."""
         value = f"{100 * self.value:.{places}f}"
         return value if self.half is None else f"{value} ± {100 * self.half:.{places}f}"
+
+    @property
+    def beyond_noise(self) -> bool:
+        """A difference that its interval tells from none."""
+        return self.half is not None and abs(self.value) > self.half
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Neighbours:
     @property
     def differ(self) -> bool:
         """Beyond noise."""
-        return self.difference.half is not None and abs(self.difference.value) > self.difference.half
+        return self.difference.beyond_noise
 
 
 def estimate(values: Sequence[float], images: int) -> Estimate:

@@ -185,9 +185,11 @@ class Tables:
                 row["front"] = name in members
 
     @property
-    def drawn(self) -> int:
-        """Trials beside references and replicates."""
-        return sum(row["reference"] is None and row["replicate_of"] is None for row in self.trials.values())
+    def draws(self) -> dict[str, dict[str, Any]]:
+        """Trials beside references and replicates, by name."""
+        return {
+            name: row for name, row in self.trials.items() if row["reference"] is None and row["replicate_of"] is None
+        }
 
     def tally(self) -> tuple[Counter[str], int]:
         """How many trials are in each state, and how many have ended."""

@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from kdsearch import __version__
 from kdsearch.cluster.session import start_ray
-from kdsearch.cluster.tasks import Step, Tasks, _keep
+from kdsearch.cluster.tasks import Step, Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
@@ -26,7 +26,7 @@ from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
-from kdsearch.search.trial import again, prepare
+from kdsearch.search.trial import again, keep_trace, prepare
 from kdsearch.storage import cache
 
 
@@ -227,7 +227,7 @@ def _seeds(asked: Asked, work: list[Seed], rows: dict, tasks: Tasks) -> Iterator
             own |= {"test": said["test"], "test_images": said["test_images"], "cause": None}
         elif "cause" in said:
             own["cause"] = said["cause"]
-            _keep(asked.folder / "failures" / f"{own['trial']}-{own['seed']}.txt", said["trace"])
+            keep_trace(asked.folder, f"{own['trial']}-{own['seed']}", said["trace"])
         if not row or said["last"]:
             rows[own["trial"], own["seed"]] = own
             files.write_table(asked.folder / "confirmed.parquet", list(rows.values()), files.CONFIRMED)

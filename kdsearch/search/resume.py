@@ -86,7 +86,8 @@ def check_more(tables: results_tables.Tables, trials: int, seeds: int) -> None:
         raise Refusal(
             f"A search can grow, but not shrink: it has trained {most} seeds, so --seeds must be at least that."
         )
-    if tables.drawn > trials:
+    if len(tables.draws) > trials:
         raise Refusal(
-            f"A search can grow, but not shrink: it has drawn {tables.drawn} trials, so --trials must be at least that."
+            f"A search can grow, but not shrink: it has drawn {len(tables.draws)} trials, so --trials must be at least "
+            f"that."
         )

@@ -38,8 +38,7 @@ class Sampler(OptunaSearch):
         self._references = {name: own for name, own in references.items() if name not in rows}
         self._unfinished = [name for name, row in rows.items() if row["state"] not in files.ENDED]
         self._names: dict[str, str] = {}
-        drawn = {name: row for name, row in rows.items() if row["reference"] is None and row["replicate_of"] is None}
-        self._seen = {_sorted(row["pipeline"]): name for name, row in drawn.items()}
+        self._seen = {_sorted(row["pipeline"]): name for name, row in search.tables.draws.items()}
         """Which trial runs a pipeline, by its JSON."""
         self._cells: set[str] = set()
         """Of a grid, those drawn."""
@@ -145,7 +144,7 @@ class Sampler(OptunaSearch):
 
     def _new(self, trial_id: str) -> Pipeline | None:
         """The next draw, unless all that were asked for are drawn, or there is nothing new."""
-        if self._exhausted or self._search.tables.drawn >= self._search.trials:
+        if self._exhausted or len(self._search.tables.draws) >= self._search.trials:
             return None
         found = self._drawn(trial_id)
         self._exhausted = found is None
@@ -153,15 +152,14 @@ class Sampler(OptunaSearch):
 
     def _replicate(self) -> str | None:
         """The next drawn pipeline with its next seed, the second seed of each first; None where all are there."""
-        rows = self._search.tables.trials
-        drawn = [name for name, row in rows.items() if row["reference"] is None and row["replicate_of"] is None]
+        draws = self._search.tables.draws
         for more in range(1, self._search.seeds):
-            for cell in drawn:
-                seed = (rows[cell]["seed"] + more) % SEEDS
+            for cell, row in draws.items():
+                seed = (row["seed"] + more) % SEEDS
                 name = f"{cell}-{seed}"
-                if name not in rows:
-                    pipeline = Pipeline.model_validate_json(rows[cell]["pipeline"]).with_seed(seed)
-                    self._add(name, pipeline, tables.knobs(rows[cell]), replicate_of=cell)
+                if name not in self._search.tables.trials:
+                    pipeline = Pipeline.model_validate_json(row["pipeline"]).with_seed(seed)
+                    self._add(name, pipeline, tables.knobs(row), replicate_of=cell)
                     return name
         return None
 

@@ -61,6 +61,14 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def keep_trace(folder: Path, name: str, trace: str) -> Path:
+    """Write a failure's traceback beside the tables of `folder`; returns the file."""
+    path = folder / "failures" / f"{name}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(trace, encoding="utf-8")
+    return path
+
+
 def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
     """Flat rows, and whether each is the last; the student is saved before the last one is given out."""
     from kdsearch.config.pipeline import Pipeline

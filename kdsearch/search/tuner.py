@@ -18,6 +18,7 @@ from kdsearch.results import tables as results_tables
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.state import Search
+from kdsearch.search.trial import keep_trace
 
 ALIKE = (12, 1 / 3)
 """Of so many trials that end first, more than such a share failing alike end the search."""
@@ -27,14 +28,14 @@ def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[
     """Run all trials; `work` is what Ray runs of each."""
     rungs = restored(search)
     sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
-    if sampler.to_come:
-        _tune(search, sampler, rungs, sampler.to_come, work)
+    if count := sampler.to_come:
+        _tune(search, sampler, rungs, count, work)
     if search.stopping.is_set():
         raise KeyboardInterrupt
     sampler.close()
     search.storage.remove(search.folder / "checkpoints")
     if "why_ended" in search.facts or search.sampler == "grid":
-        search.facts |= {"trials": search.tables.drawn, "total": len(search.tables.trials)}
+        search.facts |= {"trials": len(search.tables.draws), "total": len(search.tables.trials)}
         search.write_facts()
 
 
@@ -153,10 +154,7 @@ class Watcher(tune.Callback):
         elif result.get("paused"):
             self._mark(trial, "waiting")
         elif result.get("cause"):
-            failures = self.search.folder / "failures"
-            failures.mkdir(exist_ok=True)
-            path = failures / f"{trial.config['trial']}.txt"
-            path.write_text(result["trace"], encoding="utf-8")
+            path = keep_trace(self.search.folder, trial.config["trial"], result["trace"])
             self.search.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
