@@ -15,7 +15,6 @@ from kdsearch.results import files
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results.confirmed import TESTED, cells, columns, heading, sentences
 from kdsearch.results.seeds import Member
-from kdsearch.storage.bucket import Storage
 
 WIDE = 92
 """Columns of a terminal that show all of these; where it has fewer, compression is left out."""
@@ -84,21 +83,14 @@ def confirm(
     from kdsearch.storage.bucket import at
 
     storage, console = at(results), cli_tables.console(stderr=as_json)
-    with results_searches.driven(search, storage) as (folder, lease, send):
-        _bring(storage, folder, test)
-        kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
-        with interruptible(lambda: kept), live.ConfirmWatch(console) as watch:
-            from kdsearch.search.confirm import Asked
-            from kdsearch.search.confirm import confirm as steps
+    known = name_of(results_searches.named(search, storage), results)
+    kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {known}"
+    with interruptible(lambda: kept), live.ConfirmWatch(console) as watch:
+        from kdsearch.search.confirm import Wanted
+        from kdsearch.search.confirm import confirm as trained
 
-            for step in steps(Asked(folder, data_dir, seeds, test, max_concurrent), watch.read):
-                lease.refresh()
-                if isinstance(step, str):
-                    watch.warn(step)
-                    continue
-                if step.ended:
-                    send()
-                watch.show(step)
+        wanted = Wanted(seeds, test, data_dir, max_concurrent)
+        folder = trained(search, storage, wanted, watch.hear, watch.read)
     images = files.read_facts(folder)["validation_images"]
     found = results_seeds.members(results_tables.read(folder), images)
     if as_json:
@@ -107,22 +99,3 @@ def confirm(
         summary(folder, found, images, console)
     if not found:
         raise typer.Exit(1)
-
-
-def _bring(storage: "Storage", folder: Path, test: bool) -> None:
-    """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
-    from kdsearch.results import searches as results_searches
-    from kdsearch.results import tables as results_tables
-
-    if not results_searches.in_bucket(folder, storage):
-        return
-    from kdsearch.distill.store import read_facts
-    from kdsearch.results.front import members
-
-    trials = members(results_tables.read(folder).trials.values())
-    results_searches.bring_students(storage, folder, trials)
-    students = [folder / "students" / f"{trial}.safetensors" for trial in trials]
-    made = [read_facts(path) for path in students if path.exists()]
-    results_searches.bring_networks(storage, (teacher["key"] for own in made for teacher in own["teachers"]))
-    if test:
-        storage.pull_folder(folder / "confirmed", absent=True)

@@ -68,6 +68,10 @@ class ConfirmWatch(Screen):
         """Why the seeds may not be replicates of what was selected."""
         self.console.print(f"Warning: {text}", style="yellow", soft_wrap=True)
 
+    def hear(self, said: Any) -> None:
+        """A step, or a warning."""
+        self.warn(said) if isinstance(said, str) else self.show(said)
+
     def show(self, step: Any) -> None:
         """An epoch of a seed, or its end."""
         self.bars.pop("", None)

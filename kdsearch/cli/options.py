@@ -5,13 +5,11 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from kdsearch.errors import Refusal
 
 Results = Annotated[
     str,
@@ -52,28 +50,6 @@ def _typed(parameter: Any, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option] if value else []
     return [word for one in (value if isinstance(value, (list, tuple)) else [value]) for word in (option, str(one))]
-
-
-def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`key=value` words, split; raises Refusal."""
-    found = [tuple(word.partition("=")[::2]) for word in words]
-    for word, (key, _) in zip(words, found, strict=True):
-        if key in ("data.name", "data.image_size"):
-            raise Refusal(f"--set leaves the data alone, but got '{word}'; use --data or --image-size.")
-        if not key or "=" not in word:
-            raise Refusal(f"--set takes key=value, such as student.fit.batch_size=64, but got '{word}'.")
-    return tuple((key, value) for key, value in found)
-
-
-def numbers_of(word: str) -> tuple[int, ...]:
-    """`1,3,9`; raises Refusal unless they are whole, rising and at least 1."""
-    try:
-        found = tuple(int(part) for part in word.split(",")) if word else ()
-    except ValueError:
-        found = (0,)
-    if list(found) != sorted({number for number in found if number > 0}):
-        raise Refusal(f"A list of rising whole numbers from 1 on, such as 1,3,9, is needed, but got '{word}'.")
-    return found
 
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where torchvision's data sets lie.", metavar="DIR")]

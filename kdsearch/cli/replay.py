@@ -92,7 +92,7 @@ def replay(
     from kdsearch.search import replay as search_replay
 
     pass
-    from kdsearch.cli.options import numbers_of
+    from kdsearch.search.settings import numbers_of
 
     storage = results_searches.reading(results)
     if storage.uri and Path(table).suffix != ".parquet" and not Path(table).exists():

@@ -1,7 +1,8 @@
 """The command that makes a paper's table again."""
 
-import contextlib
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -68,8 +69,8 @@ def reproduce(
         title, shown = f"{table}: {protocol.title}", comparison.planned(protocol, found)
     else:
         options = {"max_concurrent": max_concurrent, "precision": precision}
-        options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
-        folder, found = _made(table, scale, protocol, results, console, data_dir=data_dir, seeds=seeds, **options)
+        options |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial, "seeds": seeds}
+        folder, found = _made(table, scale, protocol, results, console, data_dir=str(data_dir), **options)
         title = f"{table}: {protocol.title}; accuracy on the {told['split']} images, in percent"
         shown, told["folder"] = comparison.made(found, where == published.data.name), str(folder)
         told["seeds"], told["judged"] = (
@@ -118,8 +119,8 @@ def _judged(data: str) -> tuple[str, float | None]:
 
 def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
     """Of each row's network; why it cannot be."""
-    from kdsearch.papers import entries as papers_entries
     from kdsearch.papers.scales import SHAPES
+    from kdsearch.papers.sizes import sizes_or_cause
 
     if protocol.data.name in SHAPES:
         image, classes = SHAPES[protocol.data.name]
@@ -128,7 +129,7 @@ def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
 
         images = load(protocol.data, data_dir)
         image, classes = images.shape, len(images.classes)
-    return {row: papers_entries.sizes_or_cause(protocol, row, image, classes) for row in protocol.rows}
+    return sizes_or_cause(protocol, image, classes)
 
 
 def _made(
@@ -142,17 +143,18 @@ def _made(
 
     storage = at(results)
     folder = storage.folder / "reproduce" / f"{table}-{scale}-{papers_scales.called(protocol.data.name)}"
+    command = shlex.join(["kdsearch", *sys.argv[1:]])
     said = "What was trained is kept; the same command goes on."
-    with interruptible(lambda: said), live.TableWatch(console) as watch:
-        from kdsearch.papers import entries as papers_entries
-        from kdsearch.papers.reproduce import Asked
-        from kdsearch.papers.reproduce import reproduce as steps
+    with interruptible(lambda: said), live.Watch(console) as watch:
+        from kdsearch.papers import reproduce as papers_reproduce
 
-        with contextlib.closing(steps(Asked(protocol, folder, storage, **options), watch.read)) as made:
-            for step in made:
-                watch.warn(step) if isinstance(step, str) else watch.show(step)
-    rows = papers_entries.read(folder)
-    return folder, comparison.lines(table, protocol, {row["row"]: row for row in rows}, rows)
+        own = papers_reproduce.Table(table, protocol, storage, folder, command)
+        made = papers_reproduce.reproduce(own, options, watch.show, watch.read)
+    others = set(papers_reproduce.other_precisions(own, options["precision"])) if made.entries else set()
+    if others:
+        text = f"networks that were there before were trained in {' and '.join(sorted(others))}"
+        console.print(f"Warning: {text}, not {options['precision']}.", style="yellow", soft_wrap=True)
+    return folder, comparison.lines(table, protocol, made.sizes, made.entries)
 
 
 def _sentences(told: dict[str, Any], reduced: str, published: str) -> Iterator[str]:
@@ -169,4 +171,4 @@ def _sentences(told: dict[str, Any], reduced: str, published: str) -> Iterator[s
     elif told["data"] != published:
         yield f"On '{told['data']}' instead of {published}: comparable with the print if it holds the same images."
     if "folder" in told:
-        yield f"Written: {told['folder']}/entries.parquet"
+        yield f"Written: {told['folder']}/trials.parquet"

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from kdsearch.cli.options import DATA_DIR, RESULTS, ClusterFile, DataDir, Results, interruptible, name_of
-from kdsearch.errors import Refusal
 
 
 def tune(
@@ -71,33 +70,31 @@ def tune(
 ) -> None:
     """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
     if cluster is not None:
-        from kdsearch.cli import options as cli_options
-        from kdsearch.cluster import remote as cluster_remote
+        from kdsearch.cli import options
+        from kdsearch.cluster import remote
 
-        raise typer.Exit(cluster_remote.tune(cluster, cli_options.asked(context), space, name))
+        raise typer.Exit(remote.tune(cluster, options.asked(context), space, name))
     from kdsearch.cli import tables as cli_tables
     from kdsearch.cli.live import Watch
+    from kdsearch.search import tune as search_tune
 
-    given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
-    asked, storage, folder, facts = _asked(context, given)
-    asked["storage_named"] = _source(context, "results") != "DEFAULT"
-    console, search = cli_tables.console(), None
+    told = {word: value for word, value in context.params.items() if _source(context, word) != "DEFAULT"}
+    console, plan = cli_tables.console(), None
     # Outermost, so that the live display has ended when it speaks.
-    with interruptible(lambda: _left(search)), Watch(console) as watch:
+    with interruptible(lambda: _left(plan)), Watch(console) as watch:
         from kdsearch.search.plan import look
 
-        search = _search(asked, storage, folder, facts)
-        search.show, search.progress, search.tell = watch.show, watch.read, console.print
-        drawn = look(search)[0][:3] if dry_run else []
+        asked = search_tune.asked_for(space, {name: told[name] for name in told if name not in ("space", "cluster")})
+        plan = look(*search_tune.begun(asked, shlex.join(["kdsearch", *sys.argv[1:]])), watch.read)
         if not dry_run:
             from kdsearch.search.run import run
 
-            run(search)
+            driver = run(plan, watch.show, console.print, watch.read)
     if dry_run:
-        _show_draws(search, drawn, console)
+        _show_draws(plan, console)
         return
-    _show_end(folder, asked["results"], console)
-    if not any(row["state"] == "complete" for row in search.tables.trials.values()):
+    _show_end(plan.folder, plan.asked.results, console)
+    if not any(row["state"] == "complete" for row in driver.tables.trials.values()):
         raise typer.Exit(1)
 
 
@@ -107,125 +104,34 @@ def _source(context: typer.Context, name: str) -> str:
     return found.name if found else "DEFAULT"
 
 
-def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
-    """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
-    told = dict(context.params)
-    from kdsearch.cluster.session import probe, resolve
-    from kdsearch.results import files
-    from kdsearch.results import searches as results_searches
-    from kdsearch.results.folder import check_name, folder_for
-    from kdsearch.search import resume as search_resume
-    from kdsearch.search import spaces as search_spaces
-    from kdsearch.storage.bucket import at
-
-    path = search_spaces.find(told["space"])
-    probe(resolve(told["address"]))
-    told["space"] = path.stem if path.parent == search_spaces.own_folder() else str(path)
-    if told["data"] is not None:
-        from kdsearch.data.sources import placed
-
-        told["data"] = placed(told["data"])
-    storage = at(told["results"])
-    if not told["resume"]:
-        return (
-            told,
-            storage,
-            folder_for(storage.folder, path.stem, told["name"], results_searches.names_taken(storage)),
-            {},
-        )
-    name = results_searches.only(path.stem, storage) if told["name"] is None else told["name"]
-    check_name(name)
-    folder = results_searches.resumed(name, storage)
-    told = search_resume.options(folder, told, given)
-    _check_types(context, told, folder)
-    facts = files.read_facts(folder)
-    search_resume.check_source(facts, search_spaces.source(path), path)
-    return told, storage, folder, facts
-
-
-def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> None:
-    """Raises Refusal where search.json holds an option that the command line would not take."""
-    options: list[Any] = list(context.command.params)
-    for option in options:
-        value = told.get(option.name or "")
-        if value is None or value == context.params.get(option.name):
-            continue
-        try:
-            taken = option.process_value(context, value)
-        except (typer.BadParameter, TypeError, ValueError, OverflowError):
-            taken = None
-        if taken != value and not (isinstance(value, str) and taken == Path(value)):
-            raise Refusal(
-                f"'{folder / 'search.json'}' is damaged: {option.name} is {value!r} in its options, which the command "
-                f"line would not take; bring the file back, or start a new search with another --name."
-            )
-        told[option.name or ""] = taken
-
-
-def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, Any]) -> Any:
-    from kdsearch.cli.options import numbers_of, pairs_of
-    from kdsearch.search import spaces as search_spaces
-    from kdsearch.search.settings import Limits, Settings
-    from kdsearch.search.state import Search
-
-    space, data = search_spaces.load(search_spaces.find(asked["space"])), asked["data"]
-    budget = space.budget if data in (None, "digits") else space.full_budget
-    sampler = asked["sampler"] or budget.sampler
-    if asked["seeds"] > 1 and sampler != "grid":
-        raise Refusal(
-            f"--seeds trains each cell of a grid {asked['seeds']} times, but '{space.name}' is searched by {sampler}: "
-            f"confirm its front afterwards (kdsearch confirm), or choose --sampler grid."
-        )
-    trials = asked["trials"] or (sys.maxsize if sampler == "grid" else budget.trials)
-    if trials is None:
-        raise Refusal(f"'{space.name}' is a grid and says no number of draws; --sampler {sampler} needs --trials.")
-    settings = Settings(
-        epochs=asked["epochs"] or budget.epochs, teacher_epochs=asked["teacher_epochs"] or budget.teacher_epochs,
-        batch_size=budget.batch_size, epochs_given=asked["epochs"] is not None,
-        teacher_epochs_given=asked["teacher_epochs"] is not None, data=data, image_size=asked["image_size"],
-        seed=asked["seed"], overrides=pairs_of(asked["overrides"] or []),
-    )  # fmt: skip
-    return Search(
-        space, settings, trials, folder,
-        Path(asked["data_dir"]).resolve(), asked["cpus_per_trial"], asked["gpus_per_trial"], asked["max_concurrent"],
-        asked["seeds"], asked["precision"], sampler,
-        asked["rule"] or budget.rule or ("none" if sampler == "grid" else "union"),
-        asked["reduction"], numbers_of(asked["milestones"] or ""),
-        Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),
-        command=facts.get("command") or shlex.join(["kdsearch", *sys.argv[1:]]),
-        options={name: str(value) if isinstance(value, Path) else value for name, value in asked.items()},
-        before=facts, storage=storage, address=asked["address"], storage_named=asked["storage_named"],
-    )  # fmt: skip
-
-
-def _left(search: Any) -> str:
-    if search is None or not search.folder.exists():
+def _left(plan: Any) -> str:
+    if plan is None or not plan.folder.exists():
         return "No trial had begun, so there are no results."
-    return f"All that was trained is kept.\nGo on: {search.resume_command}"
+    return f"All that was trained is kept.\nGo on: {plan.place.resume}"
 
 
-def _show_draws(search: Any, drawn: list, console: Any) -> None:
+def _show_draws(plan: Any, console: Any) -> None:
     import yaml
 
     from kdsearch.distill.teacher import bytes_a_view
     from kdsearch.nets import survey
     from kdsearch.results.format import size
 
-    shape, classes = search.images.shape, len(search.images.classes)
-    for number, draw in enumerate(drawn):
+    shape, classes = plan.images.shape, len(plan.images.classes)
+    for number, draw in enumerate(plan.draws[:3]):
         sizes = [f"{survey.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
         console.print(f"Draw {number}: {draw.knobs}", style="bold", soft_wrap=True)
         console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
         plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
         console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
-    views = drawn[0].pipeline.data.fixed_views
+    views = plan.data.fixed_views
     if views:
-        filled = size(views * bytes_a_view((draw.pipeline for draw in drawn), search.images))
-        told = f"{filled} of targets for these draws (at most {size(search.cache_limit)}: KDSEARCH_CACHE_LIMIT)"
+        filled = size(views * bytes_a_view((draw.pipeline for draw in plan.draws[:3]), plan.images))
+        told = f"{filled} of targets for these draws (at most {size(plan.cache_limit)}: KDSEARCH_CACHE_LIMIT)"
         console.print(f"Views of each image: {views}; {told}", soft_wrap=True)
-    seeds = f"{search.seeds} seeds" if search.seeds > 1 else "one seed"
-    work = f"{search.trials} cells × {seeds}" if search.sampler == "grid" else f"{search.trials} trials"
-    references = search.total - search.trials * search.seeds
+    seeds = f"{plan.asked.seeds} seeds" if plan.asked.seeds > 1 else "one seed"
+    work = f"{plan.trials} cells × {seeds}" if plan.sampler == "grid" else f"{plan.trials} trials"
+    references = plan.total - plan.trials * plan.asked.seeds
     also = f" and {references} references" if references else ""
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")
 

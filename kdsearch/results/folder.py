@@ -88,3 +88,11 @@ def folder_for(results: Path, space: str, name: str | None, taken: Collection[st
         number += 1
         folder = results / f"{space}-{number}"
     return folder
+
+
+def keep_trace(folder: Path, name: str, trace: str) -> Path:
+    """Write a failure's traceback beside the tables of `folder`; returns the file."""
+    path = folder / "failures" / f"{name}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(trace, encoding="utf-8")
+    return path

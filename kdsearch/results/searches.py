@@ -56,7 +56,7 @@ def _is_abandoned(folder: Path) -> bool:
 
 def find(search: str, storage: Storage) -> Path:
     """A search's folder here, with its tables, by its name in the storage or its path; raises Refusal."""
-    folder = _named(search, storage)
+    folder = named(search, storage)
     if in_bucket(folder, storage):
         _bring(storage, folder)
     return folder
@@ -65,7 +65,7 @@ def find(search: str, storage: Storage) -> Path:
 @contextmanager
 def driven(search: str, storage: Storage) -> Iterator[tuple[Path, Lease, Send]]:
     """A search's folder for who changes it: held, its tables here; what is written is sent when told and at the end."""
-    folder = _named(search, storage)
+    folder = named(search, storage)
     if not in_bucket(folder, storage):
         yield folder, Lease(Storage(folder.parent), folder), lambda: None
         return
@@ -80,7 +80,7 @@ def resumed(name: str, storage: Storage) -> Path:
     folder = storage.folder / name
     if storage.uri is None:
         return folder
-    _their_run(storage, _named(name, storage))
+    _their_run(storage, named(name, storage))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with results_folder.driver_lock(folder):
@@ -110,8 +110,9 @@ def renew(storage: Storage, folder: Path) -> None:
 def _their_run(storage: Storage, folder: Path) -> Any:
     """Whose tables the bucket has; raises Refusal where it has no such search."""
     aside = reading(storage.word)
-    _bring_facts(aside, aside.folder / folder.name)
-    return files.read_facts(aside.folder / folder.name).get("run")
+    there = aside.folder / folder.relative_to(storage.folder)
+    _bring_facts(aside, there)
+    return files.read_facts(there).get("run")
 
 
 @contextmanager
@@ -153,8 +154,8 @@ def standing(storage: Storage, tables: results_tables.Tables, facts: Mapping[str
     return stands
 
 
-def _named(search: str, storage: Storage) -> Path:
-    """A search in a bucket is known by its name alone; a path with a folder in it means this machine."""
+def named(search: str, storage: Storage) -> Path:
+    """A search's folder here; one in a bucket is known by its name alone: a path with folders means this machine."""
     if not storage.uri or Path(search).name != search:
         return results_folder.find(search, storage.folder)
     names = [name for name in storage.names(storage.folder) if name != "store"]

@@ -175,10 +175,11 @@ class Tables:
             self._note("judged", verdict)
             self.verdicts.append(verdict)
 
-    def mark(self, trial: str, state: str, cause: str | None = None) -> None:
-        """A trial's new state, and the front with it."""
-        self._note("mark", trial, state, cause)
-        self.trials[trial] |= {"state": state, "cause": cause}
+    def mark(self, trial: str, state: str, cause: str | None = None, accuracy: float | None = None) -> None:
+        """A trial's new state, and the front with it; `accuracy`: of one that the store had, without any epoch."""
+        told = () if accuracy is None or self.trials[trial]["epochs"] else (accuracy,)
+        self._note("mark", trial, state, cause, *told)
+        self.trials[trial] |= {"state": state, "cause": cause} | ({"accuracy": accuracy} if told else {})
         if state == "complete":
             members = set(front.members(self.trials.values()))
             for name, row in self.trials.items():

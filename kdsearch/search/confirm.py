@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,34 +18,51 @@ from kdsearch.cluster.tasks import Step, Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
-from kdsearch.data import images as data_images
-from kdsearch.data import sources
+from kdsearch.data.images import load, load_test
 from kdsearch.distill.store import Store, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import files, front
-from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
-from kdsearch.search.trial import again, keep_trace, prepare
+from kdsearch.results.folder import driver_lock, keep_trace
+from kdsearch.results.searches import bring_networks, bring_students, driven, in_bucket
+from kdsearch.search.plan import Progress
+from kdsearch.search.teachers import lacking
+from kdsearch.search.trial import task
+from kdsearch.search.work import Orders, Work
 from kdsearch.storage import cache
+from kdsearch.storage.bucket import Storage
 
 
 @dataclass(frozen=True)
-class Asked:
+class Wanted:
     """What `confirm` is told."""
 
-    folder: Path
-    """Of the search."""
-    data_dir: Path
-    seeds: int
+    seeds: int = 5
     """Of each member, beside the selected one."""
     test: bool = False
+    """Students are judged on the test images, too."""
+    data_dir: Path = Path("data")
     max_concurrent: int | None = None
     """Seeds at a time, at most."""
 
+
+@dataclass(frozen=True)
+class Confirming:
+    """A search whose front is confirmed, and what is wanted of it."""
+
+    storage: Storage
+    folder: Path
+    wanted: Wanted
+
     @property
-    def store(self) -> Path:
-        return self.folder.parent / "store"
+    def store(self) -> Store:
+        return Store(self.storage.folder / "store", self.storage)
+
+    def orders(self, made: Made) -> Orders:
+        """With what a trial of the search had; raises Refusal where this machine could never give it."""
+        resources = _resources(self.folder, made)
+        return Orders(self.storage, self.folder, self.wanted.data_dir, resources, made.precision, cache.limit())
 
 
 @dataclass(frozen=True)
@@ -65,34 +82,75 @@ class Seed:
     def name(self) -> str:
         return f"trial {self.row['trial']}, seed {self.row['seed']}"
 
+    @property
+    def checkpoint(self) -> Path:
+        """From which it goes on."""
+        return self.student.parent / "checkpoints" / self.student.name
 
-def missing(asked: Asked, rows: Mapping[tuple[str, int], dict]) -> list[Seed]:
+    def work(self, orders: Orders) -> Work:
+        """The student's, as the selected one was made."""
+        files = {"student": self.student, "checkpoint": self.checkpoint}
+        return orders.work(self.pipeline, self.made, train=self.train, test=self.test, **files)
+
+
+def confirm(
+    search: str, storage: Storage, wanted: Wanted, show: Callable[[Step | str], None], progress: Progress
+) -> Path:
+    """Train the front's members again with other seeds, and judge them; all that is known already stays.
+
+    `show` is handed steps, and warnings. Returns the search's folder. Raises Refusal before anything is trained.
+    """
+    pressed = threading.Event()
+    with driven(search, storage) as (folder, lease, send):
+        own = Confirming(storage if in_bucket(folder, storage) else Storage(folder.parent), folder, wanted)
+        _bring(own)
+        with _alone(folder), remembered_ctrl_c(pressed):
+            for step in _steps(own, pressed, progress):
+                lease.refresh()
+                if isinstance(step, Step) and step.ended:
+                    send()
+                show(step)
+    return folder
+
+
+def _bring(own: Confirming) -> None:
+    """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
+    trials = front.members(results_tables.read(own.folder).trials.values())
+    bring_students(own.storage, own.folder, trials)
+    students = [own.folder / "students" / f"{trial}.safetensors" for trial in trials]
+    made = [read_facts(path) for path in students if own.storage.uri and path.exists()]
+    bring_networks(own.storage, (teacher["key"] for facts in made for teacher in facts["teachers"]))
+    if own.wanted.test:
+        own.storage.pull_folder(own.folder / "confirmed", absent=True)
+
+
+def missing(own: Confirming, rows: Mapping[tuple[str, int], dict]) -> list[Seed]:
     """All that is asked for and not known yet, the first seed of every member first."""
-    tables = results_tables.read(asked.folder)
+    tables = results_tables.read(own.folder)
     if any(row["replicate_of"] for row in tables.trials.values()):
         raise Refusal(
-            f"The cells of '{asked.folder}' have their seeds, by which they stand on its front: to confirm them with "
-            f"these would count them twice. More seeds: kdsearch tune … --name {asked.folder.name} --resume --seeds N"
+            f"The cells of '{own.folder}' have their seeds, by which they stand on its front: to confirm them with "
+            f"these would count them twice. More seeds: kdsearch tune … --name {own.folder.name} --resume --seeds N"
         )
     names = front.members(tables.trials.values())
     if not names:
         raise Refusal("Only a front of fully trained trials can be confirmed, but this search has none yet.")
-    found = [_missing_of(asked, tables.trials[name], rows) for name in names]
-    return [seed for _, seed in sorted((pair for own in found for pair in own), key=lambda pair: pair[0])]
+    found = [_missing_of(own, tables.trials[name], rows) for name in names]
+    return [seed for _, seed in sorted((pair for member in found for pair in member), key=lambda pair: pair[0])]
 
 
-def _missing_of(asked: Asked, trial: dict, rows: Mapping[tuple[str, int], dict]) -> Iterator[tuple[int, Seed]]:
+def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dict]) -> Iterator[tuple[int, Seed]]:
     """Seeds of one member that lack something, numbered: 0 is the selected one, which is never trained again."""
-    name, folder = trial["trial"], asked.folder
+    name, folder = trial["trial"], own.folder
     selected = folder / "students" / f"{name}.safetensors"
     made = parse(Made, read_facts(selected, "The search must be run again to have it."), f"'made' in '{selected}'")
-    known = sum(own["trial"] == name and not own["selected"] for own in rows.values())
+    known = sum(row["trial"] == name and not row["selected"] for row in rows.values())
     chosen = Pipeline.model_validate_json(trial["pipeline"])
-    for number in range(max(asked.seeds, known) + 1):
+    for number in range(max(own.wanted.seeds, known) + 1):
         seed = (trial["seed"] + number) % SEEDS
         row = rows.get((name, seed)) or _row(trial, seed, selected=number == 0)
         student = folder / "confirmed" / f"{name}-{seed}.safetensors" if number else selected
-        test = asked.test and row["test"] is None
+        test = own.wanted.test and row["test"] is None
         train = number > 0 and (row["accuracy"] is None or (test and not student.exists()))
         pipeline = chosen.with_seed(seed)
         if train or test:
@@ -106,43 +164,41 @@ def _row(trial: dict, seed: int, selected: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check(asked: Asked, seed: Seed, progress: sources.Progress) -> Iterator[str]:
+def check(wanted: Wanted, seed: Seed, progress: Progress) -> Iterator[str]:
     """Refuse other images than the search's, and missing test images; warn of other versions."""
     described = seed.pipeline.data
-    images = data_images.load(described, asked.data_dir, progress)
+    images = load(described, wanted.data_dir, progress)
     if images.fingerprint != seed.made.fingerprint:
         raise Refusal(
             f"A search is confirmed on its own images, but those of '{described.name}' have changed since (fingerprint "
             f"{seed.made.fingerprint} then, {images.fingerprint} now); run the search again."
         )
-    if asked.test:
-        data_images.load_test(described, asked.data_dir, images, progress)
+    if wanted.test:
+        load_test(described, wanted.data_dir, images, progress)
     now = {"torch": torch.__version__, "kdsearch": __version__}
     for name, value in now.items():
         if getattr(seed.made, name) != value:
             yield f"{name} was {getattr(seed.made, name)} in the search and is {value} here; accuracies may differ."
 
 
-def confirm(asked: Asked, progress: sources.Progress) -> Iterator[Step | str]:
-    """Train and judge what is missing; yields steps, and warnings. Raises Refusal before anything is trained."""
-    pressed = threading.Event()
-    with _alone(asked.folder), remembered_ctrl_c(pressed):
-        cache.check()
-        rows = {(row["trial"], row["seed"]): row for row in files.confirmed(asked.folder)}
-        work = missing(asked, rows)
-        if not work:
-            return
-        yield from check(asked, work[0], progress)
-        start_ray()
-        tasks = Tasks(_resources(asked.folder, work[0].made), asked.max_concurrent, pressed)
-        yield from _networks(asked, work, tasks)
-        yield from _seeds(asked, work, rows, tasks)
+def _steps(own: Confirming, pressed: threading.Event, progress: Progress) -> Iterator[Step | str]:
+    cache.check()
+    rows = {(row["trial"], row["seed"]): row for row in files.confirmed(own.folder)}
+    work = missing(own, rows)
+    if not work:
+        return
+    yield from check(own.wanted, work[0], progress)
+    start_ray()
+    orders = own.orders(work[0].made)
+    tasks = Tasks(orders.resources, own.wanted.max_concurrent, pressed)
+    yield from _networks(own, work, orders, tasks)
+    yield from _seeds(own, work, rows, orders, tasks)
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     try:
-        with results_folder.driver_lock(folder):
+        with driver_lock(folder):
             yield
     except Timeout:
         raise Refusal(
@@ -152,7 +208,6 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _resources(folder: Path, made: Made) -> dict[str, float]:
-    """What a trial of the search had; raises Refusal where this machine could never give it."""
     plain = {"cpu": made.threads, "gpu": 1 if made.device == "cuda" else 0}
     found = files.read_facts(folder).get("resources", plain)
     there = ray.cluster_resources()
@@ -166,73 +221,54 @@ def _resources(folder: Path, made: Made) -> dict[str, float]:
     return found
 
 
-def _places(asked: Asked, seed: Seed, made: Made | MadeTeacher) -> dict[str, Any]:
-    """What a worker must be told beside a pipeline, so that a network is made as that one was."""
-    return {
-        "storage": str(asked.folder.parent.resolve()), "data_dir": str(asked.data_dir.resolve()),
-        "cache_limit": cache.limit(), "device": seed.made.device,
-        "threads": made.threads, "precision": made.precision, "targets": made.targets,
-    }  # fmt: skip
-
-
-def _networks(asked: Asked, work: list[Seed], tasks: Tasks) -> Iterator[Step | str]:
+def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -> Iterator[Step | str]:
     """Train, as they were, the networks that the store has lost; warn where their weights are others."""
-    store, chains = Store(asked.store), {}
+    taught: dict[str, tuple[Seed, int, MadeTeacher]] = {}
     for seed in work:
         for number, teacher in enumerate(seed.made.teachers if seed.train else ()):
-            chains.setdefault((number, teacher.key), (seed, teacher))
-    for level in sorted({number for number, _ in chains}):
-        lost = {key: own for key, own in chains.items() if key[0] == level and key[1] not in store}
-        plain = {
-            key: ({"pipeline": seed.pipeline.model_dump(mode="json"), **_places(asked, seed, teacher)}, level)
-            for key, (seed, teacher) in lost.items()
-        }
-        for key, said in tasks.follow(prepare, plain):
-            name = f"network {key[1][:6]}"
-            if "cause" in said:
-                raise Refusal(f"The {name}, which teaches, could not be trained: {said['cause']}")
-            row = said.get("row")
-            if row and row["stage"] != "record":
-                epochs = lost[key][0].pipeline.links[level].fit.epochs or 0
-                ended = row["epoch"] == epochs and row["link"] == level
-                yield Step(name, 0, len(work), row["epoch"], epochs, row["accuracy"], ended)
-    for (_, key), (seed, teacher) in chains.items():
-        if read_facts(store.path(key))["digest"] != teacher.digest:
+            taught.setdefault(teacher.key, (seed, number, teacher))
+    chains = {key: orders.work(seed.pipeline, made, link=number) for key, (seed, number, made) in taught.items()}
+    for key, said in lacking(own.store, chains, tasks):
+        name = f"network {key[:6]}"
+        if cause := said.get("cause") or said.get("full"):
+            raise Refusal(f"The {name}, which teaches, could not be trained: {cause}")
+        row, link = said.get("row"), chains[key].link or 0
+        if row and row["stage"] != "record":
+            epochs = chains[key].pipeline.links[link].fit.epochs or 0
+            ended = row["epoch"] == epochs and row["link"] == link
+            yield Step(name, 0, len(work), row["epoch"], epochs, row["accuracy"], ended)
+    for key, (seed, _, teacher) in taught.items():
+        if key in own.store and read_facts(own.store.path(key))["digest"] != teacher.digest:
             yield f"the network {key[:6]} has other weights than when it taught trial {seed.row['trial']}."
 
 
-def _seeds(asked: Asked, work: list[Seed], rows: dict, tasks: Tasks) -> Iterator[Step]:
+def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks: Tasks) -> Iterator[Step]:
     """Train and judge; every end goes to the table at once."""
-    plain = {
-        place: (
-            {
-                "pipeline": seed.pipeline.model_dump(mode="json"),
-                "student": str(seed.student.relative_to(asked.folder.parent)),
-                "train": seed.train, "test": seed.test, **_places(asked, seed, seed.made),
-            },
-        )
-        for place, seed in enumerate(work)
-    }  # fmt: skip
-    done, seconds = 0, dict.fromkeys(plain, 0.0)
-    for place, said in tasks.follow(again, plain):
+    plain = {place: seed.work(orders).model_dump(mode="json") for place, seed in enumerate(work)}
+    seconds: dict[int, dict[int, float]] = {place: {} for place in plain}  # by epoch: some are told again
+    done = 0
+    for place, said in tasks.follow(task, plain):
         seed, row = work[place], said.get("row")
-        own, last = seed.row, len(seed.pipeline.links) - 1
+        found, last = seed.row, len(seed.pipeline.links) - 1
         if row and row["link"] == last:
-            seconds[place] += row["seconds"]
+            seconds[place][row["epoch"]] = row["seconds"]
             epochs = seed.pipeline.student.fit.epochs or 0
             yield Step(seed.name, done, len(work), row["epoch"], epochs, row["accuracy"])
-        if said.get("last"):
-            own |= {"accuracy": said["row"]["accuracy"], "seconds": seconds[place], "cause": None}
+        cause = said.get("cause") or said.get("full")
+        if "accuracy" in said:
+            found |= {"accuracy": said["accuracy"], "seconds": sum(seconds[place].values()), "cause": None}
         elif "test" in said:
-            own |= {"test": said["test"], "test_images": said["test_images"], "cause": None}
-        elif "cause" in said:
-            own["cause"] = said["cause"]
-            keep_trace(asked.folder, f"{own['trial']}-{own['seed']}", said["trace"])
-        if not row or said["last"]:
-            rows[own["trial"], own["seed"]] = own
-            files.write_table(asked.folder / "confirmed.parquet", list(rows.values()), files.CONFIRMED)
-        if not said or "cause" in said:
+            found |= {"test": said["test"], "test_images": said["test_images"], "cause": None}
+        elif cause:
+            found["cause"] = cause
+            keep_trace(own.folder, f"{found['trial']}-{found['seed']}", said["trace"])
+        if not row:
+            rows[found["trial"], found["seed"]] = found
+            files.write_table(own.folder / "confirmed.parquet", list(rows.values()), files.CONFIRMED)
+        if not said or cause:
             done += 1
+            own.storage.remove(seed.checkpoint)
             yield Step(
-                seed.name, done, len(work), accuracy=own["accuracy"], ended=True, test=own["test"], cause=own["cause"]
-            )
+                seed.name, done, len(work), accuracy=found["accuracy"], ended=True, test=found["test"],
+                cause=found["cause"],
+            )  # fmt: skip

@@ -1,61 +1,12 @@
-"""A search that goes on: in its own folder, as it was told at its beginning. Imports neither torch nor ray."""
+"""What must be as it was when a search goes on. Imports neither torch nor ray."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdsearch.errors import Refusal, listed
-from kdsearch.results import files
-from kdsearch.results import folder as results_folder
+from kdsearch.errors import Refusal
 from kdsearch.results import tables as results_tables
-from kdsearch.results.folder import taken
-
-FREE = (
-    "space",
-    "trials",
-    "seeds",
-    "max_concurrent",
-    "gpus_per_trial",
-    "data_dir",
-    "results",
-    "address",
-    "resume",
-    "name",
-    "dry_run",
-)
-"""Options that may change when a search goes on: none of them changes a trial."""
-
-
-def options(folder: Path, told: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
-    """What the search in a folder was told, with what may change as it is told now; `given`: on the command line.
-
-    Raises Refusal where there is no such search, where it runs, or where an option would change its trials.
-    """
-    if not (folder / "search.json").is_file():
-        raise Refusal(f"Only a search that has begun can go on, but there is none in '{folder}'; leave out --resume.")
-    if results_folder.is_running(folder):
-        raise taken(folder)
-    before = files.read_facts(folder).get("options")
-    if not isinstance(before, dict):
-        raise Refusal(f"'{folder}' was made by a version of kdsearch that could not go on; start a new search.")
-    found, given = {**told, **{name: before[name] for name in told if name in before}}, set(given)
-    for name in FREE:
-        if name in told and (name in given or name not in before):
-            found[name] = told[name]
-    changed = sorted(name for name in given - set(FREE) if told[name] != before.get(name))
-    if changed:
-        name = changed[0]
-        word = "SPACE" if name == "space" else f"--{'set' if name == 'overrides' else name.replace('_', '-')}"
-        raise Refusal(
-            f"A search goes on as it began, but {word} was {_plain(before.get(name))} and is {_plain(told[name])} now; "
-            f"leave it out, or start a new search with another --name."
-        )
-    return found
-
-
-def _plain(value: Any) -> str:
-    return "not given" if value is None else listed(value) if isinstance(value, list) else str(value)
 
 
 def check_source(facts: Mapping[str, Any], source: str, path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import ray
 from filelock import Timeout
@@ -11,94 +13,108 @@ from filelock import Timeout
 from kdsearch.cluster.file import on_head
 from kdsearch.cluster.preflight import check, preflight, table
 from kdsearch.cluster.session import asked_resources, start_ray
+from kdsearch.data.images import silent
 from kdsearch.errors import Refusal, is_full
 from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import folder
 from kdsearch.results.folder import taken
 from kdsearch.results.searches import renew
-from kdsearch.search.plan import look
+from kdsearch.search.driver import Driver, Show
+from kdsearch.search.plan import Plan, Progress
 from kdsearch.search.resume import check_more
-from kdsearch.search.state import Search
-from kdsearch.search.teachers import distinct_chains, known, train_networks
-from kdsearch.search.trial import prepare, trial
+from kdsearch.search.teachers import chains_of, train_networks
+from kdsearch.search.trial import trial
 from kdsearch.search.tuner import tune_trials
 from kdsearch.storage.lease import Lease, hold
 
 
-def run(search: Search) -> None:
+def nobody(told: Any) -> None:
+    """Shows nothing."""
+
+
+def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, progress: Progress = silent) -> Driver:
     """Run a search to its end; its folder holds the results. Raises Refusal before anything is trained.
 
-    Where it ends early, all that is known is in its folder, and `search.resumed` goes on from there.
+    Where it ends early, all that is known is in its folder, from which a plan that was looked up again goes on.
+    `show` is called whenever something changed, `tell` with a table that a user should see.
     """
-    drawn, references = look(search)
-    search.storage.check()
-    chains = distinct_chains([*references.values(), *(draw.pipeline for draw in drawn)])
-    there = known(search, chains)
-    address = start_ray(search.address)
-    search.resources = asked_resources(search.cpus_per_trial, search.gpus_per_trial, address)
+    plan.storage.check()
+    chains = chains_of(plan)
+    address = start_ray(plan.asked.address)
+    resources = asked_resources(plan.asked.cpus_per_trial, plan.asked.gpus_per_trial, address)
+    driver = Driver(replace(plan, resources=resources), tell, show, progress)
     if address:
-        _check_nodes(search)
-    search.folder.mkdir(parents=True, exist_ok=True)
+        _check_nodes(driver)
+    plan.folder.mkdir(parents=True, exist_ok=True)
     with (
-        _alone(search) as search.lease,
-        remembered_ctrl_c(search.interrupted, search.ask_to_stop, lambda: f"Go on: {search.resume_command}"),
+        _alone(plan) as driver.lease,
+        remembered_ctrl_c(driver.interrupted, driver.ask_to_stop, lambda: f"Go on: {plan.place.resume}"),
     ):
-        if not search.resumed and (search.folder / "search.json").exists():
-            raise Refusal(f"'{search.folder}' has just been taken by another search; start this one again.")
+        if not plan.place.before and (plan.folder / "search.json").exists():
+            raise Refusal(f"'{plan.folder}' has just been taken by another search; start this one again.")
         try:
-            _begin(search)
-            search.patient = True
-            train_networks(search, chains, there, prepare)
-            tune_trials(search, references, trial)
+            _begin(driver)
+            driver.patient = True
+            train_networks(driver, chains)
+            tune_trials(driver, trial)
         except OSError as error:
-            raise search.full_disk(str(error)) if is_full(error) else error from error
+            raise driver.full_disk(str(error)) if is_full(error) else error from error
         finally:
-            search.patient = False
-            if not search.lease.lost:
-                _end(search)
+            driver.patient = False
+            if not driver.lease.lost:
+                _end(driver)
+    return driver
 
 
 @contextmanager
-def _alone(search: Search) -> Iterator[Lease]:
+def _alone(plan: Plan) -> Iterator[Lease]:
     try:
-        with folder.driver_lock(search.folder), hold(search.storage, search.folder) as lease:
+        with folder.driver_lock(plan.folder), hold(plan.storage, plan.folder) as lease:
             yield lease
     except Timeout:
-        raise taken(search.folder) from None
+        raise taken(plan.folder) from None
 
 
-def _begin(search: Search) -> None:
+def _begin(driver: Driver) -> None:
     """Take over what there is, and leave nothing half done behind."""
-    if search.resumed:
-        renew(search.storage, search.folder)  # another driver may have gone on until it let go of the search
-        search.tables.take_over()
+    plan = driver.plan
+    if plan.place.before:
+        renew(plan.storage, plan.folder)  # another driver may have gone on until it let go of the search
+        driver.tables.take_over()
         for name in ("", "students", "checkpoints"):
             for kind in ("parquet", "safetensors", "json"):
-                for draft in (search.folder / name).glob(f".*.{kind}.*"):
+                for draft in (plan.folder / name).glob(f".*.{kind}.*"):
                     draft.unlink(missing_ok=True)
-        search.storage.remove(search.stop_file)
-        check_more(search.tables, search.trials, search.seeds)
-    search.write_facts()
-    search.changed(at_once=True)
+        plan.storage.remove(driver.orders.stop_file)
+        check_more(driver.tables, plan.trials, plan.asked.seeds)
+        if plan.space.repeats:  # a row that failed is tried again
+            for name, row in driver.tables.trials.items():
+                if row["state"] == "failed":
+                    driver.tables.mark(name, "waiting")
+    driver.write_facts()
+    driver.changed(at_once=True)
 
 
-def _end(search: Search) -> None:
+def _end(driver: Driver) -> None:
     """Write what is known, and leave no folder without anything to keep."""
-    search.storage.remove(search.stop_file)
+    plan = driver.plan
+    plan.storage.remove(driver.orders.stop_file)
     with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
-        search.tables.write(at_once=True)
-    if not (search.tables.trials or search.resumed or search.kept):
-        search.storage.remove(search.folder)  # nothing to keep, and the name stays free
+        driver.tables.write(at_once=True)
+    if not (driver.tables.trials or plan.place.before or driver.kept):
+        plan.storage.remove(plan.folder)  # nothing to keep, and the name stays free
 
 
-def _check_nodes(search: Search) -> None:
+def _check_nodes(driver: Driver) -> None:
     """Raises Refusal where a node of the cluster could not run trials; a table says what is wrong where."""
+    plan = driver.plan
     several = len([node for node in ray.nodes() if node["Alive"]]) > 1 or on_head() is not None
-    if several and not (search.storage.uri or search.storage_named):
+    if several and not (plan.storage.uri or plan.asked.storage_named):
         raise Refusal(
-            f"On a cluster all nodes read and write the search's files, but '{search.storage.folder}' is a folder of "
+            f"On a cluster all nodes read and write the search's files, but '{plan.storage.folder}' is a folder of "
             f"this machine; let --storage name a folder that they share, or a bucket such as s3://bucket/path."
         )
-    nodes = preflight(search.storage, search.described, search.data_dir, search.images.fingerprint, search.progress)
-    search.tell(table(nodes))
+    data_dir = driver.orders.data_dir
+    nodes = preflight(plan.storage, plan.data, data_dir, plan.images.fingerprint, driver.progress)
+    driver.tell(table(nodes))
     check(nodes)

@@ -3,10 +3,11 @@
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import optuna
@@ -18,9 +19,11 @@ from ray.tune.search.optuna import OptunaSearch
 
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.results import files, tables
+from kdsearch.results import files
+from kdsearch.results.tables import JOURNAL, Tables, knobs
 from kdsearch.search import samplers, spaces
-from kdsearch.search.state import Search
+from kdsearch.search.plan import Plan
+from kdsearch.search.work import Work
 
 REDRAWS = 300
 """Draws in a row that may be known already, beyond a limit or unable to run before the search gives up."""
@@ -32,13 +35,16 @@ class Sampler(OptunaSearch):
     In a search that goes on, trials that had not ended come first, each with its own draw of the journal.
     """
 
-    def __init__(self, search: Search, references: dict[str, Pipeline], judged: tuple[int, ...], startup: int) -> None:
-        self._search, self._judged = search, judged
-        rows = search.tables.trials
-        self._references = {name: own for name, own in references.items() if name not in rows}
+    def __init__(self, plan: Plan, tables: Tables, work: Callable[[str], Work], stopping: Event, startup: int) -> None:
+        """`work`: the orders of a trial, by its name; `startup`: draws before a sampler that learns begins to."""
+        self._plan, self._tables, self._work, self._stopping = plan, tables, work, stopping
+        self.why_ended = ""
+        """Where nothing new can be drawn, what came last."""
+        rows = tables.trials
+        self._references = {name: own for name, own in plan.references.items() if name not in rows}
         self._unfinished = [name for name, row in rows.items() if row["state"] not in files.ENDED]
         self._names: dict[str, str] = {}
-        self._seen = {_sorted(row["pipeline"]): name for name, row in search.tables.draws.items()}
+        self._seen = {_sorted(row["pipeline"]): name for name, row in tables.draws.items()}
         """Which trial runs a pipeline, by its JSON."""
         self._cells: set[str] = set()
         """Of a grid, those drawn."""
@@ -52,7 +58,7 @@ class Sampler(OptunaSearch):
         """Draws of trials that had not ended."""
         self._exhausted = False
         """Nothing new can be drawn."""
-        path = search.folder / tables.JOURNAL
+        path = plan.folder / JOURNAL
         samplers.mend(path)
         self._redraws = REDRAWS + (0 if path.exists() else len(self._seen))  # without a journal all come once more
         try:
@@ -63,16 +69,16 @@ class Sampler(OptunaSearch):
             raise samplers.damaged(path, error) from error
 
     def _open(self, path: Path, startup: int) -> None:
-        search = self._search
+        plan = self._plan
         super().__init__(
-            partial(spaces.propose, path=search.space.path, settings=search.settings),
+            partial(spaces.propose, space=plan.space, settings=plan.settings),
             metric=["accuracy", "log10_compression"],
             mode=["max", "max"],
-            sampler=samplers.make(search.sampler, search.settings.seed, startup),
-            study_name=search.study,
+            sampler=samplers.make(plan.sampler, plan.settings.seed, startup),
+            study_name=plan.study,
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
-        for point in search.space.published:
+        for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
 
@@ -90,7 +96,7 @@ class Sampler(OptunaSearch):
     def _take_over(self) -> None:
         """The draws that the journal has running: of a trial, equal to one, or lost."""
         for draw in self._study.get_trials(deepcopy=False):
-            if self._search.sampler == "grid" and draw.state != TrialState.WAITING:
+            if self._plan.sampler == "grid" and draw.state != TrialState.WAITING:
                 self._cells.add(repr(sorted(draw.params.items())))
             if draw.state != TrialState.RUNNING:
                 continue
@@ -99,9 +105,9 @@ class Sampler(OptunaSearch):
             ended = self._ended.get(name or twin or "")
             if ended:
                 self._study.tell(own, **ended)
-            elif twin in self._search.tables.trials:
+            elif twin in self._tables.trials:
                 self._twins.setdefault(twin, []).append(own)
-            elif name in self._search.tables.trials:
+            elif name in self._tables.trials:
                 self._running[name] = own
             else:
                 self._cells.discard(repr(sorted(draw.params.items())))
@@ -110,13 +116,13 @@ class Sampler(OptunaSearch):
     @property
     def to_come(self) -> int:
         """Trials that have not ended, or are not there yet."""
-        there = sum(row["reference"] is None for row in self._search.tables.trials.values())
-        missing = self._search.trials * self._search.seeds - there
+        there = sum(row["reference"] is None for row in self._tables.trials.values())
+        missing = self._plan.drawn - there
         return len(self._unfinished) + len(self._references) + max(missing, 0)
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, counted as waiting; FINISHED where nothing new can be drawn, or is to be."""
-        if self._search.stopping.is_set():
+        if self._stopping.is_set():
             return Searcher.FINISHED
         if self._unfinished:
             name = self._unfinished.pop(0)
@@ -136,15 +142,15 @@ class Sampler(OptunaSearch):
             if name is None:
                 return Searcher.FINISHED
         self._names[trial_id] = name
-        return self._config(name)
+        return self._work(name).model_dump(mode="json")
 
     def _add(self, name: str, pipeline: Pipeline, knobs: Mapping[str, Any], **facts: str) -> None:
         plain = pipeline.model_dump(mode="json")
-        self._search.tables.add(name, plain, {**facts, **self._search.known(pipeline)}, knobs)
+        self._tables.add(name, plain, {**facts, **self._plan.known(pipeline)}, knobs)
 
     def _new(self, trial_id: str) -> Pipeline | None:
         """The next draw, unless all that were asked for are drawn, or there is nothing new."""
-        if self._exhausted or len(self._search.tables.draws) >= self._search.trials:
+        if self._exhausted or len(self._tables.draws) >= self._plan.trials:
             return None
         found = self._drawn(trial_id)
         self._exhausted = found is None
@@ -152,34 +158,27 @@ class Sampler(OptunaSearch):
 
     def _replicate(self) -> str | None:
         """The next drawn pipeline with its next seed, the second seed of each first; None where all are there."""
-        draws = self._search.tables.draws
-        for more in range(1, self._search.seeds):
+        draws = self._tables.draws
+        for more in range(1, self._plan.asked.seeds):
             for cell, row in draws.items():
+                if more >= self._plan.seeds_of(knobs(row)):
+                    continue
                 seed = (row["seed"] + more) % SEEDS
                 name = f"{cell}-{seed}"
-                if name not in self._search.tables.trials:
+                if name not in self._tables.trials:
                     pipeline = Pipeline.model_validate_json(row["pipeline"]).with_seed(seed)
-                    self._add(name, pipeline, tables.knobs(row), replicate_of=cell)
+                    self._add(name, pipeline, knobs(row), replicate_of=cell)
                     return name
         return None
 
     def _next_name(self) -> str:
         """0, 1, 2, …; never one that a trial has."""
-        known = self._search.tables.trials
+        known = self._tables.trials
         return next(str(number) for number in count(len(self._seen)) if str(number) not in known)
 
-    def _config(self, name: str) -> dict:
-        row, folder = self._search.tables.trials[name], self._search.folder.name
-        return {
-            "trial": name, "pipeline": json.loads(row["pipeline"]), "milestones": self._judged,
-            "student": f"{folder}/students/{name}.safetensors",
-            "checkpoint": f"{folder}/checkpoints/{name}.safetensors",
-            "judged": row["reference"] is None, **self._search.places(),
-        }  # fmt: skip
-
     def _drawn(self, trial_id: str) -> Pipeline | None:
-        """A pipeline that can run, within the limits and new; None where there is none, and search.json says why."""
-        space, why = self._search.space.name, ""
+        """A pipeline that can run, within the limits and new; None where there is none, and `why_ended` says why."""
+        space, why = self._plan.space.name, ""
         for _ in range(self._redraws):
             if self._lost:
                 self._ot_trials[trial_id] = self._lost.pop(0)
@@ -190,15 +189,15 @@ class Sampler(OptunaSearch):
                     suggested = super().suggest(trial_id)
                 assert suggested is not None
                 pipeline = Pipeline.model_validate(suggested["pipeline"])
-                self._search.check(pipeline)
+                self._plan.check(pipeline)
             except Refusal as refused:
                 self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
                 why = str(refused)
                 continue
             asked = self._ot_trials[trial_id]
-            if self._search.sampler == "grid" and repr(sorted(asked.params.items())) in self._cells:
+            if self._plan.sampler == "grid" and repr(sorted(asked.params.items())) in self._cells:
                 self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
-                self._search.facts["why_ended"] = f"every cell of '{space}' was drawn"
+                self.why_ended = f"every cell of '{space}' was drawn"
                 return None
             self._cells.add(repr(sorted(asked.params.items())))
             if not self._within_limits(asked, pipeline):
@@ -217,11 +216,11 @@ class Sampler(OptunaSearch):
         said = f"{self._redraws} draws of '{space}' in a row"
         if not self._seen:
             raise Refusal(f"{said} cannot run; the last: {why}")
-        self._search.facts["why_ended"] = f"{said} gave nothing new; the last: {why}"
+        self.why_ended = f"{said} gave nothing new; the last: {why}"
         return None
 
     def _within_limits(self, asked: optuna.Trial, pipeline: Pipeline) -> bool:
-        limits, costs = self._search.limits, self._search.costs(pipeline)
+        limits, costs = self._plan.limits, self._plan.costs(pipeline)
         for name, excess in limits.excess(costs).items():
             asked.set_constraint(name, excess)
         return limits.met(costs)
@@ -236,7 +235,7 @@ class Sampler(OptunaSearch):
         if error or not result or result.get("cause"):
             how = {"state": TrialState.FAIL}
         elif result["complete"]:
-            how = _outcome(self._search.tables.trials[name] | {"state": "complete", "accuracy": result["accuracy"]})
+            how = _outcome(self._tables.trials[name] | {"state": "complete", "accuracy": result["accuracy"]})
         self._ended[name] = how
         for draw in (*([asked] if asked else []), *self._twins.pop(name, [])):  # nobody drew a reference
             self._study.tell(draw, skip_if_finished=True, **how)

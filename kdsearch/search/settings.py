@@ -1,7 +1,7 @@
 """What the command line says of every pipeline of a search, and the pipelines that follow from it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,3 +167,25 @@ def _inside(node: Any, step: str, path: str) -> Any:
     if not isinstance(node, dict) or step not in node:
         raise unknown(f"key in --set {path}:", step, node if isinstance(node, dict) else [])
     return node[step]
+
+
+def pairs_of(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`key=value` words, split; raises Refusal."""
+    found = [tuple(word.partition("=")[::2]) for word in words]
+    for word, (key, _) in zip(words, found, strict=True):
+        if key in ("data.name", "data.image_size"):
+            raise Refusal(f"--set leaves the data alone, but got '{word}'; use --data or --image-size.")
+        if not key or "=" not in word:
+            raise Refusal(f"--set takes key=value, such as student.fit.batch_size=64, but got '{word}'.")
+    return tuple((key, value) for key, value in found)
+
+
+def numbers_of(word: str) -> tuple[int, ...]:
+    """`1,3,9`; raises Refusal unless they are whole, rising and at least 1."""
+    try:
+        found = tuple(int(part) for part in word.split(",")) if word else ()
+    except ValueError:
+        found = (0,)
+    if list(found) != sorted({number for number in found if number > 0}):
+        raise Refusal(f"A list of rising whole numbers from 1 on, such as 1,3,9, is needed, but got '{word}'.")
+    return found

@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +29,17 @@ PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """Of a paper's table: its pipelines are as they are, its networks go through the store, one that fails does not
+    end it."""
+
+    net: Net | ResNet
+    """What compression is counted from."""
+    once: dict[str, Any]
+    """Knobs of the teacher's row, which has one seed."""
+
+
+@dataclass(frozen=True)
 class Space:
     """A question: what one file of search_spaces/ says."""
 
@@ -44,6 +54,10 @@ class Space:
     draw: Callable[[Any], Pipeline]
     published: tuple[dict[str, Any], ...]
     """Knobs of settings that others published: a search draws them first."""
+    source: str
+    """Hash of what makes its pipelines: a search goes on with the same."""
+    repeats: Repeats | None = None
+    """It is no question of ours, but a published table."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,6 @@ def find(word: str) -> Path:
     return path
 
 
-@lru_cache(maxsize=8)
 def load(path: Path) -> Space:
     """Run a space's file and check what it defines; raises Refusal."""
     spec = importlib.util.spec_from_file_location(f"kdsearch_space_{path.stem}", path)
@@ -123,7 +136,8 @@ def load(path: Path) -> Space:
     published = getattr(module, "PUBLISHED", ())
     if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):
         raise Refusal(f"PUBLISHED is a tuple of knobs by name, such as ({{'width': 1.0}},), but in '{path}' it is not.")
-    return Space(path.stem, path, budget, full, reference, cast(Callable[[Any], Pipeline], draw), tuple(published))
+    drawn_by = cast(Callable[[Any], Pipeline], draw)
+    return Space(path.stem, path, budget, full, reference, drawn_by, tuple(published), source(path))
 
 
 def _said(error: BaseException) -> str:
@@ -133,9 +147,8 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
 
 
-def propose(trial: Any, path: Path, settings: Settings) -> dict:
-    """One draw as plain data, for a sampler: a module's own function, so that it can be pickled. Raises Refusal."""
-    space = load(path)
+def propose(trial: Any, space: Space, settings: Settings) -> dict:
+    """One draw as plain data, for a sampler. Raises Refusal."""
     try:
         with at_most(PATIENCE):
             pipeline = space.draw(trial)
@@ -143,6 +156,8 @@ def propose(trial: Any, path: Path, settings: Settings) -> dict:
         raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
     if not isinstance(pipeline, Pipeline):
         raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
+    if space.repeats:
+        return {"pipeline": pipeline.model_dump(mode="json")}
     if len(pipeline.links) < 2:
         raise Refusal(f"A pipeline of a search needs a teacher and a student, but '{space.name}' drew a single link.")
     return {"pipeline": resolve(pipeline, settings).model_dump(mode="json")}
@@ -176,7 +191,7 @@ def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
     study = optuna.create_study(sampler=sampler)
     while True:
         trial = study.ask()
-        plain = propose(trial, space.path, settings)["pipeline"]
+        plain = propose(trial, space, settings)["pipeline"]
         try:
             ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
         except (TypeError, ValueError) as error:
@@ -196,7 +211,7 @@ def check_published(space: Space, settings: Settings) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # Optuna only warns of a number that is out of range or off its step
-                propose(trial, space.path, settings)
+                propose(trial, space, settings)
         except Refusal as error:
             raise Refusal(f"PUBLISHED of '{space.name}' holds {point}, which it cannot draw. {error}") from None
         unused = set(point) - set(trial.params)

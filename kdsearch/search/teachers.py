@@ -1,21 +1,20 @@
-"""The teacher and the assistants of a search: trained first, once, as Ray tasks, through the store."""
+"""The networks that students learn from: trained first, once, as Ray tasks, through the store."""
 
-from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-import ray
-from ray.exceptions import RayError, RayTaskError
-
-from kdsearch.cluster.tasks import LOST, RETRIES
-from kdsearch.config.pipeline import Pipeline
-from kdsearch.distill.store import key_of, read_facts
-from kdsearch.errors import Refusal, cause_of, is_full
-from kdsearch.search.state import Search
+from kdsearch.cluster.tasks import LOST, Tasks
+from kdsearch.config.pipeline import Link, Pipeline
+from kdsearch.distill.store import Store, key_of, read_facts
+from kdsearch.errors import Refusal
+from kdsearch.search.driver import Driver
+from kdsearch.search.plan import Plan
+from kdsearch.search.trial import task
+from kdsearch.search.work import Work
 
 ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
-
-
 KEPT = ("key", "accuracy", "digest", "threads", "precision", "targets")
 """Of a network's facts, in search.json; beside them its multiply-accumulates for one image."""
 
@@ -25,92 +24,88 @@ def distinct_chains(pipelines: list[Pipeline]) -> list[Pipeline]:
     chains: dict[Any, Pipeline] = {}
     for pipeline in pipelines:
         for number in range(1, len(pipeline.links)):
-            chain = Pipeline(links=pipeline.links[:number], data=pipeline.data)
-            chains.setdefault(chain.model_dump_json(), chain)
-    ordered = sorted(chains.values(), key=lambda chain: len(chain.links))
+            before = Pipeline(links=pipeline.links[:number], data=pipeline.data)
+            chains.setdefault(before.model_dump_json(), before)
+    ordered = sorted(chains.values(), key=lambda before: len(before.links))
     return ordered[: 1 + ASSISTANTS]
 
 
-def known(search: Search, chains: list[Pipeline]) -> dict[str, dict]:
-    """Facts of those networks that the store holds, by key; raises Refusal where one is damaged."""
-    keys = [_key(search, chain) for chain in chains]
-    return {key: read_facts(search.store.path(key)) for key in keys if key in search.store}
+def chains_of(plan: Plan) -> dict[str, Pipeline]:
+    """Those of a search, by their key in the store; raises Refusal where one that the store holds is damaged."""
+    pipelines = [*plan.references.values(), *(draw.pipeline for draw in plan.draws)]
+    found = {
+        key_of(before, len(before.links) - 1, plan.images.fingerprint): before for before in distinct_chains(pipelines)
+    }
+    for key in found:
+        if key in plan.store:
+            read_facts(plan.store.path(key))
+    return found
 
 
-def _key(search: Search, chain: Pipeline) -> str:
-    return key_of(chain, len(chain.links) - 1, search.images.fingerprint)
+def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Train what the store lacks of these networks, by key, teachers first; yields what their tasks say.
+
+    What a network that failed would have taught is not begun, and has failed, too.
+    """
+    failed: dict[tuple[Link, ...], str] = {}
+    for link in sorted({work.link or 0 for work in chains.values()}):
+        level = {key: work for key, work in chains.items() if work.link == link and key not in store}
+        links = {key: work.pipeline.links[: link + 1] for key, work in level.items()}
+        lost = {key: f"its teacher failed: {failed[own[:-1]]}" for key, own in links.items() if own[:-1] in failed}
+        said = ((key, {"cause": cause, "trace": ""}) for key, cause in lost.items())
+        plain = {key: work.model_dump(mode="json") for key, work in level.items() if key not in lost}
+        for key, heard in chain(said, tasks.follow(task, plain)):
+            if "cause" in heard:
+                failed[links[key]] = heard["cause"]
+            yield key, heard
 
 
-def train_networks(search: Search, chains: list[Pipeline], there: dict[str, dict], work: Any) -> None:
-    """The teacher, then the assistants, once, as Ray tasks with a trial's resources; `there` is known already."""
-    for length in sorted({len(chain.links) for chain in chains}):
-        running = {}
-        for chain in (chain for chain in chains if len(chain.links) == length):
-            key = _key(search, chain)
-            name = f"assistant-{key[:6]}" if length > 1 else "teacher"
-            if name in search.networks:  # a space may draw its teacher
-                name = f"teacher-{key[:6]}"
-            link = chain.links[-1]
-            macs = search.survey(link.net).macs
-            search.networks[name] = {"epoch": 0, "epochs": link.fit.epochs, "accuracy": None, "macs": macs}
-            if key in there:
-                _trained(search, name, there[key])
-            else:
-                asked = {"pipeline": chain.model_dump(mode="json")} | search.places()
-                running[_started(search, asked, length - 1, work)] = (name, asked, length - 1)
-        _follow(search, running, work)
-
-
-def _started(search: Search, asked: dict, number: int, work: Any) -> Any:
-    # Ray's own retries would leave out as many rows as were heard, but a network that goes on tells others.
-    task = ray.remote(num_cpus=search.resources["cpu"], num_gpus=search.resources["gpu"], max_retries=0)(work)
-    return task.options(num_returns="streaming").remote(asked, number)
-
-
-def _follow(search: Search, running: dict[Any, tuple[str, dict, int]], work: Any) -> None:
-    search.show(search)
-    lost: Counter[str] = Counter()
-    while running:
-        ready: Any = ray.wait(list(running), num_returns=1)[0][0]
-        name, asked, number = running[ready]
-        try:
-            said: Any = ray.get(next(ready))
-        except StopIteration:
-            running.pop(ready)
+def train_networks(driver: Driver, chains: Mapping[str, Pipeline]) -> None:
+    """The teacher, then the assistants. Raises Refusal for one that cannot be trained."""
+    plan, names = driver.plan, {}
+    for key, own in chains.items():
+        names[key] = name = _name(driver, key, own)
+        macs = plan.survey(own.student.net).macs
+        driver.networks[name] = {"epoch": 0, "epochs": own.student.fit.epochs, "accuracy": None, "macs": macs}
+        if key in plan.store:
+            _trained(driver, name, read_facts(plan.store.path(key)))
+    driver.show(driver)
+    work = {key: driver.orders.work(own, link=len(own.links) - 1) for key, own in chains.items()}
+    for key, said in lacking(plan.store, work, Tasks(plan.resources, None, driver.interrupted)):
+        if plan.space.repeats and "cause" in said:  # rows that it does not teach go on
+            driver.impossible[chains[key].links] = said["cause"]
             continue
-        except RayTaskError as error:
-            if is_full(error.cause):
-                raise search.full_disk(str(error.cause)) from error
-            raise Refusal(f"The {name} could not be trained: {cause_of(error.cause)}") from error
-        except RayError as error:
-            lost[name] += 1
-            if lost[name] > RETRIES:
-                raise Refusal(
-                    f"The {name} could not be trained: {LOST}, {lost[name]} times; lower --max-concurrent or the "
-                    f"network's width."
-                ) from error
-            running.pop(ready)
-            running[_started(search, asked, number, work)] = (name, asked, number)  # from its checkpoint on
-            continue
-        if "paused" in said:
-            continue
-        if "facts" in said:
-            _trained(search, name, said["facts"])
-        else:
-            row = said["row"]
-            search.tables.extend(name, [row], student=-1)
-            if row["stage"] != "record":
-                search.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
-        search.changed()
-    if search.stopping.is_set():
+        _hear(driver, names[key], said)
+    if driver.stopping.is_set():
         raise KeyboardInterrupt
 
 
-def _trained(search: Search, name: str, facts: dict) -> None:
-    network = search.networks[name]
+def _name(driver: Driver, key: str, own: Pipeline) -> str:
+    if len(own.links) > 1:
+        return f"assistant-{key[:6]}"
+    return f"teacher-{key[:6]}" if "teacher" in driver.networks else "teacher"  # a space may draw its teacher
+
+
+def _hear(driver: Driver, name: str, said: Mapping[str, Any]) -> None:
+    if "full" in said:
+        raise driver.full_disk(said["full"])
+    if cause := said.get("cause"):
+        more = "; lower --max-concurrent or the network's width." if cause.startswith(LOST) else ""
+        raise Refusal(f"The {name} could not be trained: {cause}{more}")
+    if "facts" in said:
+        _trained(driver, name, said["facts"])
+    elif row := said.get("row"):
+        driver.tables.extend(name, [row], student=-1)
+        if row["stage"] != "record":
+            driver.networks[name] |= {"epoch": row["epoch"], "accuracy": row["accuracy"]}
+    driver.changed()
+
+
+def _trained(driver: Driver, name: str, facts: Mapping[str, Any]) -> None:
+    network = driver.networks[name]
     network |= {"epoch": network["epochs"], "accuracy": facts["accuracy"]}
     kept = {n: facts[n] for n in KEPT} | {"macs": network["macs"]}
-    search.facts.setdefault("networks", {})[name] = kept
+    driver.facts.setdefault("networks", {})[name] = kept
     if name == "teacher":
-        search.facts |= {"teacher": facts["key"], "teacher_accuracy": facts["accuracy"]}
-    search.write_facts()
+        driver.facts |= {"teacher": facts["key"], "teacher_accuracy": facts["accuracy"]}
+    driver.write_facts()

@@ -1,28 +1,43 @@
-"""What Ray runs: a trial, whose rows become reports; networks trained beforehand; a student trained again."""
+"""What Ray runs: a trial, whose rows become reports; a task that trains one link, or judges it."""
 
+import gc
 import json
 import time
 import traceback
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+
+from kdsearch.config.pipeline import Data
+from kdsearch.data.images import Images, load, load_test, silent
+from kdsearch.distill import device
+from kdsearch.distill.checkpoint import Keeping, Paused
+from kdsearch.distill.pipeline import Means, Row, loaded, made_with, run, taught, untrained
+from kdsearch.distill.store import Store, save_net
+from kdsearch.distill.teacher import Targets
+from kdsearch.distill.train import accuracy
 from kdsearch.errors import cause_of, is_full
+from kdsearch.search.work import Work
+from kdsearch.storage import cache
+from kdsearch.storage.bucket import at
 
 REPORT_EVERY = 2.0
 """Seconds between reports that nothing else makes due: each one waits for the driver."""
+Progress = Callable[[str, int, int], None]
+Result = TypeVar("Result")
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Ray Tune's function: from the trial's checkpoint on where there is one.
+    """Ray Tune's function; `config` is a Work as plain data: from the trial's checkpoint on where there is one.
 
     A failure is reported as the trial's outcome, with its cause, and not raised.
     """
     from ray import tune
 
-    from kdsearch.distill.checkpoint import Paused
-
+    work = Work.model_validate(config)
     waiting: list[dict] = []
     reported = time.monotonic()
 
@@ -32,159 +47,131 @@ def trial(config: dict[str, Any]) -> None:
             tune.report({"rows": [], "complete": False, "doing": f"{doing}, {100 * done // total} %"})
             reported = time.monotonic()
 
+    def told(row: dict) -> bool:
+        """Whether an epoch is reported now; the last one is once the student is saved."""
+        ended = row["link"] == len(work.pipeline.links) - 1 and row["epoch"] == work.pipeline.student.fit.epochs
+        return not ended and (row["kd_epoch"] in work.milestones or time.monotonic() - reported > REPORT_EVERY)
+
     try:
-        if _stopping(config):
+        if work.impossible:
+            tune.report({"rows": [], "complete": False, "cause": work.impossible, "trace": ""})
+            return
+        if _stopping(work):
             raise Paused
-        for row, last in _rows(config, recording):
-            waiting.append(row)
-            due = last or row["kd_epoch"] in config["milestones"] or time.monotonic() - reported > REPORT_EVERY
-            if due:
-                outcome = {"accuracy": row["accuracy"], "complete": last}
-                tune.report({"rows": waiting, **outcome})
+        rows = student(work, recording)
+        while True:
+            try:
+                waiting.append(next(rows))
+            except StopIteration as end:
+                tune.report({"rows": waiting, "accuracy": end.value, "complete": True})
+                return
+            if told(waiting[-1]):
+                tune.report({"rows": waiting, "accuracy": waiting[-1]["accuracy"], "complete": False})
                 waiting, reported = [], time.monotonic()
     except Paused:
         tune.report({"rows": waiting, "complete": False, "paused": True})
     except Exception as error:  # whatever a trial raises is its outcome: the search goes on and shows the cause
-        said = {"full": str(error)} if is_full(error) else {"cause": cause_of(error)}
-        tune.report({"rows": waiting, "complete": False, **said, "trace": traceback.format_exc()})
-        free_memory()
+        tune.report({"rows": waiting, "complete": False, **_failure(error)})
+        _free_memory()
 
 
-def free_memory() -> None:
+def task(plain: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A Ray task; `plain` is a Work: a network that teaches, through the store, or a student trained and judged.
+
+    Yields each `row`; then the `facts` of a network, or a student's `accuracy`; `test` accuracy and on how many
+    `test_images`; `paused` where the search is to end and the link is kept as it is; a failure's `cause` (or `full`:
+    of the disk) and `trace`.
+    """
+    work = Work.model_validate(plain)
+    try:
+        if work.link is not None:
+            # In its own chain this link is the last, but no student: no epoch of its counts as a KD epoch.
+            rows = _flat(taught(work.pipeline, work.link, _means(work, silent)))
+            trained = yield from _told(rows, kd_epoch=None)
+            yield {"facts": trained.facts}
+        elif work.train:
+            yield {"accuracy": (yield from _told(student(work, silent)))}
+        if work.test:
+            reached, images = _tested(work)
+            yield {"test": reached, "test_images": images}
+    except Paused:
+        yield {"paused": True}
+    except Exception as error:  # as with a trial, whatever it raises is its outcome
+        yield _failure(error)
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    said = {"full": str(error)} if is_full(error) else {"cause": cause_of(error)}
+    return {**said, "trace": traceback.format_exc()}
+
+
+def _free_memory() -> None:
     """Give the GPU back what a failed trial held: the next one runs in the same process."""
-    import gc
-
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def keep_trace(folder: Path, name: str, trace: str) -> Path:
-    """Write a failure's traceback beside the tables of `folder`; returns the file."""
-    path = folder / "failures" / f"{name}.txt"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(trace, encoding="utf-8")
-    return path
+def student(work: Work, progress: Progress) -> Generator[dict, None, float | None]:
+    """Trains a pipeline's last link and saves it; yields flat rows, returns its accuracy."""
+    pipeline, means, storage = work.pipeline, _means(work, progress), at(work.storage)
+    number, reached = len(pipeline.links) - 1, None
+    if work.stored:
+        trained = yield from _flat(taught(pipeline, number, means))
+        net, reached = trained.net, trained.facts["accuracy"]
+    else:
+        net = untrained(pipeline, number, means.images)
+        for row in run(pipeline, means, net, storage.folder / work.checkpoint if work.checkpoint else None):
+            reached = row.accuracy
+            yield row.flat()
+    path = storage.folder / work.student
+    save_net(path, net, made_with(pipeline, means, reached))
+    storage.push(path)
+    return reached
 
 
-def _rows(config: dict[str, Any], progress: Any) -> Iterator[tuple[dict, bool]]:
-    """Flat rows, and whether each is the last; the student is saved before the last one is given out."""
-    from kdsearch.config.pipeline import Pipeline
-    from kdsearch.distill import pipeline as distill_pipeline
-    from kdsearch.distill.pipeline import made_with
-    from kdsearch.distill.store import save_net
-    from kdsearch.storage.bucket import at
-
-    pipeline = Pipeline.model_validate(config["pipeline"])
-    means = _means(config, progress)
-    number = len(pipeline.links) - 1
-    student = distill_pipeline.untrained(pipeline, number, means.images)
-    link = pipeline.student
-    assert link.fit.epochs is not None
-    storage = at(config["storage"])
-    checkpoint = storage.folder / config["checkpoint"] if "checkpoint" in config else None
-    for row in distill_pipeline.run(pipeline, means, student, checkpoint):
-        last = row.link == number and row.epoch == link.fit.epochs
-        if last:
-            path = storage.folder / config["student"]
-            save_net(path, student, made_with(pipeline, means, row.accuracy))
-            storage.push(path)
-        yield row.flat(), last
+def _told(rows: Generator[dict, None, Result], **more: None) -> Generator[dict, None, Result]:
+    while True:
+        try:
+            yield {"row": next(rows) | more}
+        except StopIteration as end:
+            return end.value
 
 
-def _stopping(config: dict[str, Any]) -> bool:
+def _flat(rows: Generator[Row, None, Result]) -> Generator[dict, None, Result]:
+    while True:
+        try:
+            yield next(rows).flat()
+        except StopIteration as end:
+            return end.value
+
+
+def _tested(work: Work) -> tuple[float, int]:
+    images, storage = _means(work, silent).images, at(work.storage)
+    pixels, labels = load_test(work.pipeline.data, Path(work.data_dir), images)
+    path = storage.folder / work.student
+    if not path.exists():
+        storage.pull(path)
+    return accuracy(loaded(work.pipeline.student, path, images), images, pixels, labels), len(labels)
+
+
+def _stopping(work: Work) -> bool:
     """Is the search to end?"""
-    from kdsearch.storage.bucket import at
-
-    storage = at(config["storage"])
-    return storage.pull(storage.folder / config["stop_file"])
+    storage = at(work.storage)
+    return storage.pull(storage.folder / work.stop_file)
 
 
-def _means(config: dict[str, Any], progress: Any) -> Any:
-    from functools import partial
-
-    from kdsearch.distill import device as distill_device
-    from kdsearch.distill.checkpoint import Keeping
-    from kdsearch.distill.pipeline import Means
-    from kdsearch.distill.store import Store
-    from kdsearch.distill.teacher import Targets
-    from kdsearch.storage import cache as storage_cache
-    from kdsearch.storage.bucket import at
-
-    distill_device.set_up(config["threads"])
-    images = _images(json.dumps(config["pipeline"]["data"]), config["data_dir"], config["device"], config["precision"])
-    told = config.get("targets", {})  # what was chosen before, where a student is trained again
-    targets = Targets(storage_cache.folder() / "targets", config["cache_limit"], told, progress)
-    storage, keeping = at(config["storage"]), None
-    if "stop_file" in config:
-        keeping = Keeping(tuple(config.get("milestones", ())), partial(_stopping, config), storage)
+def _means(work: Work, progress: Progress) -> Means:
+    device.set_up(work.threads)
+    images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision)
+    targets = Targets(cache.folder() / "targets", work.cache_limit, work.targets, progress)
+    storage = at(work.storage)
+    keeping = Keeping(work.milestones, partial(_stopping, work), storage)
     return Means(images, Store(storage.folder / "store", storage), targets, keeping)
 
 
 @lru_cache(maxsize=2)
-def _images(data: str, data_dir: str, device: str, precision: str) -> Any:
+def _images(data: str, data_dir: str, device_name: str, precision: str) -> Images:
     """The images of a worker process, opened once for all its trials."""
-    import torch
-
-    from kdsearch.config.pipeline import Data
-    from kdsearch.data import images as data_images
-    from kdsearch.distill.device import precision_of
-
-    found = data_images.load(Data.model_validate(json.loads(data)), Path(data_dir))
-    return found.to(torch.device(device), precision_of(precision, device))
-
-
-def prepare(config: dict[str, Any], number: int) -> Iterator[dict]:
-    """A Ray task: link `number` of a pipeline, trained through the store; yields its rows, then its facts.
-
-    Where the search is to end, it is kept as it is, and the last that it yields is `paused`.
-    """
-    from kdsearch.config.pipeline import Pipeline
-    from kdsearch.data.images import silent
-    from kdsearch.distill import pipeline as distill_pipeline
-    from kdsearch.distill.checkpoint import Paused
-
-    pipeline = Pipeline.model_validate(config["pipeline"])
-    work = distill_pipeline.taught(pipeline, number, _means(config, silent))
-    while True:
-        try:
-            # In its own chain this link is the last, but no student: no epoch of its counts as a KD epoch.
-            yield {"row": next(work).flat() | {"kd_epoch": None}}
-        except StopIteration as end:
-            yield {"facts": end.value.facts}
-            return
-        except Paused:
-            yield {"paused": True}
-            return
-
-
-def again(config: dict[str, Any]) -> Iterator[dict]:
-    """A Ray task: a student, trained where `train` says so; then judged on the test images where `test` does.
-
-    Yields its rows, and whether each is the last; its test accuracy, and on how many images; a failure, if any.
-    """
-    from kdsearch.data.images import silent
-
-    try:
-        for row, last in _rows(config, silent) if config["train"] else ():
-            yield {"row": row, "last": last}
-        if config["test"]:
-            reached, images = _tested(config, _means(config, silent).images)
-            yield {"test": reached, "test_images": images}
-    except Exception as error:  # as with a trial, whatever it raises is its outcome
-        yield {"cause": cause_of(error), "trace": traceback.format_exc()}
-
-
-def _tested(config: dict[str, Any], images: Any) -> tuple[float, int]:
-    from kdsearch.config.pipeline import Pipeline
-    from kdsearch.data.images import load_test
-    from kdsearch.distill.pipeline import loaded
-    from kdsearch.distill.train import accuracy
-    from kdsearch.storage.bucket import at
-
-    pipeline = Pipeline.model_validate(config["pipeline"])
-    pixels, labels = load_test(pipeline.data, Path(config["data_dir"]), images)
-    student = at(config["storage"]).folder / config["student"]
-    return accuracy(loaded(pipeline.student, student, images), images, pixels, labels), len(labels)
+    found = load(Data.model_validate(json.loads(data)), Path(data_dir))
+    return found.to(torch.device(device_name), device.precision_of(precision, device_name))

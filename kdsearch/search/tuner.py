@@ -11,75 +11,80 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from kdsearch.cluster.tasks import LOST, RETRIES
-from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
+from kdsearch.results.folder import keep_trace
+from kdsearch.search.driver import Driver
+from kdsearch.search.plan import Plan
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.state import Search
-from kdsearch.search.trial import keep_trace
 
 ALIKE = (12, 1 / 3)
 """Of so many trials that end first, more than such a share failing alike end the search."""
 
 
-def tune_trials(search: Search, references: dict[str, Pipeline], work: Callable[[dict], None]) -> None:
+def tune_trials(driver: Driver, work: Callable[[dict], None]) -> None:
     """Run all trials; `work` is what Ray runs of each."""
-    rungs = restored(search)
-    sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * _together(search)))
+    plan, rungs = driver.plan, restored(driver)
+    startup = max(10, 3 * _together(plan))
+    sampler = Sampler(plan, driver.tables, driver.work, driver.stopping, startup)
     if count := sampler.to_come:
-        _tune(search, sampler, rungs, count, work)
-    if search.stopping.is_set():
+        _tune(driver, sampler, rungs, count, work)
+    if driver.stopping.is_set():
         raise KeyboardInterrupt
     sampler.close()
-    search.storage.remove(search.folder / "checkpoints")
-    if "why_ended" in search.facts or search.sampler == "grid":
-        search.facts |= {"trials": len(search.tables.draws), "total": len(search.tables.trials)}
-        search.write_facts()
+    plan.storage.remove(plan.folder / "checkpoints")
+    if sampler.why_ended:
+        driver.facts["why_ended"] = sampler.why_ended
+    if sampler.why_ended or plan.why_ended or plan.sampler == "grid":
+        driver.facts |= {"trials": len(driver.tables.draws), "total": len(driver.tables.trials)}
+        driver.write_facts()
 
 
-def restored(search: Search) -> Rungs:
+def restored(driver: Driver) -> Rungs:
     """The rungs with all verdicts of the tables; raises Refusal where these cannot be."""
-    rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes, search.settings.seed)
+    plan = driver.plan
+    rungs = Rungs(plan.milestones, plan.asked.reduction, plan.rule, plan.sizes, plan.settings.seed)
     try:
-        rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
+        rungs.restore(rungs.state() | {"verdicts": driver.tables.verdicts})
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise Refusal(
-            f"The table '{search.folder / 'verdicts.parquet'}' is damaged ({type(error).__name__}: {error}); delete "
+            f"The table '{plan.folder / 'verdicts.parquet'}' is damaged ({type(error).__name__}: {error}); delete "
             f"it: trials that come now are judged among themselves."
         ) from None
     return rungs
 
 
-def _tune(search: Search, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_waiting(_together(search)))
+def _tune(driver: Driver, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:
+    plan = driver.plan
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_waiting(_together(plan)))
     tuner = tune.Tuner(
-        tune.with_resources(work, search.resources),
+        tune.with_resources(work, dict(plan.resources)),
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=sampler,
-            scheduler=Stopper(search.tables, rungs),
-            max_concurrent_trials=search.max_concurrent,
+            scheduler=Stopper(driver.tables, rungs),
+            max_concurrent_trials=plan.asked.max_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="ray",
-            storage_path=str(search.folder.resolve()),
+            storage_path=str(plan.folder.resolve()),
             verbose=0,
-            callbacks=[Watcher(search)],
+            callbacks=[Watcher(driver)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
     try:
         tuner.fit()
     except KeyboardInterrupt:
-        raise search.failure or KeyboardInterrupt from None
+        raise driver.failure or KeyboardInterrupt from None
     except tune.TuneError as error:
         raise _innermost(error) from error
     finally:
-        shutil.rmtree(search.folder / "ray", ignore_errors=True)  # Ray's own record of what the tables say
+        shutil.rmtree(plan.folder / "ray", ignore_errors=True)  # Ray's own record of what the tables say
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -89,11 +94,11 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _together(search: Search) -> int:
+def _together(plan: Plan) -> int:
     """Trials that run side by side."""
     there = ray.cluster_resources()
-    shares = [there.get(kind.upper(), 0) / asked for kind, asked in search.resources.items() if asked]
-    return min(int(min(shares)), search.max_concurrent or search.trials)
+    shares = [there.get(kind.upper(), 0) / asked for kind, asked in plan.resources.items() if asked]
+    return min(int(min(shares)), plan.asked.max_concurrent or plan.trials)
 
 
 def _waiting(together: int) -> int:
@@ -134,8 +139,8 @@ class Stopper(FIFOScheduler):
 class Watcher(tune.Callback):
     """Every report to the tables and to who watches."""
 
-    def __init__(self, search: Search) -> None:
-        self.search = search
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
         self.ends: list[str | None] = []
         """How the first trials of this process ended: the kind of failure, or None."""
 
@@ -146,54 +151,54 @@ class Watcher(tune.Callback):
         self._mark(trial, "running")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        self.search.doing[trial.config["trial"]] = result.get("doing", "")
+        self.driver.doing[trial.config["trial"]] = result.get("doing", "")
         last = len(trial.config["pipeline"]["links"]) - 1
-        self.search.tables.extend(trial.config["trial"], result["rows"], last)
+        self.driver.tables.extend(trial.config["trial"], result["rows"], last)
         if result.get("full"):
-            self.search.end_with(self.search.full_disk(result["full"]))
+            self.driver.end_with(self.driver.full_disk(result["full"]))
         elif result.get("paused"):
             self._mark(trial, "waiting")
         elif result.get("cause"):
-            path = keep_trace(self.search.folder, trial.config["trial"], result["trace"])
-            self.search.storage.push(path)
+            path = keep_trace(self.driver.plan.folder, trial.config["trial"], result["trace"])
+            self.driver.plan.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
-            self._mark(trial, "complete")
-        self.search.changed()
+            self._mark(trial, "complete", accuracy=result["accuracy"])
+        self.driver.changed()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        row = self.search.tables.trials[trial.config["trial"]]
+        row = self.driver.tables.trials[trial.config["trial"]]
         if row["state"] == "running":
             self._mark(trial, "stopped", row["cause"])
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.search.doing[trial.config["trial"]] = f"{LOST}; it goes on from its last checkpoint"
-        self.search.changed()
+        self.driver.doing[trial.config["trial"]] = f"{LOST}; it goes on from its last checkpoint"
+        self.driver.changed()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._mark(trial, "failed", f"{LOST}, {1 + RETRIES} times" if trial.num_failures > RETRIES else LOST)
 
-    def _mark(self, trial: Any, state: str, cause: str | None = None) -> None:
+    def _mark(self, trial: Any, state: str, cause: str | None = None, accuracy: float | None = None) -> None:
         name = trial.config["trial"]
-        self.search.tables.mark(name, state, cause)
+        self.driver.tables.mark(name, state, cause, accuracy)
         if state in files.ENDED:
-            self.search.storage.remove(self.search.folder / "checkpoints" / f"{name}.safetensors")
+            self.driver.plan.storage.remove(self.driver.plan.folder / "checkpoints" / f"{name}.safetensors")
             self._watch_failures(name, cause if state == "failed" else None)
-        self.search.changed()
+        self.driver.changed()
 
     def _watch_failures(self, name: str, cause: str | None) -> None:
         """End the search where too many of the first trials fail alike: the next ones would, too."""
         most, share = ALIKE
         kind = cause and cause.partition(":")[0]
         self.ends.append(kind)
-        if self.search.sampler == "grid":  # whose cells that fail are an answer, unless all do
+        if self.driver.plan.sampler == "grid":  # whose cells that fail are an answer, unless all do
             share = 1 - 1 / most
         if len(self.ends) <= most and kind and self.ends.count(kind) > most * share:
-            said = (cause or "").rstrip(".")
-            self.search.end_with(
+            said, folder = (cause or "").rstrip("."), self.driver.plan.folder
+            self.driver.end_with(
                 Refusal(
                     f"{self.ends.count(kind)} of the first {len(self.ends)} trials failed alike, the last of them, "
-                    f"trial {name}: {said}. Mend that, and start a new search. 'kdsearch status {self.search.folder}' "
-                    f"lists them, and '{self.search.folder / 'failures'}' holds their tracebacks."
+                    f"trial {name}: {said}. Mend that, and start a new search. 'kdsearch status {folder}' "
+                    f"lists them, and '{folder / 'failures'}' holds their tracebacks."
                 )
             )

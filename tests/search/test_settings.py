@@ -3,11 +3,10 @@
 import pytest
 from helpers import FIT, STUDENT, TEACHER
 
-from kdsearch.cli.options import pairs_of
 from kdsearch.config.pipeline import KD, Data, Fit, Link, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.results import folder
-from kdsearch.search.settings import Settings, override, resolve
+from kdsearch.search.settings import Settings, override, pairs_of, resolve
 
 OPEN = Fit()
 CHAIN = Pipeline(
