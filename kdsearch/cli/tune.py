@@ -79,7 +79,7 @@ def tune(
     from kdsearch.search import tune as search_tune
 
     told = {word: value for word, value in context.params.items() if _source(context, word) != "DEFAULT"}
-    console, plan = cli_tables.console(), None
+    console, plan, driver = cli_tables.console(), None, None
     # Outermost, so that the live display has ended when it speaks.
     with interruptible(lambda: _left(plan)), Watch(console) as watch:
         from kdsearch.search.plan import look
@@ -90,7 +90,7 @@ def tune(
             from kdsearch.search.run import run
 
             driver = run(plan, watch.show, console.print, watch.read)
-    if dry_run:
+    if driver is None:
         _show_draws(plan, console)
         return
     _show_end(plan.folder, plan.asked.results, console)

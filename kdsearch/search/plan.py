@@ -139,12 +139,12 @@ class Plan:
     def known(self, pipeline: Pipeline) -> dict[str, Any]:
         """A trial's columns that are known before it is trained."""
         student, teacher = self.costs(pipeline)
-        chain, shape, classes = pipeline.links, self.images.shape, len(self.images.classes)
-        before = chain[-2].net if len(chain) > 1 else None
+        *before, last = pipeline.links
+        taught_by, shape, classes = before[-1].net if before else None, self.images.shape, len(self.images.classes)
         return {
             "parameters": student.parameters,
             "compression": teacher.parameters / student.parameters,
-            "training_parameters": pairs.training_parameters(chain[-1], before, shape, classes),
+            "training_parameters": pairs.training_parameters(last, taught_by, shape, classes),
             "macs": student.macs,
         }
 
