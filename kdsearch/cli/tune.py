@@ -75,13 +75,13 @@ def tune(
         from kdsearch.cluster import remote as cluster_remote
 
         raise typer.Exit(cluster_remote.tune(cluster, cli_options.asked(context), space, name))
-    from kdsearch.cli import tables as cli_tables
-    from kdsearch.cli.live import Watch
+    from kdsearch.results.show import console as plain_console
+    from kdsearch.search.progress import Watch
 
     given = {word for word in context.params if _source(context, word) == "COMMANDLINE"}
     asked, storage, folder, facts = _asked(context, given)
     asked["storage_named"] = _source(context, "results") != "DEFAULT"
-    console, search = cli_tables.console(), None
+    console, search = plain_console(), None
     # Outermost, so that the live display has ended when it speaks.
     with interruptible(lambda: _left(search)), Watch(console) as watch:
         from kdsearch.search.plan import look

@@ -10,23 +10,6 @@ from ray.exceptions import RayError, RayTaskError
 
 from kdsearch.errors import cause_of
 
-
-@dataclass(frozen=True)
-class Step:
-    """An epoch of a seed, or of a network that teaches it; or its end."""
-
-    name: str
-    done: int
-    """Seeds that ended."""
-    total: int
-    epoch: int = 0
-    epochs: int = 0
-    accuracy: float | None = None
-    ended: bool = False
-    test: float | None = None
-    cause: str | None = None
-
-
 RETRIES = 2
 """Times that work goes on elsewhere after its process or node was lost."""
 

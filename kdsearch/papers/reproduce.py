@@ -10,7 +10,7 @@ from typing import Any
 from filelock import Timeout
 
 from kdsearch.cluster.session import asked_resources, start_ray
-from kdsearch.cluster.tasks import LOST, Step, Tasks
+from kdsearch.cluster.tasks import LOST, Tasks
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.data import images as data_images
 from kdsearch.data import sources
@@ -21,6 +21,7 @@ from kdsearch.papers import entries
 from kdsearch.papers.entries import Entry, Place
 from kdsearch.papers.tables import Protocol
 from kdsearch.results import folder as results_folder
+from kdsearch.search.progress import Step
 from kdsearch.search.trial import keep_trace, prepare
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import Storage

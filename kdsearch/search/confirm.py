@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from kdsearch import __version__
 from kdsearch.cluster.session import start_ray
-from kdsearch.cluster.tasks import Step, Tasks
+from kdsearch.cluster.tasks import Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
@@ -26,6 +26,7 @@ from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.search.progress import Step
 from kdsearch.search.trial import again, keep_trace, prepare
 from kdsearch.storage import cache
 
