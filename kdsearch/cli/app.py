@@ -13,7 +13,6 @@ from kdsearch.errors import Refusal
 app = typer.Typer(
     help="Find the best small network for a given teacher, by searching over how its knowledge is distilled.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,7 +55,7 @@ def main() -> None:
     """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        app(words)
+        app(words, prog_name="kdsearch")
     except Refusal as error:
         if len(words) < len(sys.argv) - 1:
             traceback.print_exc()

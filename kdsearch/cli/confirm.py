@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
-from kdsearch.results import files
+from kdsearch.results import files, show
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results.confirmed import TESTED, cells, columns, heading, sentences
 from kdsearch.results.seeds import Member
@@ -25,12 +25,8 @@ def table(found: Sequence[Member], width: int) -> Table:
     names = [
         name for name in columns(found) if width >= WIDE or name != "compression" or TESTED[0] not in columns(found)
     ]
-    shown = Table(title=heading(found), title_justify="left", title_style="bold", header_style="bold")
-    for name in names:
-        shown.add_column(name, justify="left" if name == "trial" else "right")
-    for member in found:
-        shown.add_row(*cells(member, names))
-    return shown
+    rows = [cells(member, names) for member in found]
+    return show.table(heading(found), names, rows, left=("trial",), folded=names, boxed=True)
 
 
 def summary(folder: Path, found: Sequence[Member], images: int, console: Console) -> None:
@@ -74,23 +70,20 @@ def confirm(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
-    from kdsearch.cli import live
-    from kdsearch.cli import tables as cli_tables
-    from kdsearch.results import files
     from kdsearch.results import searches as results_searches
-    from kdsearch.results import seeds as results_seeds
     from kdsearch.results import tables as results_tables
+    from kdsearch.search.progress import Steps
     from kdsearch.storage.bucket import at
 
-    storage, console = at(results), cli_tables.console(stderr=as_json)
+    storage, console = at(results), show.console(stderr=as_json)
     known = name_of(results_searches.named(search, storage), results)
     kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {known}"
-    with interruptible(lambda: kept), live.ConfirmWatch(console) as watch:
+    with interruptible(lambda: kept), Steps(console) as watch:
         from kdsearch.search.confirm import Wanted
         from kdsearch.search.confirm import confirm as trained
 
         wanted = Wanted(seeds, test, data_dir, max_concurrent)
-        folder = trained(search, storage, wanted, watch.hear, watch.read)
+        folder = trained(search, storage, wanted, watch.show, watch.read)
     images = files.read_facts(folder)["validation_images"]
     found = results_seeds.members(results_tables.read(folder), images)
     if as_json:

@@ -3,19 +3,21 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 
-from kdsearch.cli.live import Screen, bar
 from kdsearch.cli.options import RESULTS, Results
+from kdsearch.results import show as results_show
 from kdsearch.results.curves import Curves
+from kdsearch.search.progress import Display
 from kdsearch.search.replay import Line, Setting
+
+COLUMNS = ("rule", "regret", "quartiles", "× none", "× asha", "started", "S/M/L", "killed")
 
 
 def plain(curves: Curves, setting: Setting, found: Sequence[Line]) -> dict[str, Any]:
@@ -37,18 +39,7 @@ def show(curves: Curves, setting: Setting, lines: Iterable[Line], console: Conso
     )  # fmt: skip
     for budget, own in groupby(lines, key=lambda line: line.budget):
         title = f"\nAfter {budget * curves.length:g} epochs, those of {budget} full-length trials"
-        style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
-        table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
-        for name in ("rule", "regret", "quartiles", "× none", "× asha", "started", "S/M/L", "killed"):
-            table.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
-        for line in own:
-            low, middle, high = line.regret
-            table.add_row(
-                line.rule, f"{middle:.4f}", f"{low:.3f}–{high:.3f}", f"{line.against_none:.2f}",
-                f"{line.against_asha:.2f}", f"{line.started:.0f}", "/".join(f"{one:.0f}" for one in line.complete),
-                f"{100 * line.killed:.0f} %",
-            )  # fmt: skip
-        console.print(table)
+        console.print(results_show.table(title, COLUMNS, map(_cells, own), left=("rule",)))
     console.print(
         "Regret: share of the table's hypervolume that the fully trained trials lack, median. S/M/L: fully trained "
         "trials among the smallest, middle and largest third. Killed: members of the table's front that were stopped.",
@@ -56,20 +47,13 @@ def show(curves: Curves, setting: Setting, lines: Iterable[Line], console: Conso
     )  # fmt: skip
 
 
-class Counting(Screen):
-    """One bar that counts."""
-
-    def __init__(self, console: Console, name: str) -> None:
-        super().__init__(console)
-        self.name, self.done, self.total = name, 0, 0
-
-    def count(self, done: int, total: int) -> None:
-        """So many of so many are done."""
-        self.done, self.total = done, total
-
-    def picture(self) -> RenderableType:
-        """What the terminal shows now."""
-        return bar(self.name, self.done, self.total, f"{self.done}/{self.total}")
+def _cells(line: Line) -> list[str]:
+    """A rule's COLUMNS."""
+    low, middle, high = line.regret
+    return [
+        line.rule, f"{middle:.4f}", f"{low:.3f}–{high:.3f}", f"{line.against_none:.2f}", f"{line.against_asha:.2f}",
+        f"{line.started:.0f}", "/".join(f"{one:.0f}" for one in line.complete), f"{100 * line.killed:.0f} %",
+    ]  # fmt: skip
 
 
 def replay(
@@ -86,12 +70,9 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Compare all stopping rules on recorded learning curves: what each would have found, and killed."""
-    from kdsearch.cli import tables
     from kdsearch.results import curves as results_curves
     from kdsearch.results import searches as results_searches
     from kdsearch.search import replay as search_replay
-
-    pass
     from kdsearch.search.settings import numbers_of
 
     storage = results_searches.reading(results)
@@ -102,9 +83,10 @@ def replay(
     setting = search_replay.checked(found, setting)
     if save:
         results_curves.write(save, found)
-    with Counting(tables.console(stderr=True), "replays") as counting:
-        lines = list(search_replay.lines(search_replay.replays(found, setting, counting.count)))
+    with Display(results_show.console(stderr=True)) as display:
+        replays = search_replay.replays(found, setting, partial(display.read, "replays"))
+        lines = list(search_replay.lines(replays))
     if as_json:
         print(json.dumps(plain(found, setting, lines)))
         return
-    show(found, setting, lines, tables.console())
+    show(found, setting, lines, results_show.console())

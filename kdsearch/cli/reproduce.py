@@ -12,6 +12,7 @@ import typer
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, interruptible
 from kdsearch.papers.comparison import Line
 from kdsearch.papers.tables import Protocol
+from kdsearch.results import show
 
 HELD = 0.2
 """Share of the training images that judges where there are no test images."""
@@ -49,12 +50,11 @@ def reproduce(
 
     It reads the test images, as the papers did: nothing is chosen by it.
     """
-    from kdsearch.cli import tables
     from kdsearch.papers import comparison
     from kdsearch.papers import scales as papers_scales
     from kdsearch.papers import tables as papers_tables
 
-    console = tables.console(stderr=as_json)
+    console = show.console(stderr=as_json)
     if table is None:
         _list(as_json)
         return
@@ -90,19 +90,13 @@ def reproduce(
 
 
 def _list(as_json: bool) -> None:
-    from rich.table import Table
-
-    from kdsearch.cli import tables
     from kdsearch.papers.tables import TABLES
 
+    titles = {name: protocol.title for name, protocol in TABLES.items()}
     if as_json:
-        print(json.dumps({name: protocol.title for name, protocol in TABLES.items()}))
-        return
-    shown = Table.grid(padding=(0, 2))
-    shown.add_column(style="bold", no_wrap=True)
-    for name, protocol in TABLES.items():
-        shown.add_row(name, protocol.title)
-    tables.console().print(shown)
+        print(json.dumps(titles))
+    else:
+        show.console().print(show.listing(titles))
 
 
 def _judged(data: str) -> tuple[str, float | None]:
@@ -136,16 +130,16 @@ def _made(
     table: str, scale: str, protocol: "Protocol", results: str, console: Any, **options: Any
 ) -> "tuple[Path, list[Line]]":
     """The table's folder, and its rows."""
-    from kdsearch.cli import live
     from kdsearch.papers import comparison
     from kdsearch.papers import scales as papers_scales
+    from kdsearch.search.progress import Watch
     from kdsearch.storage.bucket import at
 
     storage = at(results)
     folder = storage.folder / "reproduce" / f"{table}-{scale}-{papers_scales.called(protocol.data.name)}"
     command = shlex.join(["kdsearch", *sys.argv[1:]])
     said = "What was trained is kept; the same command goes on."
-    with interruptible(lambda: said), live.Watch(console) as watch:
+    with interruptible(lambda: said), Watch(console) as watch:
         from kdsearch.papers import reproduce as papers_reproduce
 
         own = papers_reproduce.Table(table, protocol, storage, folder, command)

@@ -1,17 +1,25 @@
 """The command that looks at a search."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kdsearch.cli.options import RESULTS, ClusterFile, Results, SearchName
+from kdsearch.cli.options import RESULTS, ClusterFile, Results
+from kdsearch.results import show
+from kdsearch.results.format import percent
+
+COLUMNS = ("search", "state", "trials ended", "best", "front", "last written")
 
 
 def status(
     context: typer.Context,
-    search: SearchName,
+    search: Annotated[
+        str | None,
+        typer.Argument(metavar="SEARCH", help="Its name in --storage, or its path; without it, all are listed."),
+    ] = None,
     results: Results = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     cluster: ClusterFile = None,
@@ -26,9 +34,38 @@ def status(
     from kdsearch.results import searches as results_searches
 
     storage = results_searches.reading(results)
+    if search is None:
+        _list(list(results_searches.overview(storage)), storage.uri or str(storage.folder), as_json)
+        return
     folder = results_searches.find(search, storage)
     with results_folder.readable(folder):
         _show(folder, storage, as_json)
+
+
+def _list(found: list[dict[str, Any]], place: str, as_json: bool) -> None:
+    """All searches of a storage; why, of those that are damaged."""
+    console = show.console()
+    if as_json:
+        print(json.dumps({"storage": place, "searches": found}))
+    elif not found:
+        console.print(
+            f"There is no search in '{place}' yet. Start one: kdsearch tune SPACE    kdsearch spaces lists the spaces",
+            soft_wrap=True,
+        )
+    else:
+        console.print(show.table(f"Searches in {place}", COLUMNS, map(_line, found), left=COLUMNS[:2], folded=COLUMNS))
+        for one in found:
+            if "cause" in one:
+                console.print(f"Damaged: {one['name']}: {one['cause']}", style="red", soft_wrap=True)
+
+
+def _line(one: dict[str, Any]) -> list[str]:
+    """A search's COLUMNS."""
+    if "cause" in one:
+        return [one["name"], one["state"], *["–"] * 4]
+    written = datetime.fromisoformat(one["written"]).astimezone()
+    ended, best = f"{one['ended']} of {one['total']}", percent(one["accuracy"])
+    return [one["name"], one["state"], ended, best, str(one["front"]), f"{written:%Y-%m-%d %H:%M}"]
 
 
 def _show(folder: Path, storage: Any, as_json: bool) -> None:
@@ -52,7 +89,7 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
             told["cells"] = results_cells.plain(found, facts["validation_images"])
         print(json.dumps(told))
         return
-    console = cli_tables.console()
+    console = show.console()
     said = {"running": "cut off"} if stands["state"] == "interrupted" else {}
     counts = " · ".join(f"{count} {said.get(name, name)}" for name, count in stands["states"].items())
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"

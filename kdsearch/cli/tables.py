@@ -1,31 +1,20 @@
 """Tables and sentences in the terminal. Imports neither torch nor ray."""
 
-import time
-from collections.abc import Container, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from kdsearch.results import cells, front
+from kdsearch.results import cells, front, show
 from kdsearch.results import tables as results_tables
-from kdsearch.results.format import COLUMNS, columns, duration, percent, seeds_of, size
-from kdsearch.storage import cache
-
-
-def console(stderr: bool = False) -> Console:
-    """Prints text as it is: a cause or a path in brackets is no markup, numbers have no colours."""
-    return Console(markup=False, highlight=False, stderr=stderr)
+from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
 
 
 def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> Table:
     """Trials as a table in the terminal; `confirmed`: their seeds beside their own."""
-    table = _table(title, COLUMNS, left=("trial", "pairs"))
-    for row in rows:
-        table.add_row(*columns(row, confirmed.get(row["trial"], 0)))
-    return table
+    shown = (columns(row, confirmed.get(row["trial"], 0)) for row in rows)
+    return show.table(title, COLUMNS, shown, left=("trial", "pairs"), folded=("pairs",))
 
 
 def summary(tables: results_tables.Tables, facts: Mapping[str, Any], console: Console) -> None:
@@ -63,38 +52,7 @@ def summary(tables: results_tables.Tables, facts: Mapping[str, Any], console: Co
 def _grid(tables: results_tables.Tables, facts: Mapping[str, Any], console: Console) -> None:
     """The cells of a grid, the best first, and what their seeds can tell apart."""
     found, images = cells.cells(tables, facts["validation_images"]), facts["validation_images"]
-    table = _table("Cells: validation accuracy in percent", cells.COLUMNS, left=("trial", "cell"))
-    for row in cells.table(found):
-        table.add_row(*row)
-    console.print(table)
+    title, rows = "Cells: validation accuracy in percent", cells.table(found)
+    console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
     for sentence in cells.said(found, images, facts["classes"]):
         console.print(sentence, soft_wrap=True)
-
-
-def _table(title: str, names: Iterable[str], left: Container[str]) -> Table:
-    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
-    for name in names:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in ("pairs", "cell"))
-    return table
-
-
-def cached(folder: Path, limit: int, console: Console) -> None:
-    """What lies in the cache, teacher by teacher, the one used last first."""
-    images, targets = cache.entries(folder / "images"), cache.entries(folder / "targets")
-    console.print(f"{folder}", style="bold", soft_wrap=True)
-    console.print(f"decoded images: {size(sum(entry.bytes for entry in images))} in {len(images)} files")
-    filled = sum(entry.bytes for entry in targets)
-    console.print(f"targets: {size(filled)} in {len(targets)} files, of at most {size(limit)}")
-    teachers: dict[str, list[cache.Entry]] = {}
-    for entry in reversed(targets):
-        teachers.setdefault(entry.path.parent.name, []).append(entry)
-    if not teachers:
-        return
-    table = Table(header_style="bold")
-    for name in ("teacher (key-weights-device-precision)", "files", "size", "last used"):
-        table.add_column(name, justify="left" if name.startswith("teacher") else "right")
-    for name, own in teachers.items():
-        ago = duration(max(time.time() - own[0].used, 0))
-        table.add_row(name, str(len(own)), size(sum(entry.bytes for entry in own)), f"{ago} ago")
-    console.print(table)

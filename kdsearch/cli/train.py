@@ -1,11 +1,15 @@
 """The command that trains a config outside any search."""
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, interruptible
+from kdsearch.results import show
 
 
 def train(
@@ -17,10 +21,9 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
-    from kdsearch.cli import tables
-    from kdsearch.cli.live import SeedWatch
     from kdsearch.results import searches as results_searches
     from kdsearch.search.export import read_config
+    from kdsearch.search.progress import Steps
     from kdsearch.storage.bucket import at
 
     recipe, storage = read_config(config), at(results)
@@ -29,17 +32,47 @@ def train(
         results_searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
     else:
         storage.pull_folder(store, absent=True)
-    recorded = recipe.made and recipe.made.accuracy
-    met = None if recorded is None else (recipe.pipeline.student.seed, recorded)
+    recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
     left = interruptible(lambda: "The seeds that were finished are above.")
-    with left, SeedWatch(tables.console(), met) as watch, results_searches.sent(storage, store):
-        from kdsearch.search.replicate import replicates
+    console, students = show.console(), []
+    with left, Steps(console) as watch, results_searches.sent(storage, store):
+        from kdsearch.search.replicate import Student, replicates
 
-        for step in replicates(recipe, seeds, data_dir.resolve(), store, test, watch.read):
-            if isinstance(step, str):
-                watch.warn(step)
+        for said in replicates(recipe, seeds, data_dir.resolve(), store, test, watch.read):
+            if not isinstance(said, Student):
+                watch.show(said)
                 continue
-            watch.show(step)
-            if step.student and output:
-                step.student.save(output / f"seed-{step.seed}")
-    watch.summary()
+            students.append(said)
+            console.print(line(said, recorded.get(said.seed)))
+            if output:
+                said.save(output / f"seed-{said.seed}")
+    summary(students, console)
+
+
+def line(student: Any, recorded: float | None) -> str:
+    """A seed's end, beside what its config tells."""
+    same = recorded == student.accuracy
+    met = "" if recorded is None else ", as recorded" if same else f", but {_exact(recorded)} recorded"
+    test = f", test accuracy {_exact(student.test)}" if student.test is not None else ""
+    return f"seed {student.seed}: validation accuracy {_exact(student.accuracy)}{met}{test}"
+
+
+def summary(students: Sequence[Any], console: Console) -> None:
+    """Mean ± standard deviation over the seeds, and what deserves a warning."""
+    for student in students:
+        for place in student.faint:
+            console.print(
+                f"Warning: seed {student.seed}, stage {place}: under 0.1 % of the gradient: this trial is not "
+                f"distilling.", style="yellow", soft_wrap=True,
+            )  # fmt: skip
+    for name, values in (
+        ("validation", [student.accuracy for student in students]),
+        ("test", [student.test for student in students if student.test is not None]),
+    ):
+        if values:
+            spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            console.print(f"{name} accuracy: {_exact(statistics.mean(values))}{spread} over {len(values)} seed(s)")
+
+
+def _exact(value: float) -> str:
+    return f"{100 * value:.2f} % ({value:.6f})"

@@ -74,12 +74,12 @@ def tune(
         from kdsearch.cluster import remote
 
         raise typer.Exit(remote.tune(cluster, options.asked(context), space, name))
-    from kdsearch.cli import tables as cli_tables
-    from kdsearch.cli.live import Watch
+    from kdsearch.results.show import console as plain_console
     from kdsearch.search import tune as search_tune
+    from kdsearch.search.progress import Watch
 
     told = {word: value for word, value in context.params.items() if _source(context, word) != "DEFAULT"}
-    console, plan, driver = cli_tables.console(), None, None
+    console, plan, driver = plain_console(), None, None
     # Outermost, so that the live display has ended when it speaks.
     with interruptible(lambda: _left(plan)), Watch(console) as watch:
         from kdsearch.search.plan import look

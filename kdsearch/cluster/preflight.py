@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from kdsearch.config.pipeline import Data
 from kdsearch.errors import Refusal, listed
+from kdsearch.results import show
 from kdsearch.storage.bucket import Storage
 
 VERSIONS = ("python", "ray", "torch", "kdsearch")
@@ -119,15 +119,12 @@ def _judge_storage(node: Node, answer: dict[str, Any], expected: Expected) -> No
 
 def table(nodes: Sequence[Node]) -> Table:
     """A row a node; wrong cells are red."""
-    style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "bold"}
-    found = Table(title="Nodes of the cluster", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
-    for name in COLUMNS:
-        found.add_column(name, justify="right" if name == "GPUs" else "left")
+    rows = []
     for node in nodes:
         role = ("head" if node.head else "worker") + ("" if node.trials else ", no trials")
         cells = {"host": node.host, "role": role, **node.cells}
-        found.add_row(*(Text(cells.get(name, "–"), "red" if name in node.wrong else "") for name in COLUMNS))
-    return found
+        rows.append([Text(cells.get(name, "–"), "red" if name in node.wrong else "") for name in COLUMNS])
+    return show.table("Nodes of the cluster", COLUMNS, rows, left=COLUMNS[:-1], folded=COLUMNS)
 
 
 def check(nodes: Sequence[Node]) -> None:

@@ -18,22 +18,6 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Step:
-    """An epoch of a seed, or of a network that teaches it; or its end."""
-
-    name: str
-    done: int
-    """Seeds that ended."""
-    total: int
-    epoch: int = 0
-    epochs: int = 0
-    accuracy: float | None = None
-    ended: bool = False
-    test: float | None = None
-    cause: str | None = None
-
-
-@dataclass(frozen=True)
 class Tasks:
     """How Ray tasks are started and followed."""
 

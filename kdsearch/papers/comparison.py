@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from kdsearch.papers import printed as papers_printed
 from kdsearch.papers.printed import Printed
 from kdsearch.papers.tables import Protocol
-from kdsearch.results import seeds
+from kdsearch.results import seeds, show
 from kdsearch.results.format import times
 from kdsearch.results.seeds import Estimate
 
@@ -75,29 +74,22 @@ def lines(
 
 def made(found: Iterable[Line], same: bool) -> Table:
     """A table that was made, beside the printed one; `same`: on the paper's data, else there is no difference."""
-    shown = _table(MADE)
+    rows = []
     for line in found:
         ours = line.ours.percent(2) if line.ours else "failed" if line.cause else "–"
         difference = "–" if line.difference is None or not same else f"{100 * line.difference:+.2f}"
-        shown.add_row(line.row, _told(line, "accuracy"), ours, difference, *_sizes(line))
-    return shown
+        rows.append([line.row, _told(line, "accuracy"), ours, difference, *_sizes(line)])
+    return show.table(None, MADE, rows, left=("row",), folded=(*MADE[3:], "printed"))
 
 
 def planned(protocol: Protocol, found: Iterable[Line]) -> Table:
     """A table before it is made."""
-    shown = _table(PLANNED)
+    rows = []
     for line in found:
         counted, *rest = _sizes(line)
         epochs = str(protocol.rows[line.row].student.fit.epochs)
-        shown.add_row(line.row, epochs, counted, _told(line, "parameters"), *rest)
-    return shown
-
-
-def _table(names: Iterable[str]) -> Table:
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in names:
-        shown.add_column(name, justify="left" if name == "row" else "right", no_wrap=name in ("row", "ours"))
-    return shown
+        rows.append([line.row, epochs, counted, _told(line, "parameters"), *rest])
+    return show.table(None, PLANNED, rows, left=("row",), folded=PLANNED[1:])
 
 
 def _sizes(line: Line) -> list[str]:

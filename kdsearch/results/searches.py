@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.results import files
+from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import taken
@@ -152,6 +153,34 @@ def standing(storage: Storage, tables: results_tables.Tables, facts: Mapping[str
     if stands["state"] == "interrupted" and in_bucket(tables.folder, storage) and holder(storage, tables.folder):
         stands["state"] = "running"
     return stands
+
+
+def overview(storage: Storage) -> Iterator[dict[str, Any]]:
+    """How each search of a storage stands, by name; of one that cannot be read, why."""
+    for name in storage.names(storage.folder):
+        folder = storage.folder / name
+        if any(storage.pull(folder / file) for file in ("search.json", "trials.parquet")):
+            try:
+                yield {"name": name, **_outline(storage, folder)}
+            except (Refusal, OSError) as error:
+                yield {"name": name, "state": "damaged", "cause": str(error)}
+
+
+def _outline(storage: Storage, folder: Path) -> dict[str, Any]:
+    """standing; the best accuracy of a complete draw, the front's size, when it was last written. Raises Refusal."""
+    if storage.uri:
+        _bring(storage, folder)
+    with results_folder.readable(folder):
+        tables = results_tables.read(folder)
+        rows = tables.trials.values()
+        own = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
+        there = [folder / name for name in ("search.json", "trials.parquet", "confirmed.parquet")]
+        written = max(storage.written(path) for path in there if path.exists())
+        return standing(storage, tables, files.read_facts(folder)) | {
+            "accuracy": max(own, default=None),
+            "front": len(front.members(rows)),
+            "written": datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="seconds"),
+        }
 
 
 def named(search: str, storage: Storage) -> Path:

@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from kdsearch import __version__
 from kdsearch.cluster.session import start_ray
-from kdsearch.cluster.tasks import Step, Tasks
+from kdsearch.cluster.tasks import Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
@@ -27,6 +27,7 @@ from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import driver_lock, keep_trace
 from kdsearch.results.searches import bring_networks, bring_students, driven, in_bucket
 from kdsearch.search.plan import Progress
+from kdsearch.search.progress import Step
 from kdsearch.search.teachers import lacking
 from kdsearch.search.trial import task
 from kdsearch.search.work import Orders, Work

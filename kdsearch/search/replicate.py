@@ -20,7 +20,9 @@ from kdsearch.distill.pipeline import Means, Row, made_with
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
 from kdsearch.distill.train import accuracy
+from kdsearch.results import tables as results_tables
 from kdsearch.search.export import Recipe, config_text
+from kdsearch.search.progress import Step
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
 
@@ -33,6 +35,14 @@ class Student:
     pipeline: Pipeline
     means: Means
     accuracy: float | None
+    test: float | None
+    """Accuracy on the test images, where asked for."""
+    faint: tuple[str, ...]
+    """Loss terms that did not teach, as `stage: term`."""
+
+    @property
+    def seed(self) -> int:
+        return self.pipeline.student.seed
 
     def save(self, folder: Path) -> None:
         """Its weights and its config, as export writes them."""
@@ -42,24 +52,10 @@ class Student:
         (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Step:
-    """An epoch done by one seed's training, or its end."""
-
-    seed: int
-    row: Row
-    epochs: int
-    """Of this row's link."""
-    student: Student | None = None
-    """At the end."""
-    test: float | None = None
-    """Accuracy on the test images, at the end, where asked for."""
-
-
 def replicates(
     recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: sources.Progress
-) -> Iterator[Step | str]:
-    """Train a config's student with its own seed and those after it; yields steps, and warnings before them.
+) -> Iterator[Step | Student | str]:
+    """Train a config's student with its own seed and those after it; yields steps, warnings, and each student.
 
     On the device that the config was made on, where there is one; on the GPU for a config made by hand.
     """
@@ -74,7 +70,7 @@ def replicates(
         images = replace(images, views=most_views([chosen], images, cache.limit()))
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
     tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
-    yield from differences(made, images)
+    yield from (f"{text}; the accuracy may differ." for text in differences(made, images))
     means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
     first = chosen.student.seed
     for seed in range(first, first + seeds):
@@ -83,18 +79,21 @@ def replicates(
 
 def _replicate(
     again: Pipeline, made: Made | None, means: Means, tested: tuple[Tensor, Tensor] | None
-) -> Iterator[Step | str]:
+) -> Iterator[Step | Student | str]:
+    rows: list[Row] = []
     # A network that the store lacks is trained as it was: sums in another order give other weights.
     for number, teacher in enumerate(made.teachers[: len(again.links) - 1] if made else ()):
         work = distill_pipeline.taught(again, number, _as_made(teacher, means))
-        there = yield from _steps(work, again)
+        there = yield from _steps(work, again, rows)
         if there.facts["digest"] != teacher.digest:
-            yield f"the network of link {number} has other weights than the one that taught the recorded student"
+            said = f"the network of link {number} has other weights than the one that taught the recorded student"
+            yield f"{said}; the accuracy may differ."
     means = _as_made(made, means) if made else means
     net = distill_pipeline.untrained(again, len(again.links) - 1, means.images)
-    step = yield from _steps(learning(again, means, net), again)
+    yield from _steps(distill_pipeline.run(again, means, net), again, rows)
     test = accuracy(net, means.images, *tested) if tested else None
-    yield replace(step, student=Student(net, again, means, step.row.accuracy), test=test)
+    faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
+    yield Student(net, again, means, rows[-1].accuracy, test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
@@ -104,29 +103,20 @@ def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
     return replace(means, images=images, targets=replace(means.targets, told=made.targets))
 
 
-def learning(again: Pipeline, means: Means, net: nn.Sequential) -> Generator[Row, None, Step]:
-    """The rows of a run; returns its last step."""
-    row = None
-    for row in distill_pipeline.run(again, means, net):
-        yield row
-    assert row is not None
-    return Step(again.student.seed, row, row.epoch)
-
-
 Result = TypeVar("Result")
 
 
-def _steps(rows: Generator[Row, None, Result], again: Pipeline) -> Generator[Step, None, Result]:
-    """A generator's rows as steps; returns what it returns."""
+def _steps(work: Generator[Row, None, Result], again: Pipeline, rows: list[Row]) -> Generator[Step, None, Result]:
+    """A generator's rows as steps, and noted; returns what it returns."""
     while True:
         try:
-            row = next(rows)
+            row = next(work)
         except StopIteration as end:
             return end.value
-        epochs = again.links[row.link].fit.epochs
-        assert epochs is not None
         if row.stage != "record":
-            yield Step(again.student.seed, row, epochs)
+            rows.append(row)
+            name, epochs = f"link {row.link}, seed {again.student.seed}", again.links[row.link].fit.epochs or 0
+            yield Step(name, epoch=row.epoch, epochs=epochs, accuracy=row.accuracy, stage=row.stage)
 
 
 def differences(made: Made | None, images: data_images.Images) -> list[str]:

@@ -117,6 +117,13 @@ class Storage:
             else:
                 self._files.delete_dir(self._key(path))
 
+    def written(self, path: Path) -> float:
+        """When a file that is there was last written; seconds since 1970."""
+        if self.uri is None:
+            return path.stat().st_mtime
+        with _told("read", self._shown(path)):
+            return (self._files.get_file_info(self._key(path)).mtime_ns or 0) / 1e9
+
     def names(self, path: Path) -> list[str]:
         """Of what lies directly in a folder, here or in the bucket, sorted, without those that begin with a dot."""
         here = {entry.name for entry in path.iterdir()} if path.is_dir() else set()

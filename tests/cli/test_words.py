@@ -7,13 +7,13 @@ import pytest
 from helpers import pipeline
 
 from kdsearch.cli import tables as cli_tables
-from kdsearch.results import files, format
+from kdsearch.results import files, format, show
 from kdsearch.results import tables as results_tables
 
 
 def printed(tables: results_tables.Tables) -> str:
     out = io.StringIO()
-    console = cli_tables.console()
+    console = show.console()
     console.file, console.width = out, 100
     cli_tables.summary(tables, {"teacher_accuracy": 0.991, "classes": 10}, console)
     return out.getvalue()
@@ -65,7 +65,7 @@ def test_the_front_s_hypervolume_and_what_it_took_are_shown(tables):
 
 def test_why_a_search_ended_early_is_told(tables):
     out = io.StringIO()
-    console = cli_tables.console()
+    console = show.console()
     console.file = out
     cli_tables.summary(tables, {"classes": 10, "trials": 9, "why_ended": "every cell of 's' was drawn"}, console)
     assert "Ended after 9 draws: every cell of 's' was drawn." in out.getvalue()

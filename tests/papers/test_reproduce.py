@@ -11,13 +11,12 @@ import pytest
 import ray
 from PIL import Image
 
-from kdsearch.cli import app, live
-from kdsearch.cluster import tasks
+from kdsearch.cli import app
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.distill.store import read_facts
 from kdsearch.papers import entries, reproduce, tables
 from kdsearch.results import folder as results_folder
-from kdsearch.search import trial
+from kdsearch.search import progress, trial
 from kdsearch.storage import bucket
 
 pytestmark = pytest.mark.whole
@@ -127,16 +126,16 @@ def test_the_teacher_s_row_is_the_network_that_taught(where, say):
 
 
 def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, say, monkeypatch):
-    show = live.TableWatch.show
+    show = progress.Steps.show
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a test before left
 
-    def pressed(watch: live.TableWatch, step: tasks.Step) -> None:
+    def pressed(watch: progress.Steps, step: progress.Step) -> None:
         show(watch, step)
         if step.ended and step.done == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(live.TableWatch, "show", pressed)
+        patch.setattr(progress.Steps, "show", pressed)
         code, _, err = say(f"{MNIST} --max-concurrent 1")
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends leaves it ignored
     before = table(where)

@@ -1,0 +1,23 @@
+"""A config's seeds, without training one."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from helpers import pipeline
+
+from kdsearch.distill.pipeline import Row
+from kdsearch.search import replicate
+from kdsearch.search.progress import Step
+
+
+def test_a_seed_s_epochs_are_steps_and_its_student_tells_what_did_not_teach(monkeypatch):
+    shares = [("hint", 1, {"hint": 1.0}), ("kd", 2, {"labels": 0.9, "kd": 0.0002}), ("kd", 3, {"labels": 1, "kd": 0})]
+    rows = [Row(1, stage, epoch, None, 0.1 * epoch, 1.0, {}, share) for stage, epoch, share in shares]
+    recording = Row(0, "record", 0, None, None, 1.0, {}, {})
+    monkeypatch.setattr(replicate.distill_pipeline, "untrained", lambda *_: None)
+    monkeypatch.setattr(replicate.distill_pipeline, "run", lambda *_: iter([recording, *rows]))
+    means: Any = SimpleNamespace(images=None)
+    *steps, student = replicate._replicate(pipeline().with_seed(5), None, means, None)
+    assert steps[1] == Step("link 1, seed 5", epoch=2, epochs=4, accuracy=0.2, stage="kd") and len(steps) == 3
+    assert isinstance(student, replicate.Student)
+    assert student.seed == 5 and student.accuracy == rows[-1].accuracy and student.faint == ("kd: kd",)
