@@ -13,6 +13,7 @@ import random
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -58,19 +59,17 @@ def verdict(recorded: int) -> float:
 
 def suggestion(trials: int, told: int) -> float:
     """Milliseconds of a suggestion (TPE, journal, tables) when so many trials have ended, median of `told`."""
-    from kdsearch.search import plan
-    from kdsearch.search import spaces as search_spaces
+    from kdsearch.search.driver import Driver
+    from kdsearch.search.plan import look
     from kdsearch.search.searcher import Sampler
-    from kdsearch.search.settings import Settings
-    from kdsearch.search.state import Search
+    from kdsearch.search.tune import asked_for, begun
 
     with tempfile.TemporaryDirectory() as folder:
-        space = search_spaces.load(search_spaces.find("depth_vs_hint"))
-        search = Search(space, Settings(27, 12), trials + told, Path(folder) / "results" / "s", Path("data"))
-        search.resources = {"cpu": 1, "gpu": 0}
-        plan.look(search)
-        search.folder.mkdir(parents=True)
-        sampler, chance, times = Sampler(search, {}, (1, 3, 9), startup=10), random.Random(0), []
+        options = {"trials": trials + told, "results": folder, "name": "s"}
+        own = Driver(replace(look(*begun(asked_for("depth_vs_hint", options))), references={}))
+        own.plan.folder.mkdir(parents=True)
+        sampler = Sampler(own.plan, own.tables, own.work, own.stopping, startup=10)
+        chance, times = random.Random(0), []
         for number in range(trials + told):
             begun = time.perf_counter()
             sampler.suggest(str(number))

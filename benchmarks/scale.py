@@ -26,7 +26,7 @@ from simulation import DIGITS, FILES, Driver, looked, reopened, reports, residen
 
 from kdsearch.results import curves
 from kdsearch.results import tables as results_tables
-from kdsearch.search.state import Search
+from kdsearch.search import driver as search_driver
 from kdsearch.search.tuner import tune_trials
 
 LOOKS = (500, 1000, 2000, 5000, 10000)
@@ -43,7 +43,7 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder, looks = Path(name) / "results" / "s", {}
         due = sorted({*(at for at in LOOKS if at < told.trials), told.trials})
-        driver = Driver(*looked(folder, told.trials, told.sampler), told.concurrent, due)
+        driver = Driver(looked(folder, told.trials, told.sampler), told.concurrent, due)
         begun = time.perf_counter()
 
         def look(ended: int) -> None:
@@ -95,17 +95,17 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
 
     looks: list[tuple[int, float, int, float, float]] = []
 
-    def show(search: Search) -> None:
+    def show(search: search_driver.Driver) -> None:
         begun, rows = len(search.tables.trials), len(search.tables.epochs)
         if rows // EVERY > len(looks):
             looks.append((begun, resident(), rows, time.perf_counter(), time.process_time()))
 
     with tempfile.TemporaryDirectory() as there:
         kept = kept_reports(Path(there))
-        search, references = looked(Path(there) / "results" / "s", told.ray_trials, "tpe")
-        search.show = show
-        tune_trials(search, references, trial)
-        assert search.tables.tally()[1] == told.ray_trials + results_tables.REFERENCES
+        own = looked(Path(there) / "results" / "s", told.ray_trials, "tpe")
+        own.show = show
+        tune_trials(own, trial)
+        assert own.tables.tally()[1] == told.ray_trials + results_tables.REFERENCES
     return summed(looks, told.ray_trials)
 
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from kdsearch.results import curves, files, tables
-from kdsearch.search import plan, samplers, spaces
-from kdsearch.search.rungs import Rungs
+from kdsearch.results import curves, tables
+from kdsearch.search import driver as search
+from kdsearch.search import samplers
+from kdsearch.search.plan import look
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.settings import Settings
-from kdsearch.search.state import Search
-from kdsearch.search.tuner import Stopper, Watcher
+from kdsearch.search.tune import asked_for, begun
+from kdsearch.search.tuner import Stopper, Watcher, restored
 
 DIGITS = Path(__file__).parent / "tables" / "digits.parquet"
 LAST = 100
@@ -32,18 +32,13 @@ def resident() -> float:
     return next(int(line.split()[1]) * 1.024e-3 for line in lines if line.startswith("VmRSS"))
 
 
-def looked(folder: Path, trials: int, sampler: str, before: dict | None = None) -> tuple[Search, dict]:
-    """A search on digits that may begin (or go on), and its references."""
-    space = spaces.load(spaces.find("depth_vs_hint"))
-    told = {"space": "depth_vs_hint"}
-    search = Search(
-        space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before or {}
-    )
-    search.resources = {"cpu": 1, "gpu": 0}
-    _, references = plan.look(search)
+def looked(folder: Path, trials: int, sampler: str, again: bool = False) -> search.Driver:
+    """A search on digits that may begin, or go on."""
+    told = {"name": folder.name, "results": str(folder.parent), "trials": trials, "sampler": sampler, "resume": again}
+    own = search.Driver(look(*begun(asked_for("depth_vs_hint", told))))
     folder.mkdir(parents=True, exist_ok=True)
-    search.write_facts()
-    return search, references
+    own.write_facts()
+    return own
 
 
 def reports(curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict]:
@@ -62,15 +57,14 @@ def reports(curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict]:
 class Driver:
     """A search's driver without Ray: an event is a report, told to the parts that Ray would tell."""
 
-    def __init__(self, search: Search, references: dict, concurrent: int, looks: Sequence[int] = ()) -> None:
+    def __init__(self, own: search.Driver, concurrent: int, looks: Sequence[int] = ()) -> None:
         """`looks`: trials after which `look` will be asked; TPE draws before each, whatever draws the others."""
-        self.search, self.concurrent = search, concurrent
-        self.by_tpe = {min(at + concurrent, search.trials) - place for at in looks for place in range(BY_TPE)}
-        rungs = Rungs(search.milestones, search.reduction, search.rule, search.sizes)
-        rungs.restore(rungs.state() | {"verdicts": search.tables.verdicts})
-        self.sampler = Sampler(search, references, rungs.milestones, startup=max(10, 3 * concurrent))
+        self.search, self.concurrent, plan = own, concurrent, own.plan
+        self.by_tpe = {min(at + concurrent, plan.trials) - place for at in looks for place in range(BY_TPE)}
+        rungs = restored(own)
+        self.sampler = Sampler(plan, own.tables, own.work, own.stopping, startup=max(10, 3 * concurrent))
         self.usual = self.sampler._study.sampler
-        self.stopper, self.watcher = Stopper(search.tables, rungs), Watcher(search)
+        self.stopper, self.watcher = Stopper(own.tables, rungs), Watcher(own)
         self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
         self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
         self.times: dict[str, list[float]] = defaultdict(list)
@@ -127,12 +121,12 @@ class Driver:
 
     def look(self) -> dict[str, float]:
         """What it costs by now, in seconds and bytes."""
-        waiting = {tables.PENDING: size(self.search.folder / tables.PENDING)}
+        waiting = {tables.PENDING: size(self.search.plan.folder / tables.PENDING)}
         self.search.tables.write(at_once=True)
         found: dict[str, float] = {"mb": resident(), "write": self.search.tables.cost}
         found |= {step: statistics.median(times[-LAST:]) for step, times in self.times.items()}
         found["tpe_p90"] = statistics.quantiles(self.times.get("tpe", [0, 0])[-BY_TPE:], n=10)[-1]
-        return found | {name: size(self.search.folder / name) for name in FILES} | waiting
+        return found | {name: size(self.search.plan.folder / name) for name in FILES} | waiting
 
 
 def size(path: Path) -> int:
@@ -141,9 +135,9 @@ def size(path: Path) -> int:
 
 def reopened(folder: Path, trials: int, sampler: str) -> dict[str, float]:
     """Seconds that the driver's record takes when a search goes on: tables, then rungs and journal."""
-    search, references = looked(folder, trials, sampler, before=files.read_facts(folder))
+    own = looked(folder, trials, sampler, again=True)
     begun = time.perf_counter()
-    search.tables.take_over()
+    own.tables.take_over()
     taken = time.perf_counter()
-    Driver(search, references, concurrent=1)
+    Driver(own, concurrent=1)
     return {"tables_s": taken - begun, "journal_s": time.perf_counter() - taken}

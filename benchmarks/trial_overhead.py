@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +61,22 @@ def resident() -> float:
 def ours(trials: int, started: float) -> dict[str, float]:
     """A search of kdsearch."""
     from kdsearch.search import run
-    from kdsearch.search import spaces as search_spaces
-    from kdsearch.search import tuner as search_tuner
-    from kdsearch.search.settings import Settings
-    from kdsearch.search.state import Search
+    from kdsearch.search.driver import Driver
+    from kdsearch.search.plan import look
+    from kdsearch.search.tune import asked_for, begun
 
-    search_tuner.tune_trials = partial(search_tuner.tune_trials, work=nothing)
+    run.trial = nothing
     first: list[float] = []
 
-    def show(own: Search) -> None:
+    def show(own: Driver) -> None:
         if own.tables.trials and not first:
             first.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nothing.py"
         path.write_text(SPACE)
-        settings = Settings(epochs=2, teacher_epochs=1)
-        place, options = Path(folder) / "results" / "s", {"space": str(path)}
-        own = Search(search_spaces.load(path), settings, trials, place, Path("data"), options=options, show=show)
-        run.run(own)
+        options = {"trials": trials, "epochs": 2, "teacher_epochs": 1, "results": folder, "name": "s"}
+        own = run.run(look(*begun(asked_for(path, options))), show)
         states, _ = own.tables.tally()
         assert states["complete"] == trials + 3, states
         assert {row["accuracy"] for row in own.tables.trials.values()} == {0.5}

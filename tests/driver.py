@@ -8,11 +8,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from kdsearch.results import files
-from kdsearch.search import plan, spaces
+from kdsearch.search import driver as search
+from kdsearch.search.plan import Plan, look
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.settings import Settings
-from kdsearch.search.state import Search
+from kdsearch.search.tune import asked_for, begun
 
 SPACE = """
 '''Is anything lost?'''
@@ -29,6 +28,15 @@ def space(trial):
 """
 
 
+def planned(space: Path | str, **options: Any) -> Plan:
+    """A search that has looked ahead, as `tune` does it."""
+    return look(*begun(asked_for(space, options)))
+
+
+def sampler_of(driver: search.Driver, startup: int) -> Sampler:
+    return Sampler(driver.plan, driver.tables, driver.work, driver.stopping, startup)
+
+
 class Killed(BaseException):
     """The process ends here: nothing after it is done."""
 
@@ -39,23 +47,18 @@ class Driver:
     def __init__(self, folder: Path, sampler: str, trials: int, dies_after: int, seeds: int = 1) -> None:
         path = folder / "lost.py"
         path.write_text(SPACE)
-        before = files.read_facts(folder / "s") if (folder / "s" / "search.json").exists() else {}
-        told = {"space": str(path), "results": str(folder)}
-        self.search = Search(
-            spaces.load(path), Settings(4, 1), trials, folder / "s", Path("data"), sampler=sampler, options=told,
-            before=before, rule="none", seeds=seeds,
-        )  # fmt: skip
-        self.search.resources = {"cpu": 1, "gpu": 0}
-        _, self.references = plan.look(self.search)
+        again = (folder / "s" / "search.json").exists()
+        told = {"name": "s", "results": str(folder), "sampler": sampler, "rule": "none", "trials": trials}
+        self.search = search.Driver(planned(path, **told, seeds=seeds, resume=again))
         self.left = dies_after
 
     def run(self) -> None:
-        self.search.folder.mkdir(exist_ok=True)
-        if self.search.resumed:
+        self.search.plan.folder.mkdir(exist_ok=True)
+        if self.search.plan.place.before:
             self.search.tables.take_over()
         self.search.write_facts()
         self.mortal(self.search.tables, "_note", "write")
-        sampler = Sampler(self.search, self.references, (1,), startup=3)
+        sampler = sampler_of(self.search, startup=3)
         self.mortal(sampler._study, "ask", "tell")
         self.mortal(sampler._study._storage, "set_trial_user_attr", "set_trial_param", "set_trial_state_values")
         work = self.asked(sampler, sampler.to_come)

@@ -71,7 +71,9 @@ def searched(
             row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": accuracy, "seconds": 1.0}
             if place not in failed:
                 tables.extend(name, [row], student=1)
-            tables.mark(name, *(("failed", "Loss became nan") if place in failed else ("complete",)))
+                tables.mark(name, "complete")
+            else:
+                tables.mark(name, "failed", "Loss became nan")
     facts = {
         "space": space, "command": "kdsearch tune", "data": data, "images": 40_000, "validation_images": 10_000,
         "classes": 10, "teacher_accuracy": 0.9, "knobs": {}, "trials": len(tables.trials), "seed": 0, "epochs": 20,

@@ -100,7 +100,9 @@ def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
     return placed(build.build(link.net, images.shape, len(images.classes)), images)
 
 
-def run(pipeline: Pipeline, means: Means, student: nn.Sequential, path: Path | None = None) -> Iterator[Row]:
+def run(
+    pipeline: Pipeline, means: Means, student: nn.Sequential, path: Path | None = None
+) -> Generator[Row, None, None]:
     """Train the student, the last link's network, in place; links before it come from the store or are made for it.
 
     `path`: the student's checkpoint, from which it goes on where there is one: the rows by then come first, and from

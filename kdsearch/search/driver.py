@@ -89,6 +89,13 @@ class Driver:
             stored=self.plan.space.repeats is not None, impossible=self.why_not(pipeline),
         )  # fmt: skip
 
+    def called(self, name: str) -> str:
+        """A trial as its user knows it: `trial 14`; of a paper's table its row, and its seed if there are several."""
+        row, repeats = self.tables.trials[name], self.plan.space.repeats
+        if repeats is None:
+            return f"trial {name}"
+        return row["knob.row"] + (f", seed {row['seed']}" if self.plan.asked.seeds > 1 else "")
+
     def why_not(self, pipeline: Pipeline) -> str:
         """Why a pipeline cannot be trained; empty where it may be."""
         for length in range(len(pipeline.links), 0, -1):

@@ -210,7 +210,7 @@ class Watch(Display):
 
     @harmless
     def show(self, search: Any) -> None:
-        """Something changed; of a search its tables, networks, doing, total and stopping are read."""
+        """Something changed; of a search its tables, networks, doing, total, stopping and called() are read."""
         if self.begun is None and search.tables.trials:
             self.begun = time.monotonic()
             self.ended = {row["trial"] for row in search.tables.trials.values() if row["state"] in files.ENDED}
@@ -233,13 +233,13 @@ class Watch(Display):
                 self.line(f"{name} done" if done else name, text, always=done)
         for name, doing in list(search.doing.items()):
             if doing:
-                self.line(f"trial {name} doing", f"trial {name}: {doing}")
+                self.line(f"{name} doing", f"{search.called(name)}: {doing}")
         for name, row in list(search.tables.trials.items()):
             if row["state"] in files.ENDED and name not in self.ended:
                 self.ended.add(name)
                 why = f" ({row['cause']})" if row["cause"] else ""
                 pace = " · ".join(filter(None, self._pace(search)))
-                self.line(f"trial {name}", f"trial {name}: {outcome(row)}{why}; {pace}", always=True)
+                self.line(name, f"{search.called(name)}: {outcome(row)}{why}; {pace}", always=True)
 
     def _draw(self, search: Any) -> None:
         """Bars, and under them three lines of the trials, however much there is to say."""
@@ -256,7 +256,8 @@ class Watch(Display):
             self.bar("trials", over, search.total, f"{states['running']} running · {waiting} waiting")
             busy = [row for row in rows if row["state"] == "running"][:4]
             doing = (search.doing.get(row["trial"]) or f"epoch {row['epochs']}" for row in busy)
-            running = "   ".join(f"trial {row['trial']}: {what}" for row, what in zip(busy, doing, strict=True))
+            called = (search.called(row["trial"]) for row in busy)
+            running = "   ".join(f"{name}: {what}" for name, what in zip(called, doing, strict=True))
             said = [*self._pace(search), running]
         stopping = [Text(STOPPING, "yellow")] if search.stopping.is_set() else []
         self.notes = [Text(f"  {text}", "dim", no_wrap=True, overflow="ellipsis") for text in said] + stopping

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,7 +24,7 @@ from damage import (
     few_draws,
     share,
 )  # fmt: skip
-from driver import Driver
+from driver import Driver, sampler_of
 from helpers import MADE, STUDENT, pipeline
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,10 +38,10 @@ from kdsearch.nets import build
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
+from kdsearch.search import driver as search
 from kdsearch.search import export, plan, run, tuner
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.state import Search
 
 # Searches
 
@@ -56,13 +57,15 @@ class Careful(Driver):
             for epoch in (1, 2)
         ]
         tables.extend(name, rows, student=1)
-        rungs = Rungs((1,), 3, "none", self.search.sizes)
+        rungs = Rungs((1,), 3, "none", self.search.plan.sizes)
         if config["judged"]:
             rungs.restore(rungs.state() | {"verdicts": tables.verdicts})
             rungs.judge(name, 1, accuracy, tables.trials[name]["parameters"])
             tables.judged(rungs.state()["verdicts"][-1])
         tables.mark(name, "complete")
-        save_net(self.search.folder / "students" / f"{name}.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE)
+        save_net(
+            self.search.plan.folder / "students" / f"{name}.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE
+        )
         sampler.on_trial_complete(ray_name, {"complete": True, "accuracy": accuracy})
 
 
@@ -99,14 +102,14 @@ SIZES = ("reference", "parameters", "compression", "training_parameters", "macs"
 def say(finished, tmp_path_factory, monkeypatch, capsys) -> Callable[[str], tuple[int, str, str]]:
     """A command, in this process, on a copy of the search; a search goes on until Ray would start."""
 
-    def until_ray(asked: Search) -> None:
-        _, references = plan.look(asked)
-        asked.resources = {"cpu": 1, "gpu": 0}
-        run._begin(asked)
-        tuner.restored(asked)
-        sampler = Sampler(asked, references, asked.milestones, startup=3)
+    def until_ray(found: plan.Plan, *shown: Any) -> search.Driver:
+        own = search.Driver(found)
+        run._begin(own)
+        tuner.restored(own)
+        sampler = sampler_of(own, startup=3)
         for number in range(3):
             sampler.suggest(str(number))
+        return own
 
     few_draws(monkeypatch)
     monkeypatch.setattr(run, "run", until_ray)

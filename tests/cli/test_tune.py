@@ -1,43 +1,38 @@
-"""The command that searches: it knows which of its options were typed."""
+"""The command that searches: it hands on what was typed, and no more."""
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from kdsearch.cli import tune
 from kdsearch.cli.app import app
+from kdsearch.search import tune
+from kdsearch.search.asked import Asked
 
 
-class Asked(Exception):
+class Seen(Exception):
     """The command came as far as its options."""
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    def seen(context: typer.Context, given: set[str]) -> None:
-        raise Asked(dict(context.params), given)
+    def seen(found: Asked, command: str) -> None:
+        raise Seen(found)
 
-    monkeypatch.setattr(tune, "_asked", seen)
+    monkeypatch.setattr(tune, "begun", seen)
     monkeypatch.delenv("KDSEARCH_STORAGE", raising=False)
 
-    def call(*words: str) -> tuple[dict, set[str]]:
+    def call(*words: str) -> Asked:
         found = CliRunner().invoke(app, ["tune", "depth_vs_hint", *words]).exception
-        assert isinstance(found, Asked)
-        return found.args[0], found.args[1]
+        assert isinstance(found, Seen), found
+        return found.args[0]
 
     return call
 
 
 def test_options_that_were_typed_are_told_from_defaults(asked):
-    told, given = asked("--resume", "--trials", "7")
-    assert told["trials"] == 7 and given == {"space", "resume", "trials"}
+    found = asked("--resume", "--trials", "7")
+    assert found.trials == 7 and found.model_fields_set - {"storage_named"} == {"space", "resume", "trials"}
 
 
 @pytest.mark.parametrize(("typed", "named"), [((), False), (("--storage", "there"), True)])
-def test_a_storage_is_named_where_a_user_named_it(typed, named, monkeypatch):
-    found = []
-    monkeypatch.setattr(tune, "_asked", lambda context, given: (dict(context.params), None, None, {}))
-    monkeypatch.setattr(tune, "_search", lambda asked, *more: found.append(asked["storage_named"]) or 1 / 0)
-    monkeypatch.delenv("KDSEARCH_STORAGE", raising=False)
-    CliRunner().invoke(app, ["tune", "depth_vs_hint", *typed])
-    assert found == [named]
+def test_a_storage_is_named_where_a_user_named_it(asked, typed, named):
+    assert asked(*typed).storage_named is named

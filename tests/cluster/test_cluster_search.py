@@ -4,17 +4,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from driver import planned
 from unbroken import SPACE, assert_equal, ran
 
 from kdsearch.results import tables
-from kdsearch.search import plan, spaces
-from kdsearch.search.settings import Settings
-from kdsearch.search.state import Search
+from kdsearch.search import plan
+from kdsearch.search.driver import Driver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 SLOW = SPACE.replace("epochs=6,", "epochs=40,")
@@ -104,13 +105,10 @@ def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, 
     cluster.add_node(num_cpus=8, num_gpus=1)
     cluster.wait_for_nodes()
     start_ray(cluster.address)
-    space = spaces.load(tmp_path / "lost.py")
-    told = {"space": str(space.path)}
-    search = Search(space, Settings(6, 1), 9, tmp_path / "r" / "s", Path("data"), sampler="random", options=told)
-    search.resources = {"cpu": 1, "gpu": share}
-    plan.look(search)
-    search.folder.mkdir(parents=True)
-    tune_trials(search, {}, shown(tmp_path / "notes", most))
+    found = planned(tmp_path / "lost.py", trials=9, sampler="random", epochs=6, results=str(tmp_path / "r"), name="s")
+    own = Driver(replace(found, resources={"cpu": 1, "gpu": share}, references={}))
+    own.plan.folder.mkdir(parents=True)
+    tune_trials(own, shown(tmp_path / "notes", most))
     spans = [tuple(map(float, path.read_text().split())) for path in (tmp_path / "notes").glob("?")]
     assert len(spans) == 9
     together = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -13,10 +14,13 @@ from PIL import Image
 
 from kdsearch.cli import app
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.distill.store import read_facts
-from kdsearch.papers import entries, reproduce, tables
+from kdsearch.distill.store import key_of, read_facts
+from kdsearch.papers import reproduce, tables
+from kdsearch.results import files
 from kdsearch.results import folder as results_folder
+from kdsearch.results import tables as results_tables
 from kdsearch.search import progress, trial
+from kdsearch.search.work import Orders
 from kdsearch.storage import bucket
 
 pytestmark = pytest.mark.whole
@@ -54,7 +58,15 @@ def where(shared, tmp_path, monkeypatch) -> Path:
 
 
 def table(where: Path, name: str = "seed2-table1-tiny-digits") -> dict[tuple[str, int], dict]:
-    return {(row["row"], row["seed"]): row for row in entries.read(where / "results" / "reproduce" / name)}
+    """Trials by row and seed, with their key in the store; without what the rows of others may change."""
+    folder = where / "results" / "reproduce" / name
+    found, fingerprint = results_tables.read(folder).trials.values(), files.read_facts(folder)["fingerprint"]
+    return {(row["knob.row"], row["seed"]): row | {"key": key(row, fingerprint), "front": None} for row in found}
+
+
+def key(row: dict, fingerprint: str) -> str:
+    pipeline = Pipeline.model_validate_json(row["pipeline"])
+    return key_of(pipeline, len(pipeline.links) - 1, fingerprint)
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
@@ -71,7 +83,8 @@ def test_every_table_is_made_and_stands_beside_the_print(name, shared, say, monk
         assert row["difference"] == pytest.approx(row["accuracy"]["value"] - right)
         assert row["cause"] is None and seed["accuracy"] == row["accuracy"]["value"]
     rows = table(shared, f"{name}-tiny-digits").values()
-    assert {row["images"] for row in rows} == {364} and {row["epochs"] for row in rows} == {2}
+    assert {row["epochs"] for row in rows} <= {0, 2}  # 0: the store had it
+    assert files.read_facts(shared / "results" / "reproduce" / f"{name}-tiny-digits")["validation_images"] == 364
 
 
 def test_networks_that_tables_have_in_common_were_trained_once(shared):
@@ -88,22 +101,24 @@ def test_networks_that_tables_have_in_common_were_trained_once(shared):
 def test_a_row_is_what_its_pipeline_makes_of_itself(where, say, tmp_path):
     say(f"{MNIST} --precision float32")
     row = table(where)["KD", 0]
-    places = {"storage": str(tmp_path / "other"), "data_dir": ".", "cache_limit": 10**9, "student": "s.safetensors"}
-    how = {"threads": 1, "precision": "float32", "device": "cpu"}
-    *_, (last, _) = trial._rows({"pipeline": json.loads(row["pipeline"]), **places, **how}, lambda *_: None)
-    assert last["accuracy"] == row["accuracy"] and row["precision"] == "float32" and row["seconds"] > 0
+    other = tmp_path / "other"
+    orders = Orders(bucket.at(other), other / "s", Path(), {"cpu": 1, "gpu": 0}, "float32", 10**9)
+    work = orders.work(Pipeline.model_validate_json(row["pipeline"]), student=other / "s.safetensors")
+    *_, last = trial.student(work, lambda *_: None)
+    assert last["accuracy"] == row["accuracy"] and row["seconds"] > 0
 
 
 def test_again_trains_nothing_and_more_seeds_train_only_these(where, say, monkeypatch):
     assert say(MNIST)[0] == 0
     before = table(where)
     with monkeypatch.context() as patch:
-        patch.setattr(reproduce, "start_ray", None)
+        patch.setattr(reproduce, "run", None)
         assert say(MNIST)[0] == 0 and table(where) == before
     code, out, _ = say(f"{MNIST} --seeds 2")
     after = table(where)
-    assert code == 0 and list(after) == [("teacher", 0), ("labels", 0), ("labels", 1), ("KD", 0), ("KD", 1)]
-    assert before.items() <= after.items() and "labels, seed 1: accuracy" in out and " ± " in out
+    assert code == 0 and set(after) == {("teacher", 0), ("labels", 0), ("labels", 1), ("KD", 0), ("KD", 1)}
+    assert all(after[place] == row for place, row in before.items())
+    assert "labels, seed 1: complete, accuracy" in out and " ± " in out
     links = [Pipeline.model_validate_json(after["KD", seed]["pipeline"]).links for seed in (0, 1)]
     assert links[0][0] == links[1][0] and [link[1].seed for link in links] == [0, 1]
     assert say(MNIST)[0] == 0 and table(where) == after  # what is known stays, whatever is asked for
@@ -111,11 +126,16 @@ def test_again_trains_nothing_and_more_seeds_train_only_these(where, say, monkey
 
 def test_a_table_that_was_lost_is_written_from_the_store(where, say, monkeypatch):
     say(MNIST)
-    before = table(where)
-    shutil.rmtree(where / "results" / "reproduce")
-    monkeypatch.setattr(reproduce, "start_ray", None)
+    before, folder = table(where), where / "results" / "reproduce" / "seed2-table1-tiny-digits"
+    networks = {path: path.stat().st_mtime_ns for path in (where / "results" / "store").glob("*.safetensors")}
+    shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / "entries.parquet").touch()  # of a version before tables were searches: its networks are in the store
     assert say(MNIST)[0] == 0
-    assert table(where) == {place: {**row, "seconds": None} for place, row in before.items()}
+    assert {place: row["accuracy"] for place, row in table(where).items()} == {
+        place: row["accuracy"] for place, row in before.items()
+    }
+    assert all(path.stat().st_mtime_ns == when for path, when in networks.items())
 
 
 def test_the_teacher_s_row_is_the_network_that_taught(where, say):
@@ -126,22 +146,26 @@ def test_the_teacher_s_row_is_the_network_that_taught(where, say):
 
 
 def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, say, monkeypatch):
-    show = progress.Steps.show
+    show = progress.Watch.show
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a test before left
+    pressed: list[bool] = []
 
-    def pressed(watch: progress.Steps, step: progress.Step) -> None:
-        show(watch, step)
-        if step.ended and step.done == 1:
+    def press(watch: progress.Watch, search: Any) -> None:
+        show(watch, search)
+        if search.tables.tally()[1] == 1 and not pressed:
+            pressed.append(True)
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Steps, "show", pressed)
+        patch.setattr(progress.Watch, "show", press)
         code, _, err = say(f"{MNIST} --max-concurrent 1")
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends leaves it ignored
     before = table(where)
     assert code == 130 and "interrupted. What was trained is kept; the same command goes on." in err
-    assert len(before) == 1
-    assert say(MNIST)[0] == 0 and len(table(where)) == 3 and before.items() <= table(where).items()
+    ended = {place: row for place, row in before.items() if row["state"] == "complete"}
+    assert ended and len(ended) < 3
+    assert say(MNIST)[0] == 0 and len(table(where)) == 3
+    assert all(table(where)[place] == row for place, row in ended.items())
 
 
 def changed(row: str, **fit: object) -> tables.Protocol:
@@ -164,7 +188,7 @@ def test_a_row_that_fails_is_told_with_its_cause_and_the_others_are_made(where, 
     assert f"Failed: labels, seed 0: {rows['labels', 0]['cause']}" in out and "not finite" in out
     assert rows["KD", 0]["accuracy"] is not None
     (trace,) = (where / "results" / "reproduce" / "seed2-table1-tiny-digits" / "failures").iterdir()
-    assert trace.stem == rows["labels", 0]["key"] and "train.Diverged" in trace.read_text()
+    assert trace.stem == rows["labels", 0]["trial"] and "train.Diverged" in trace.read_text()
 
 
 def test_a_teacher_that_cannot_be_trained_fails_what_it_teaches(where, say, monkeypatch):
@@ -180,7 +204,7 @@ def test_a_cell_that_failed_is_tried_again(where, say):
     before = table(where)
     network = where / "results" / "store" / f"{before['labels', 0]['key']}.safetensors"
     network.write_bytes(network.read_bytes()[:-10])
-    entries.file(where / "results" / "reproduce" / "seed2-table1-tiny-digits").unlink()
+    shutil.rmtree(where / "results" / "reproduce")
     code, out, _ = say(MNIST)
     assert code == 1 and "is damaged" in table(where)["labels", 0]["cause"] and "Failed: labels" in out
     network.unlink()
@@ -196,7 +220,8 @@ def test_a_pair_that_cannot_fit_fails_its_row_alone(where, say, monkeypatch):
     monkeypatch.setitem(tables.TABLES, "seed2-table1", tables.Protocol("t", rows))
     code, out, _ = say(MNIST)
     assert code == 1 and "pair 1→2: the student has 1 layers" in out
-    assert [row["accuracy"] is None for row in table(where).values()] == [False, False, True]
+    assert set(table(where)) == {("teacher", 0), ("labels", 0)}
+    assert {row["state"] for row in table(where).values()} == {"complete"}
 
 
 def test_a_folder_without_test_images_is_judged_by_held_out_ones_and_says_so(where, say):
@@ -212,11 +237,15 @@ def test_a_folder_without_test_images_is_judged_by_held_out_ones_and_says_so(whe
         out.split()
     )
     assert "accuracy on the validation images" in " ".join(out.split())
-    assert {(row["split"], row["images"]) for row in rows.values()} == {("validation", 8)}
+    assert len(rows) == 3
+    assert files.read_facts(where / "results" / "reproduce" / folder.name)["validation_images"] == 8
     shutil.copytree(where / "photos" / "train", where / "photos" / "test")
+    code, out, err = say("seed2-table1 --scale tiny --data photos")
+    assert code == 2 and "have changed since; delete" in err  # other rows: the test images judge them
+    shutil.rmtree(folder)
     code, out, _ = say("seed2-table1 --scale tiny --data photos")
-    rows = table(where, folder.name)
-    assert {(row["split"], row["images"]) for row in rows.values()} == {("test", 40)} and "held out" not in out
+    facts = files.read_facts(where / "results" / "reproduce" / folder.name)
+    assert code == 0 and facts["validation_images"] == 40 and "held out" not in out
 
 
 def test_a_table_is_made_by_one_process(where, say):
@@ -224,15 +253,15 @@ def test_a_table_is_made_by_one_process(where, say):
     folder.mkdir(parents=True)
     with results_folder.driver_lock(folder):
         code, _, err = say(MNIST)
-    assert code == 2 and "another one makes" in err
+    assert code == 2 and "is running already" in err
 
 
 def test_a_damaged_table_is_refused_with_the_way_out(where, say):
     folder = where / "results" / "reproduce" / "seed2-table1-tiny-digits"
     folder.mkdir(parents=True)
-    entries.file(folder).write_bytes(b"nothing")
+    (folder / "search.json").write_text("nothing")
     code, _, err = say(MNIST)
-    assert code == 2 and "entries.parquet' is damaged" in err and "delete it" in err
+    assert code == 2 and "search.json' cannot be read" in err
 
 
 def test_more_than_the_machine_has_is_refused(where, say):
@@ -251,9 +280,9 @@ def test_a_table_in_a_bucket_goes_on_from_another_machine(where, say, options, m
     assert say(words)[0] == 0
     monkeypatch.setenv("KDSEARCH_CACHE", str(where / "elsewhere"))
     bucket._opened.cache_clear()
-    monkeypatch.setattr(reproduce, "start_ray", None)
+    monkeypatch.setattr(reproduce, "run", None)
     code, out, _ = say(f"{words} --json")
-    assert code == 0 and all(row["seeds"][0]["seconds"] > 0 for row in json.loads(out)["rows"])
+    assert code == 0 and all(row["accuracy"] for row in json.loads(out)["rows"])
 
 
 def test_two_folders_of_the_same_last_name_are_two_tables():

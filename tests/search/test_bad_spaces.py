@@ -4,17 +4,15 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from damage import examples, few_draws, share
+from driver import planned
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import at_most
-from kdsearch.search import plan, spaces
-from kdsearch.search.settings import Settings
-from kdsearch.search.state import Search
+from kdsearch.search import spaces
 
 SMALL = '''"""What?"""
 from kdsearch.config import *
@@ -94,10 +92,8 @@ def test_a_space_file_that_is_damaged_is_told_in_a_sentence_or_is_none(monkeypat
         with at_most(20), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             spaces.source(path)
-            space = spaces.load(path)
-            asked = Search(space, Settings(4, 1), 3, path.parent / "s", Path("data"), options={"space": str(path)})
-            drawn, references = plan.look(asked)
-            assert drawn and len(references) == 3
+            found = planned(path, trials=3, epochs=4, teacher_epochs=1, results=str(path.parent))
+            assert found.draws and len(found.references) == 3
     except Refusal as refused:
         assert str(refused).strip() and len(str(refused)) < 3000
     finally:

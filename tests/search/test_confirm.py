@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import pipeline
@@ -19,6 +18,8 @@ from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search import confirm, trial
+from kdsearch.search.work import Orders
+from kdsearch.storage.bucket import at
 
 FIT = Fit(epochs=2, batch_size=16, learning_rate=5e-3)
 Say = Callable[[str], tuple[int, str, str]]
@@ -31,10 +32,13 @@ def draw(folder: Path) -> None:
             Image.effect_noise((12, 12), 40 + number + 50 * (name == "dog")).save(folder / name / f"{number}.png")
 
 
-def asked(where: Path, chosen: Pipeline, student: Path) -> dict[str, Any]:
-    places = {"storage": str(where / "results"), "data_dir": str(where), "cache_limit": 10**9}
-    how = {"threads": 1, "precision": "float32", "device": "cpu"}
-    return {"pipeline": chosen.model_dump(mode="json"), "student": str(student), **places, **how}
+def train(where: Path, chosen: Pipeline, path: Path) -> float | None:
+    """A student as a worker trains it, into a file; its accuracy."""
+    orders = Orders(at(where / "results"), where / "results" / "s", where, {"cpu": 1, "gpu": 0}, "float32", 10**9)
+    rows, reached = trial.student(orders.work(chosen, student=str(path)), silent), None
+    for row in rows:
+        reached = row["accuracy"]
+    return reached
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def searched(tmp_path_factory) -> Iterator[Path]:
         facts = {"parameters": int(1000 * width), "compression": 10 / width, "reference": None}
         facts |= {"training_parameters": int(1000 * width), "macs": 1000}
         tables.add(name, chosen.model_dump(mode="json"), facts, {})
-        list(trial._rows(asked(where, chosen, folder / "students" / f"{name}.safetensors"), silent))
+        train(where, chosen, folder / "students" / f"{name}.safetensors")
         tables.trials[name]["accuracy"] = accuracy
         tables.mark(name, "complete")
     tables.write(at_once=True)
@@ -105,10 +109,9 @@ def test_a_seed_is_trained_as_a_trial_is(where, say, tmp_path):
     say("confirm s --seeds 2")
     plain = json.loads(results_tables.read(where / "results" / "s").trials["0"]["pipeline"])
     plain["links"][-1]["seed"] = 5
-    config = asked(where, Pipeline.model_validate(plain), tmp_path / "again.safetensors")
-    *_, (row, _) = trial._rows(config, silent)
+    reached = train(where, Pipeline.model_validate(plain), tmp_path / "again.safetensors")
     own = where / "results" / "s" / "confirmed" / "0-5.safetensors"
-    assert table(where)["0", 5]["accuracy"] == row["accuracy"] and table(where)["0", 5]["seconds"] > 0
+    assert table(where)["0", 5]["accuracy"] == reached and table(where)["0", 5]["seconds"] > 0
     assert own.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 

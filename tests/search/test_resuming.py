@@ -13,6 +13,7 @@ from kdsearch.cli import app
 from kdsearch.errors import Refusal
 from kdsearch.results import files, folder
 from kdsearch.results import tables as results_tables
+from kdsearch.search import driver as search
 from kdsearch.search import plan, resume, run, tuner
 from kdsearch.search.rungs import Rungs
 
@@ -33,10 +34,10 @@ def say(tmp_path, monkeypatch, capsys) -> Say:
     files.write_facts(tmp_path / "s", facts)
     monkeypatch.chdir(tmp_path)
 
-    def until_ray(asked: Any) -> None:
-        plan.look(asked)
-        asked.resources = {"cpu": 1, "gpu": 0}
-        run._begin(asked)
+    def until_ray(found: plan.Plan, *shown: Any) -> search.Driver:
+        own = search.Driver(found)
+        run._begin(own)
+        return own
 
     monkeypatch.setattr(run, "run", until_ray)
 
@@ -168,7 +169,7 @@ def test_a_journal_of_whole_lines_that_cannot_be_is_refused_and_can_be_deleted(s
 
 def test_verdicts_that_do_not_fit_the_rungs_are_refused(say, tmp_path):
     driver = Driver(tmp_path, "random", 4, -1)
-    rungs = Rungs(driver.search.milestones, 3, "none", driver.search.sizes)
+    rungs = Rungs(driver.search.plan.milestones, 3, "none", driver.search.plan.sizes)
     rungs.judge("0", 1, 0.5, 100)
     verdict = rungs.state()["verdicts"][0]
     for odd in ({"milestone": 2}, {"parameters": -3}, {"stratum": 9}, {"colour": "red"}):

@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import optuna
 import pytest
+from driver import planned, sampler_of
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from kdsearch.errors import Refusal
-from kdsearch.search import plan, spaces
+from kdsearch.search.driver import Driver
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.settings import Limits, Settings
-from kdsearch.search.state import Search
+from kdsearch.search.settings import Limits
 
 SPACE = """
 '''Does the sampler keep its word?'''
@@ -42,12 +42,11 @@ def made(tmp_path) -> Callable[..., Sampler]:
     def make(text: str = SPACE, trials: int = 1000, references: bool = False, **more) -> Sampler:
         path = tmp_path / f"s{len(list(tmp_path.iterdir()))}.py"
         path.write_text(text)
-        space = spaces.load(path)
-        search = Search(space, Settings(4, 1), trials, tmp_path / "results" / path.stem, Path("data"), **more)
-        search.resources = {"cpu": 1, "gpu": 0}
-        _, own = plan.look(search)
-        search.folder.mkdir(parents=True)
-        return Sampler(search, own if references else {}, search.milestones, startup=10)
+        own = Driver(planned(path, results=str(tmp_path / "results"), trials=trials, **more))
+        if not references:
+            own.plan = replace(own.plan, references={})
+        own.plan.folder.mkdir(parents=True)
+        return sampler_of(own, startup=10)
 
     return make
 
@@ -65,18 +64,18 @@ def asked(sampler: Sampler, count: int = 1000) -> dict[str, dict]:
 
 def told(sampler: Sampler) -> list[optuna.trial.FrozenTrial]:
     """What the journal on disk says, read as optuna-dashboard reads it."""
-    path = sampler._search.folder / "optuna.journal"
+    path = sampler._plan.folder / "optuna.journal"
     storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.load_study(study_name=sampler._search.study, storage=storage).get_trials()
+    return optuna.load_study(study_name=sampler._plan.study, storage=storage).get_trials()
 
 
 def test_a_grid_draws_every_cell_once_and_then_ends(made):
     sampler = made(sampler="grid")
-    assert sampler._search.trials == CELLS
+    assert sampler._plan.trials == CELLS
     found = asked(sampler)
     knobs = [tuple(sorted(sampler._ot_trials[name].params.items())) for name in found]
     assert len(set(knobs)) == len(found) == CELLS
-    assert "every cell" in sampler._search.facts["why_ended"]
+    assert "every cell" in sampler.why_ended
 
 
 def test_a_grid_ends_where_trials_end_between_its_draws(made):
@@ -109,7 +108,7 @@ def test_equal_pipelines_are_not_run_twice_and_share_their_outcome(made, sampler
     own = made(sampler=sampler)
     found = asked(own)
     pipelines = [str(config["pipeline"]) for config in found.values()]
-    assert len(pipelines) == len(set(pipelines)) == CELLS and "gave nothing new" in own._search.facts["why_ended"]
+    assert len(pipelines) == len(set(pipelines)) == CELLS and "gave nothing new" in own.why_ended
     own.on_trial_complete("r0", {"complete": True, "accuracy": 0.5})
     same = [trial for trial in told(own) if trial.params == own._ot_trials["r0"].params]
     assert sum(trial.user_attrs.get("equal_to") == "0" for trial in same) == len(same) - 1
@@ -130,7 +129,7 @@ def test_outcomes_are_told_as_what_they_are(made):
     sampler.on_trial_complete("r2", {"complete": False, "accuracy": None, "cause": "Diverged"})
     by_name = {trial.user_attrs["trial"]: trial for trial in told(sampler) if "trial" in trial.user_attrs}
     assert [by_name[name].state for name in "012"] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
-    compression = sampler._search.tables.trials["0"]["compression"]
+    compression = sampler._tables.trials["0"]["compression"]
     assert by_name["0"].values == pytest.approx([0.75, math.log10(compression)])
 
 
@@ -147,14 +146,14 @@ def test_a_worker_that_died_is_told_as_failed_and_nothing_runs_for_ever(made):
 def test_draws_beyond_a_limit_never_reach_a_worker(made, sampler):
     free = made(sampler=sampler)
     asked(free)
-    sizes = sorted(row["parameters"] for row in free._search.tables.trials.values())
+    sizes = sorted(row["parameters"] for row in free._tables.trials.values())
     own = made(sampler=sampler, limits=Limits(max_params=sizes[4]))
     found = asked(own)
-    kept = sorted(row["parameters"] for row in own._search.tables.trials.values())
+    kept = sorted(row["parameters"] for row in own._tables.trials.values())
     assert kept == [size for size in sizes if size <= sizes[4]] and len(found) == len(kept) < CELLS
     beyond = [trial for trial in told(own) if trial.constraints.get("max_params", 0) > 0]
     assert beyond and {trial.state for trial in beyond} == {TrialState.PRUNED}
-    assert own._search.trials == len(kept) if sampler == "grid" else True
+    assert own._plan.trials == len(kept) if sampler == "grid" else True
 
 
 def test_pipelines_are_sized_beforehand_only_where_there_is_a_limit(made):
@@ -204,7 +203,7 @@ def test_a_published_setting_that_nobody_came_to_waits_for_the_search_to_grow(ma
     own = made(PUBLISHED, sampler="random")
     own.close()
     assert [trial.state for trial in told(own)] == [TrialState.WAITING]
-    asked(Sampler(own._search, {}, (1,), startup=10), 1)
+    asked(Sampler(own._plan, own._tables, own._work, own._stopping, startup=10), 1)
     assert [trial.state for trial in told(own)] == [TrialState.RUNNING]
 
 

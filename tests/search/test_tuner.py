@@ -85,20 +85,14 @@ def test_references_and_trials_that_have_ended_are_not_judged(tables):
 def watcher(tables) -> Watcher:
     for number in range(5, 30):
         tables.add(str(number), {"links": [{"seed": 0}, {"seed": 0}]}, dict(tables.trials["0"]), {})
-    search: Any = SimpleNamespace(
-        sampler="random",
-        tables=tables,
-        folder=tables.folder,
-        storage=Storage(tables.folder.parent),
-        doing={},
-        changed=lambda: None,
-    )
+    plan = SimpleNamespace(sampler="random", folder=tables.folder, storage=Storage(tables.folder.parent))
+    driver: Any = SimpleNamespace(plan=plan, tables=tables, doing={}, changed=lambda: None)
 
     def end_with(refusal: Refusal) -> None:
         raise refusal
 
-    search.end_with = end_with
-    return Watcher(search)
+    driver.end_with = end_with
+    return Watcher(driver)
 
 
 def ended(watcher: Watcher, number: int, cause: str | None) -> None:
@@ -130,7 +124,7 @@ def test_failures_of_several_kinds_or_later_ones_do_not_end_the_search(watcher):
 
 
 def test_cells_of_a_grid_that_fail_are_an_answer_unless_the_first_twelve_all_do(watcher):
-    watcher.search.sampler = "grid"
+    watcher.driver.plan.sampler = "grid"
     for number in range(11):
         ended(watcher, number, "Diverged: x")
     with pytest.raises(Refusal, match=r"^12 of the first 12 trials failed alike"):
@@ -142,24 +136,24 @@ def test_cells_of_a_grid_that_fail_are_an_answer_unless_the_first_twelve_all_do(
 
 
 def test_a_trial_that_is_kept_waits_and_one_that_ended_has_no_checkpoint(watcher):
-    checkpoint = watcher.search.folder / "checkpoints" / "0.safetensors"
+    checkpoint = watcher.driver.plan.folder / "checkpoints" / "0.safetensors"
     checkpoint.parent.mkdir()
     checkpoint.write_text("kept")
     trial = SimpleNamespace(config={"trial": "0", "pipeline": {"links": [0, 0]}}, num_failures=0)
     watcher.on_trial_start(0, [], trial)
     watcher.on_trial_result(0, [], trial, {"rows": [], "complete": False, "paused": True})
     watcher.on_trial_complete(0, [], trial)
-    assert watcher.search.tables.trials["0"]["state"] == "waiting" and checkpoint.exists()
+    assert watcher.driver.tables.trials["0"]["state"] == "waiting" and checkpoint.exists()
     ended(watcher, 0, None)
-    assert watcher.search.tables.trials["0"]["state"] == "complete" and not checkpoint.exists()
+    assert watcher.driver.tables.trials["0"]["state"] == "complete" and not checkpoint.exists()
 
 
 def test_a_full_disk_is_no_trial_s_fault(watcher):
-    watcher.search.full_disk = lambda said: Refusal(f"full: {said}")
+    watcher.driver.full_disk = lambda said: Refusal(f"full: {said}")
     trial = SimpleNamespace(config={"trial": "0", "pipeline": {"links": [0, 0]}})
     with pytest.raises(Refusal, match="full: No space left"):
         watcher.on_trial_result(0, [], trial, {"rows": [], "complete": False, "full": "No space left"})
-    assert watcher.search.tables.trials["0"]["state"] == "waiting"
+    assert watcher.driver.tables.trials["0"]["state"] == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +177,10 @@ def test_a_quarter_of_those_side_by_side_wait_so_that_free_processes_are_kept(mo
     monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": cpus})
     monkeypatch.setattr(tuner.tune, "with_resources", lambda *_: 1 / 0)
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "auto")
-    search: Any = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, max_concurrent=most, trials=5_000)
+    asked = SimpleNamespace(max_concurrent=most)
+    plan = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, asked=asked, trials=5_000)
+    driver: Any = SimpleNamespace(plan=plan)
     unused: Any = None
     with pytest.raises(ZeroDivisionError):
-        tuner._tune(search, unused, unused, 1, print)
+        tuner._tune(driver, unused, unused, 1, print)
     assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == waiting
