@@ -1,5 +1,6 @@
 """Words to functions; the only place that exits with an error."""
 
+import importlib
 import sys
 import traceback
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdsearch import __version__
-from kdsearch.cli import cache, cluster, confirm, export, replay, report, reproduce, spaces, status, train, tune
+from kdsearch.cli import cluster
 from kdsearch.errors import Refusal
 
 app = typer.Typer(
@@ -29,20 +30,13 @@ def _root(
         raise typer.Exit
 
 
-for command in (
-    spaces.spaces,
-    tune.tune,
-    status.status,
-    confirm.confirm,
-    report.report,
-    export.export,
-    replay.replay,
-    train.train,
-    reproduce.reproduce,
-    cache.cache,
-):
-    app.command(command.__name__)(command)
+COMMANDS = (
+    "spaces", "tune", "status", "confirm", "report", "export", "replay", "train", "reproduce", "cache",
+)  # fmt: skip
+"""Each the function of its name in the file of its name."""
 
+for name in COMMANDS:
+    app.command(name)(getattr(importlib.import_module(f"kdsearch.cli.{name}"), name))
 
 clusters = typer.Typer(help="Clusters: their files, as `ray up` takes them.", no_args_is_help=True)
 

@@ -75,7 +75,7 @@ def test_a_grid_draws_every_cell_once_and_then_ends(made):
     found = asked(sampler)
     knobs = [tuple(sorted(sampler._ot_trials[name].params.items())) for name in found]
     assert len(set(knobs)) == len(found) == CELLS
-    assert "every cell" in sampler.why_ended
+    assert "every cell" in sampler._plan.why_ended
 
 
 def test_a_grid_ends_where_trials_end_between_its_draws(made):
