@@ -16,6 +16,9 @@ WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
 """On a cluster's head, and only there."""
 
 
+SHIPPED = Path(__file__).with_name("cluster.yaml")
+"""The file that comes with kdsearch."""
+
 DASHBOARD = 8265
 """Ray's own port for jobs, unless the file says otherwise."""
 

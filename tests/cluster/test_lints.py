@@ -87,3 +87,13 @@ def test_check_ends_with_what_there_is_and_0_or_with_the_sentences_and_2(tmp_pat
     broken = kdsearch("cluster", "check", path)
     assert broken.returncode == 2 and len(broken.stdout.splitlines()) == 2
     assert "breaks 2 rules" in broken.stderr and "Traceback" not in broken.stderr
+
+
+def test_init_writes_the_shipped_file_and_overwrites_nothing(tmp_path):
+    done = kdsearch("cluster", "init", cwd=tmp_path)
+    assert done.returncode == 0 and "kdsearch cluster check cluster.yaml" in done.stdout
+    assert (tmp_path / "cluster.yaml").read_bytes() == file.SHIPPED.read_bytes()
+    (tmp_path / "cluster.yaml").write_text("mine")
+    again = kdsearch("cluster", "init", "cluster.yaml", cwd=tmp_path)
+    assert again.returncode == 2 and "'cluster.yaml' exists; name another" in again.stderr
+    assert (tmp_path / "cluster.yaml").read_text() == "mine"
