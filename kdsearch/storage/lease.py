@@ -49,8 +49,8 @@ class Lease:
         if self.storage.uri is None or silent < EVERY:
             return
         try:
-            if not (other := self._other()):
-                self._write()
+            if not (other := self.other()):
+                self.write()
         except Refusal:  # the bucket does not answer
             if silent < STALE:
                 return
@@ -62,29 +62,13 @@ class Lease:
                 f"sign; leave it to that one, or stop it and resume the search here."
             )
 
-    def take(self) -> None:
-        """Raises Refusal where another driver runs the search, with who and since when."""
-        if other := holder(self.storage, self.folder, self.clock):
-            again = max(STALE - (self.clock() - other["time"]), 1)
-            raise Refusal(
-                f"A search has one driver, but '{self.folder.name}' is held by {_who(other)}; stop that one, or try "
-                f"again in {again:.0f} s, when it will be taken for dead unless it gives another sign."
-            )
-        self.since = self.clock()
-        self._write()
-        if other := self._other():
-            raise Refusal(f"A search has one driver, but {_who(other)} has just begun to run '{self.folder.name}'.")
-
-    def release(self) -> None:
-        """Another process may run the search."""
-        if not self._other():
-            self.storage.remove(self.folder / NAME)
-
-    def _other(self) -> dict[str, Any] | None:
+    def other(self) -> dict[str, Any] | None:
+        """Whose note lies there, if it is another driver's."""
         told = read(self.storage, self.folder)
         return told if told and told["token"] != OWN else None
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Say that this process lives."""
         now, path = self.clock(), self.folder / NAME
         told = (socket.gethostname(), os.getpid(), self.since, now, OWN)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,16 +80,25 @@ class Lease:
 @contextmanager
 def hold(storage: Storage, folder: Path, clock: Callable[[], float] = time.time) -> Iterator[Lease]:
     """Hold a search while its driver runs; raises Refusal where another one does, with who and since when."""
-    lease = Lease(storage, folder, clock)
+    lease = Lease(storage, folder, clock, since=clock())
     if storage.uri is None:
         yield lease
         return
-    lease.take()
+    if other := holder(storage, folder, clock):
+        again = max(STALE - (clock() - other["time"]), 1)
+        raise Refusal(
+            f"A search has one driver, but '{folder.name}' is held by {_who(other)}; stop that one, or try again in "
+            f"{again:.0f} s, when it will be taken for dead unless it gives another sign."
+        )
+    lease.write()
+    if other := lease.other():
+        raise Refusal(f"A search has one driver, but {_who(other)} has just begun to run '{folder.name}'.")
     try:
         yield lease
     finally:
         with contextlib.suppress(Refusal):  # it goes stale by itself
-            lease.release()
+            if not lease.other():
+                storage.remove(folder / NAME)
 
 
 def holder(storage: Storage, folder: Path, clock: Callable[[], float] = time.time) -> dict[str, Any] | None:
