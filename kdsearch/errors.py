@@ -25,15 +25,19 @@ class Refusal(Exception):
     """A request that cannot be met: the rule, the value and the way out, in one or two sentences."""
 
 
+class Unknown(Refusal):
+    """A lookup that failed."""
+
+
 def listed(words: Iterable[object]) -> str:
     """`a, b, c`, or `nothing`."""
     return ", ".join(str(word) for word in words) or "nothing"
 
 
-def unknown(kind: str, word: str, words: Iterable[str]) -> Refusal:
+def unknown(kind: str, word: str, words: Iterable[str]) -> Unknown:
     """A failed lookup: what there is, and the nearest of it."""
     words = sorted(words)
     near = difflib.get_close_matches(word, words, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     more = f" and {len(words) - MOST} more" if len(words) > MOST else ""
-    return Refusal(f"There is no {kind} '{word}'; there is {listed(words[:MOST])}{more}.{hint}")
+    return Unknown(f"There is no {kind} '{word}'; there is {listed(words[:MOST])}{more}.{hint}")

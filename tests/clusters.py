@@ -4,6 +4,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from kdsearch.cluster import file
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -13,7 +15,7 @@ def ours(text: str) -> str:
     return text.replace("2.60.0", metadata.version("ray")).replace("--python 3.11", f"--python {here}")
 
 
-SHIPPED = ours((ROOT / "cluster.yaml").read_text())
+SHIPPED = ours(file.SHIPPED.read_text())
 LOCAL = (ROOT / "tests" / "cluster" / "loopback.yaml").read_text().replace("WORK", "/nfs").replace("USER", "me")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from kdsearch.data.images import silent
 from kdsearch.search import driver as search
-from kdsearch.search.plan import Plan, look
+from kdsearch.search.plan import Plan, Progress, look
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.tune import asked_for, begun
 
@@ -28,9 +29,9 @@ def space(trial):
 """
 
 
-def planned(space: Path | str, **options: Any) -> Plan:
+def planned(space: Path | str, progress: Progress = silent, **options: Any) -> Plan:
     """A search that has looked ahead, as `tune` does it."""
-    return look(*begun(asked_for(space, options)))
+    return look(*begun(asked_for(space, options)), progress)
 
 
 def sampler_of(driver: search.Driver, startup: int) -> Sampler:

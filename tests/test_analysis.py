@@ -42,8 +42,11 @@ def verdict(trial: str, accuracy: float | None, parameters: int, goes_on: bool, 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("searched"))
+
+
+def written(folder: Path) -> Path:
     """A search's folder as tune leaves it: 12 draws of which two were stopped after an epoch, and three references."""
-    folder = tmp_path_factory.mktemp("searched")
     tables = results_tables.Tables(folder)
     references = {"labels": None, "kd": KD(), "hint+kd": KD()}
     for place, name in enumerate([*references, *map(str, range(12))]):

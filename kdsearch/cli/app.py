@@ -40,6 +40,7 @@ for name in COMMANDS:
 
 clusters = typer.Typer(help="Clusters: their files, as `ray up` takes them.", no_args_is_help=True)
 
+clusters.command("init")(cluster.init)
 clusters.command("check")(cluster.check)
 
 app.add_typer(clusters, name="cluster")

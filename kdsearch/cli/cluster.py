@@ -1,11 +1,26 @@
 """The commands about cluster files."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kdsearch.errors import Refusal
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("cluster.yaml"),
+) -> None:
+    """Write the cluster file that comes with kdsearch: AWS, with machines of your own told at its end."""
+    from kdsearch.cluster.file import SHIPPED
+
+    try:
+        with file.open("xb") as new:
+            new.write(SHIPPED.read_bytes())
+    except FileExistsError:
+        raise Refusal(f"A new cluster file overwrites nothing, but '{file}' exists; name another.") from None
+    print(f"Written: {file}. Change the lines that say CHANGE, then: kdsearch cluster check {shlex.quote(str(file))}")
 
 
 def check(

@@ -57,7 +57,9 @@ def _cells(line: Line) -> list[str]:
 
 
 def replay(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="A search run with --rule none, or a .parquet file.")],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A search run with --rule none, a .parquet file, digits or cifar10.")
+    ],
     workers: Annotated[int, typer.Option(min=1, help="Trials side by side.")] = 4,
     reduction: Annotated[float, typer.Option(help="A rule sends on the best 1/N of those judged.", metavar="N")] = 3,
     milestones: Annotated[
@@ -75,10 +77,7 @@ def replay(
     from kdsearch.search import replay as search_replay
     from kdsearch.search.settings import numbers_of
 
-    storage = results_searches.reading(results)
-    if storage.uri and Path(table).suffix != ".parquet" and not Path(table).exists():
-        results_searches.find(table, storage)
-    found = results_curves.read(table, storage.folder)
+    found = results_curves.read(table, results_searches.reading(results))
     setting = search_replay.Setting(workers, reduction, numbers_of(milestones or ""), numbers_of(budget), seeds)
     setting = search_replay.checked(found, setting)
     if save:

@@ -15,18 +15,23 @@ from kdsearch.errors import Refusal
 WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
 """On a cluster's head, and only there."""
 
+SHIPPED = Path(__file__).with_name("cluster.yaml")
+"""The file that comes with kdsearch."""
 
 DASHBOARD = 8265
 """Ray's own port for jobs, unless the file says otherwise."""
 
 
 def on_head() -> dict[str, Any] | None:
-    """The cluster whose head this machine is, or None where `ray up` has left no readable file."""
+    """The cluster whose head this machine is; None where `ray up` left no file. Raises Refusal for a damaged one."""
+    path = Path(WRITTEN_BY_RAY_UP).expanduser()
     try:
-        found = yaml.safe_load(Path(WRITTEN_BY_RAY_UP).expanduser().read_text())
-    except Exception:  # not there, or damaged: either way nothing to go by
-        return None
-    return found if isinstance(found, dict) else None
+        return _table(path) if path.exists() else None
+    except Refusal as error:
+        raise Refusal(
+            f"{str(error).rstrip('.')}; `ray up` wrote it on a cluster's head: run that again, or remove it where this "
+            f"machine is none."
+        ) from None
 
 
 def gpus(config: dict[str, Any]) -> int:
@@ -36,6 +41,14 @@ def gpus(config: dict[str, Any]) -> int:
 
 def read(path: Path) -> dict[str, Any]:
     """A cluster file with Ray's defaults filled in; raises Refusal where it cannot be read or Ray would not take it."""
+    config = _table(path)
+    provider = config.get("provider")
+    if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
+        raise Refusal(f"The cluster file '{path}' must say where its machines are: provider: {{type: aws}}, or local.")
+    return _as_ray_reads(config, path)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -44,10 +57,7 @@ def read(path: Path) -> dict[str, Any]:
         raise Refusal(f"The cluster file '{path}' is not YAML: {_short(error)}") from None
     if not isinstance(config, dict):
         raise Refusal(f"The cluster file '{path}' must be a table of settings, but is {type(config).__name__}.")
-    provider = config.get("provider")
-    if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
-        raise Refusal(f"The cluster file '{path}' must say where its machines are: provider: {{type: aws}}, or local.")
-    return _as_ray_reads(config, path)
+    return config
 
 
 def _as_ray_reads(config: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -95,15 +105,10 @@ def types(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(name): kind for name, kind in pairs if isinstance(kind, dict)}
 
 
-def provider(config: dict[str, Any]) -> str:
-    """Whose machines they are: aws, gcp, …, local; empty where a file does not say."""
-    found = config.get("provider")
-    return str(found.get("type", "")) if isinstance(found, dict) else ""
-
-
 def local(config: dict[str, Any]) -> bool:
     """Whether its machines are there already, reached by ssh: they say themselves what they have."""
-    return provider(config) == "local"
+    found = config.get("provider")
+    return isinstance(found, dict) and found.get("type") == "local"
 
 
 def workers(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Which Ray a search runs on: this machine's own, or a cluster's by its address."""
 
+import contextlib
 import logging
 import os
 import re
@@ -19,10 +20,8 @@ PATIENCE = 12.0
 """Seconds in which an address must answer."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-"""HTTP/2's preface and empty settings (RFC 9113, 3.4): Ray speaks gRPC, which answers with settings of its own."""
-
-SETTINGS = 4
-"""The fourth byte of that answer, a frame's kind."""
+"""HTTP/2's preface and empty settings (RFC 9113, 3.4): Ray speaks gRPC, which answers with settings of its own, a frame
+whose fourth byte is 4. A port that is open but not Ray's, such as the dashboard's, would cost over five minutes."""
 
 
 def resolve(option: str | None) -> str | None:
@@ -90,19 +89,9 @@ def _answers(host: str, port: int) -> bool:
         if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
             return True
         there.sendall(HELLO)
-        heard = b""
-        while len(heard) < SETTINGS:
-            try:
-                more = there.recv(64)
-            except ConnectionResetError:
-                return False
-            if not more:
-                return False
-            heard += more
-        return heard[SETTINGS - 1] == SETTINGS
-
-
-LOST_WORKER = "A worker died or was killed"
+        with contextlib.suppress(ConnectionResetError), there.makefile("rb") as heard:
+            return heard.read(4)[3:] == b"\x04"
+    return False
 
 
 def asked_resources(cpus: float, gpus: float | None, address: str | None) -> dict[str, float]:
@@ -115,20 +104,6 @@ def asked_resources(cpus: float, gpus: float | None, address: str | None) -> dic
         if asked > there.get(kind, 0) and not address:
             raise Refusal(f"A trial asks for {asked:g} {kind}s, but there are {there.get(kind, 0):g}; lower {option}.")
     return {"cpu": cpus, "gpu": gpus}
-
-
-def _hush_ray() -> None:
-    """Ray prints a lost worker past all its settings, at length; the search says it in its own words."""
-    from ray._private import worker
-
-    plain = getattr(worker, "print_to_stdstream", None)
-
-    def hushed(batch: dict, *told: Any, **more: Any) -> None:
-        if plain and not any(LOST_WORKER in line for line in batch.get("lines", [])):
-            plain(batch, *told, **more)
-
-    if plain and plain.__name__ != "hushed":
-        worker.print_to_stdstream = hushed
 
 
 def start_ray(option: str | None = None) -> str | None:
@@ -150,7 +125,6 @@ def start_ray(option: str | None = None) -> str | None:
     if "KDSEARCH_CACHE" in os.environ:  # workers run in folders of their own
         os.environ["KDSEARCH_CACHE"] = str(cache.folder())
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
-    _hush_ray()
     if ray.is_initialized():
         return address
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}

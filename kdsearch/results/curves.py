@@ -1,5 +1,6 @@
 """The learning curves of a finished search, whole: what a replay reads."""
 
+import importlib
 import json
 import math
 import os
@@ -13,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdsearch.errors import Refusal, listed
-from kdsearch.results import files, front
+from kdsearch.errors import Refusal, Unknown, listed, unknown
+from kdsearch.results import files, front, searches
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import Point
+from kdsearch.storage.bucket import Storage
 
 COLUMNS = pa.schema(
     [
@@ -97,14 +99,29 @@ class Curves:
         return [(math.log10(self.largest / curve.parameters), curve.accuracies[-1]) for curve in chosen]
 
 
-def read(word: str, searches: Path) -> Curves:
-    """A parquet of COLUMNS by its path, or a search by its name or folder; raises Refusal."""
+def shipped() -> dict[str, Path]:
+    """The recorded tables that come with kdsearch, by name."""
+    folder = Path(importlib.import_module("kdsearch.tables").__path__[0])
+    return {path.stem: path for path in folder.glob("*.parquet")}
+
+
+def read(word: str, storage: Storage) -> Curves:
+    """A parquet of COLUMNS by its path, a search by its name or folder, else a shipped table by its name.
+
+    Raises Refusal.
+    """
     path = Path(word)
     if path.suffix == ".parquet" and not path.is_file():
         raise Refusal(f"A table to replay is a search or a .parquet file, but there is no file '{word}'.")
     if path.suffix == ".parquet" or path.is_file():
         return from_parquet(path)
-    return from_search(results_folder.find(word, searches))
+    try:
+        return from_search(searches.find(word, storage))
+    except Unknown as error:
+        tables = shipped()
+        if word in tables:
+            return from_parquet(tables[word])
+        raise Refusal(f"{error} {unknown('recorded table named', word, tables)}") from None
 
 
 def from_parquet(path: Path) -> Curves:

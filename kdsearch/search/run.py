@@ -11,7 +11,8 @@ import ray
 from filelock import Timeout
 
 from kdsearch.cluster.file import on_head
-from kdsearch.cluster.preflight import check, preflight, table
+from kdsearch.cluster.nodes import check, table
+from kdsearch.cluster.preflight import preflight
 from kdsearch.cluster.session import asked_resources, start_ray
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal, is_full

@@ -163,7 +163,7 @@ class Watcher(tune.Callback):
             self.driver.plan.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
-            self._mark(trial, "complete", accuracy=result["accuracy"])
+            self._mark(trial, "complete", accuracy=result.get("accuracy"))
         self.driver.changed()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:

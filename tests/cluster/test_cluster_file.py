@@ -10,7 +10,7 @@ from clusters import LOCAL, ROOT, SHIPPED, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdsearch.cluster import file, lints
+from kdsearch.cluster import file, lints, session
 from kdsearch.errors import Refusal
 
 
@@ -110,11 +110,17 @@ def test_the_head_knows_its_cluster_and_other_machines_do_not(tmp_path, monkeypa
     (tmp_path / "ray_bootstrap_config.yaml").write_text(SHIPPED)
     found = file.on_head()
     assert found is not None and file.gpus(found) == 1
-    (tmp_path / "ray_bootstrap_config.yaml").write_bytes(b"\xff\xfe")
-    assert file.on_head() is None
-    for text in ("a: [", "- a", "a: 2024-13-45", "[" * 5000):
-        (tmp_path / "ray_bootstrap_config.yaml").write_text(text)
-        assert file.on_head() is None
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"a: [", b"- a", b"", b"a: 2024-13-45", b"[" * 5000])
+def test_a_head_whose_file_is_damaged_does_not_run_a_search_alone(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray_bootstrap_config.yaml").write_bytes(text)
+    said = "ray_bootstrap_config.yaml' .*; `ray up` wrote it on a cluster's head: run that again, or remove it where"
+    with pytest.raises(Refusal, match=said) as refused:
+        session.start_ray()
+    assert len(str(refused.value)) < 600
 
 
 @MUTATED

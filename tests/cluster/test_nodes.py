@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from kdsearch.cluster.preflight import Expected, Node, check, judge, runs_trials, table
+from kdsearch.cluster.nodes import Expected, Node, check, judge, runs_trials, table
 from kdsearch.errors import Refusal
 
 VERSIONS = {"python": "3.12.1", "ray": "2.60.0", "torch": "2.13.0", "kdsearch": "0.1.0"}
@@ -26,12 +26,12 @@ def test_a_node_where_all_is_equal_has_no_problems():
 @pytest.mark.parametrize("name", VERSIONS)
 def test_another_version_is_a_problem(name):
     node = judged(**{name: "0.0.0"})
-    assert node.wrong == {name} and f"{name} is 0.0.0 and here it is {VERSIONS[name]}" in node.problems[0]
+    assert set(node.problems) == {name} and f"{name} is 0.0.0 and here it is {VERSIONS[name]}" in node.problems[name]
 
 
 def test_a_node_without_kdsearch_is_told_once_and_its_storage_and_data_are_left_open():
     node = judged(kdsearch=None, data=None, read=None, storage="ModuleNotFoundError", **{"no kdsearch": "No module"})
-    assert node.wrong == {"kdsearch"} and "pip install kdsearch" in node.problems[0]
+    assert set(node.problems) == {"kdsearch"} and "pip install kdsearch" in node.problems["kdsearch"]
     assert node.cells["kdsearch"] == "missing" and node.cells["storage"] == node.cells["data"] == "–"
 
 
@@ -41,7 +41,7 @@ def test_a_node_without_kdsearch_is_told_once_and_its_storage_and_data_are_left_
 )
 def test_other_data_are_a_problem(data, said):
     node = judged(data=data)
-    assert node.wrong == {"data"}
+    assert set(node.problems) == {"data"}
     with pytest.raises(Refusal, match=said):
         check([node])
 
@@ -49,13 +49,13 @@ def test_other_data_are_a_problem(data, said):
 @pytest.mark.parametrize("said", [{"storage": "FileNotFoundError"}, {"read": "other"}, {"seen": None}, {"seen": "x"}])
 def test_a_storage_that_is_not_shared_is_a_problem(said):
     node = judged(**said)
-    assert node.wrong == {"storage"} and "s3://bucket/path" in node.problems[0]
+    assert set(node.problems) == {"storage"} and "s3://bucket/path" in node.problems["storage"]
 
 
 def test_a_silent_node_is_a_problem():
     node = Node("gpu-1", head=False, trials=True)
     judge(node, {"error": "no answer in 30 s"}, EXPECTED)
-    assert node.wrong == {"host"} and "no answer in 30 s" in node.problems[0]
+    assert set(node.problems) == {"host"} and "no answer in 30 s" in node.problems["host"]
 
 
 def test_the_refusal_counts_the_nodes_and_names_those_that_are_wrong():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from bucket import served
 
-from kdsearch.cluster.preflight import check, preflight, table
+from kdsearch.cluster.nodes import check, table
+from kdsearch.cluster.preflight import preflight
 from kdsearch.cluster.session import probe
 from kdsearch.config.pipeline import Data
 from kdsearch.data import images as data_images
@@ -80,7 +81,7 @@ def test_a_folder_that_a_node_does_not_see_is_told(cluster, images, tmp_path):
             return str(tmp_path / "elsewhere")
 
     nodes = asked(Apart(tmp_path / "results"), images)
-    assert nodes[1].wrong == {"storage"}
+    assert set(nodes[1].problems) == {"storage"}
     with pytest.raises(Refusal, match=r"2 of 2 nodes cannot run trials: .* not shared \(FileNotFoundError"):
         check(nodes)
 
@@ -92,7 +93,7 @@ def test_a_folder_that_a_node_does_not_see_is_told(cluster, images, tmp_path):
         ("raise ImportError('no such thing')", "kdsearch", "cannot be imported .ImportError: no such thing"),
         (
             """
-            import dataclasses, kdsearch.data as images
+            import dataclasses, kdsearch.data.images as images
             load = images.load
             images.load = lambda *told: dataclasses.replace(load(*told), fingerprint="beef")
             """,
@@ -105,6 +106,6 @@ def test_a_node_that_differs_is_told(cluster, images, tmp_path, monkeypatch, las
     monkeypatch.chdir(tmp_path)  # Ray's workers look for packages in the driver's folder first
     joined(cluster, env_vars=other_package(tmp_path / "other", last))
     nodes = asked(at(tmp_path / "results"), images)
-    assert nodes[1].wrong == {column} and not nodes[0].problems
+    assert set(nodes[1].problems) == {column} and not nodes[0].problems
     with pytest.raises(Refusal, match=rf"^1 of 2 nodes cannot run trials: .*{said}"):
         check(nodes)

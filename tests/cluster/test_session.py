@@ -1,6 +1,8 @@
 """Where Ray is, and that it answers."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,3 +117,25 @@ def test_auto_without_a_ray_says_how_to_start_one():
 def test_an_empty_address_is_refused(option):
     with pytest.raises(Refusal, match="got nothing"):
         resolve(option)
+
+
+LOST = """
+import os
+from kdsearch.cluster.session import start_ray
+start_ray("local")
+import ray, time
+
+@ray.remote(max_retries=0)
+def lost(): os.kill(os.getpid(), 9)
+
+for _ in range(2):
+    try: ray.get(lost.remote())
+    except ray.exceptions.WorkerCrashedError: pass
+time.sleep(2)
+"""
+
+
+@pytest.mark.kill
+def test_ray_says_nothing_of_a_lost_worker(tmp_path):
+    done = subprocess.run([sys.executable, "-c", LOST], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

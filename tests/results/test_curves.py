@@ -8,6 +8,7 @@ import pytest
 from kdsearch.errors import Refusal
 from kdsearch.results import curves, files
 from kdsearch.results import tables as results_tables
+from kdsearch.storage.bucket import at
 
 
 def rows(trial: str = "0", parameters: int = 1_000, ends: int = 3, before: int = 0, **more) -> list[dict]:
@@ -55,7 +56,7 @@ def test_a_search_s_fully_trained_draws_are_read_whole(tmp_path):
 def test_what_was_written_is_read_again(tmp_path):
     found = curves.from_search(searched(tmp_path / "s", a="complete", b="complete"))
     curves.write(tmp_path / "t.parquet", found)
-    again = curves.read(str(tmp_path / "t.parquet"), tmp_path)
+    again = curves.read(str(tmp_path / "t.parquet"), at(tmp_path))
     assert again.trials == found.trials and (again.largest, again.chance) == (found.largest, found.chance)
     assert pq.read_schema(tmp_path / "t.parquet").names == curves.COLUMNS.names
 
@@ -102,9 +103,25 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
     pq.write_table(pa.table({"trial": ["0"], "accuracy": [0.5]}), tmp_path / "b.parquet")
     for name, said in (("a", "cannot be read"), ("b", "lacks parameters, kd_epoch, epochs_before, seconds")):
         with pytest.raises(Refusal, match=said):
-            curves.read(str(tmp_path / f"{name}.parquet"), tmp_path)
+            curves.read(str(tmp_path / f"{name}.parquet"), at(tmp_path))
     with pytest.raises(Refusal, match="there is no file"):
-        curves.read(str(tmp_path / "c.parquet"), tmp_path)
+        curves.read(str(tmp_path / "c.parquet"), at(tmp_path))
+
+
+def test_a_shipped_table_is_found_by_name_and_a_search_of_that_name_comes_first(tmp_path):
+    assert set(curves.shipped()) == {"cifar10", "digits"}
+    assert len(curves.read("digits", at(tmp_path)).trials) == 320
+    searched(tmp_path / "digits", a="complete", b="complete")
+    assert len(curves.read("digits", at(tmp_path)).trials) == 2
+
+
+def test_a_failed_lookup_lists_searches_and_shipped_tables(tmp_path):
+    searched(tmp_path / "s", a="complete")
+    said = (
+        r"no search in '.*' named 'digts'; there is s\. There is no recorded table .* cifar10, digits\. Did .* 'digits'"
+    )
+    with pytest.raises(Refusal, match=said):
+        curves.read("digts", at(tmp_path))
 
 
 def test_seconds_since_a_trial_began_are_taken_apart():

@@ -14,6 +14,7 @@ from kdsearch.results import front
 from kdsearch.results.curves import Curve, Curves, read, write
 from kdsearch.search.replay import Outcome, Run, Setting, checked, lines, quartiles, ratio, replay, replays
 from kdsearch.search.rungs import RULES, Rungs
+from kdsearch.storage.bucket import at
 
 LENGTH = 9
 
@@ -167,4 +168,4 @@ def test_the_command_replays_a_file_and_saves_a_search(tmp_path, monkeypatch, ca
         app.main()
     told = json.loads(capsys.readouterr().out)
     assert ended.value.code == 0 and [line["rule"] for line in told["rules"]] == list(RULES)
-    assert told["budgets"] == [5] and read(str(tmp_path / "again.parquet"), tmp_path).trials == table().trials
+    assert told["budgets"] == [5] and read(str(tmp_path / "again.parquet"), at(tmp_path)).trials == table().trials

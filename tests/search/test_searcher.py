@@ -12,10 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
 from kdsearch.search.driver import Driver
+from kdsearch.search.plan import Progress
 from kdsearch.search.searcher import Sampler
-from kdsearch.search.settings import Limits
 
 SPACE = """
 '''Does the sampler keep its word?'''
@@ -39,10 +40,12 @@ CELLS = 3 * (1 + 2)
 def made(tmp_path) -> Callable[..., Sampler]:
     """A sampler of a search that has looked ahead, and begins."""
 
-    def make(text: str = SPACE, trials: int = 1000, references: bool = False, **more) -> Sampler:
+    def make(
+        text: str = SPACE, trials: int = 1000, references: bool = False, progress: Progress = silent, **more
+    ) -> Sampler:
         path = tmp_path / f"s{len(list(tmp_path.iterdir()))}.py"
         path.write_text(text)
-        own = Driver(planned(path, results=str(tmp_path / "results"), trials=trials, **more))
+        own = Driver(planned(path, progress, results=str(tmp_path / "results"), trials=trials, **more))
         if not references:
             own.plan = replace(own.plan, references={})
         own.plan.folder.mkdir(parents=True)
@@ -147,7 +150,7 @@ def test_draws_beyond_a_limit_never_reach_a_worker(made, sampler):
     free = made(sampler=sampler)
     asked(free)
     sizes = sorted(row["parameters"] for row in free._tables.trials.values())
-    own = made(sampler=sampler, limits=Limits(max_params=sizes[4]))
+    own = made(sampler=sampler, max_params=sizes[4])
     found = asked(own)
     kept = sorted(row["parameters"] for row in own._tables.trials.values())
     assert kept == [size for size in sizes if size <= sizes[4]] and len(found) == len(kept) < CELLS
@@ -160,13 +163,13 @@ def test_pipelines_are_sized_beforehand_only_where_there_is_a_limit(made):
     told = []
     made(progress=lambda doing, done, total: told.append(doing))
     assert "sizing pipelines" not in told
-    made(progress=lambda doing, done, total: told.append(doing), limits=Limits(max_params=10**6))
+    made(progress=lambda doing, done, total: told.append(doing), max_params=10**6)
     assert told.count("sizing pipelines") == 1000
 
 
 def test_a_limit_that_no_draw_meets_refuses_before_anything_is_written(made, tmp_path):
     with pytest.raises(Refusal, match=r"has under 5 parameters; the smallest of 1,000 draws has \d+"):
-        made(limits=Limits(max_params=5))
+        made(max_params=5)
     assert not (tmp_path / "results").exists()
 
 
@@ -211,7 +214,7 @@ def test_a_published_setting_that_nobody_came_to_waits_for_the_search_to_grow(ma
     "more, said",
     [
         ({"milestones": (4,)}, "--milestones names KD epoch 4 and students have 4"),
-        ({"limits": Limits(min_compression=float("nan"))}, "--min-compression must be a number above 0, but got nan"),
+        ({"min_compression": float("nan")}, "--min-compression must be a number above 0, but got nan"),
     ],
 )
 def test_options_that_cannot_be_are_refused(made, more, said):

@@ -1,0 +1,1 @@
+"""Recorded searches, whole: what `kdsearch replay` compares stopping rules on. Installed as kdsearch.tables."""
