@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from kdsearch.config.net import Net, ResNet
+from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import Images, silent
 from kdsearch.distill.store import Store
@@ -185,7 +185,7 @@ class Search:
             "device": "cuda" if self.resources["gpu"] else "cpu",
         }
 
-    def survey(self, net: Net | ResNet) -> nets_survey.Survey:
+    def survey(self, net: AnyNet) -> nets_survey.Survey:
         """A network's shapes and costs on this search's images."""
         return nets_survey.survey(net, self.images.shape, len(self.images.classes))
 
