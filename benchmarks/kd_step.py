@@ -97,16 +97,15 @@ def pipeline_of(kind: str, told: argparse.Namespace, epochs: int) -> Any:
 def epochs_of(kind: str, told: argparse.Namespace, images: Any, folder: Path) -> Callable[[], float]:
     """The next epoch of an endless stage, as a trial would run it; returns its seconds."""
     from kdsearch.distill import pipeline as distill_pipeline
-    from kdsearch.distill import stages
     from kdsearch.distill.train import train
 
     endless = pipeline_of(kind, told, 10_000)
     means = means_with(images, folder)
     student = distill_pipeline.untrained(endless, 1, images)
-    stage, answers = next(iter(stages.stages(endless, 1, student, teacher(endless, images), means)))
-    if answers:
-        list(answers.ready(range(images.views)))
-    work = train(stage, images, endless.student.fit, (0, 1, 2))
+    lesson = next(distill_pipeline.lessons(endless, 1, student, teacher(endless, images), means))
+    if lesson.answers:
+        list(lesson.answers.ready(range(images.views)))
+    work = train(lesson, images, endless.student.fit, (0, 1, 2))
     return lambda: next(work).seconds
 
 
@@ -121,7 +120,7 @@ def means_with(images: Any, folder: Path) -> Any:
 def teacher(pipeline: Any, images: Any) -> Any:
     """With random weights: a forward pass takes as long."""
     from kdsearch.distill import pipeline as distill_pipeline
-    from kdsearch.distill.teacher import Taught
+    from kdsearch.distill.weights import Taught
 
     net = distill_pipeline.untrained(pipeline, 0, images)
     return Taught({"key": "random", "digest": "0"}, lambda: net)

@@ -4,7 +4,8 @@ import torch
 
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
-from kdsearch.data.images import Batch, Images
+from kdsearch.data.memory import Images
+from kdsearch.data.views import Batch
 
 TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)

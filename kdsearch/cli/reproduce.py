@@ -101,9 +101,9 @@ def _list(as_json: bool) -> None:
 
 def _judged(data: str) -> tuple[str, float | None]:
     """A data set as every process understands it; the share that judges where it has no test images."""
-    from kdsearch.papers.scales import SHAPES
+    from kdsearch.config.datasets import KNOWN
 
-    if data in SHAPES:
+    if data in KNOWN:
         return data, None
     from kdsearch.data.sources import placed
 
@@ -113,11 +113,11 @@ def _judged(data: str) -> tuple[str, float | None]:
 
 def _sizes(protocol: "Protocol", data_dir: Path) -> dict[str, dict[str, Any]]:
     """Of each row's network; why it cannot be."""
-    from kdsearch.papers.scales import SHAPES
+    from kdsearch.config.datasets import KNOWN
     from kdsearch.papers.sizes import sizes_or_cause
 
-    if protocol.data.name in SHAPES:
-        image, classes = SHAPES[protocol.data.name]
+    if known := KNOWN.get(protocol.data.name):
+        image, classes = known.shape, known.classes
     else:
         from kdsearch.data.images import load
 

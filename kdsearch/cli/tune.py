@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from kdsearch.cli.options import DATA_DIR, RESULTS, ClusterFile, DataDir, Results, interruptible, name_of
+from kdsearch.config.datasets import KNOWN
+from kdsearch.errors import listed
 
 
 def tune(
@@ -15,7 +17,7 @@ def tune(
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="digits, mnist, fashion_mnist, svhn, cifar10, cifar100, or a folder."),
+        typer.Option(metavar="NAME|DIR", help=f"{listed(KNOWN)}, or a folder."),
     ] = None,
     data_dir: DataDir = DATA_DIR,
     image_size: Annotated[int | None, typer.Option(min=8, help="Side to which images are brought.")] = None,

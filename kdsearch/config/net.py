@@ -103,3 +103,6 @@ def _kind(value: Any) -> Any:
 
 AnyNet = Annotated[Annotated[Net, Tag("plain")] | Annotated[ResNet, Tag("resnet")], Discriminator(_kind)]
 """By its kind, which is plain unless told."""
+
+NETS = {"plain": Net, "resnet": ResNet}
+"""By their kind, which pydantic names in the place of a mistake."""

@@ -1,18 +1,14 @@
 """Plain data from outside -> config; what is wrong, in a sentence with its place and value."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from kdsearch.config.net import Net, Part, ResNet
-from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair
+from kdsearch.config.net import NETS, Part
 from kdsearch.errors import Refusal, unknown
 
 Kind = TypeVar("Kind", bound=Part)
-
-NETS: dict[str, type[Part]] = {"plain": Net, "resnet": ResNet}
-"""By their kind, which pydantic names in the place of a mistake."""
 
 
 def parse(kind: type[Kind], value: object, where: str) -> Kind:
@@ -30,12 +26,8 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     first = error.errors(include_url=False)[0]
     path = ".".join(str(step) for step in first["loc"] if step not in NETS)
     if first["type"] == "extra_forbidden":
-        fields = _fields(kind, first["loc"][:-1])
-        return (
-            Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
-            if fields
-            else Refusal(f"{where}: {path} is not a key that kdsearch knows; take it out.")
-        )
+        fields = _at(kind, first["loc"][:-1]).model_fields
+        return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
     said: Any = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":
         return Refusal(f"{where}: {path}.{unknown('kind', str(first.get('ctx', {}).get('tag')), NETS)}")
@@ -47,14 +39,18 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     return Refusal(f"{where}: {place}{said[0].lower()}{said[1:]}, but got {str(first['input'])[:60]!r}.")
 
 
-def _fields(kind: type[Part], path: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed at a place: links.0.net -> Net's."""
-    kinds: dict[str, type[Part]] = {
-        "links": Link, "net": Net, **NETS, "fit": Fit, "hints": Hints, "pairs": Pair, "kd": KD, "data": Data,
-    }  # fmt: skip
+def _at(kind: type[Part], path: tuple[int | str, ...]) -> type[Part]:
+    """What stands at a place: links.0.net.plain -> Net."""
     for step in path:
         if isinstance(step, str):
-            if step not in kinds:
-                return []
-            kind = kinds[step]
-    return list(kind.model_fields)
+            kind = NETS[step] if step in NETS else next(_named(kind.model_fields[step].annotation))
+    return kind
+
+
+def _named(annotation: object) -> Iterator[type[Part]]:
+    """The parts that an annotation names: tuple[Link, ...] -> Link."""
+    inner = get_args(annotation)
+    if not inner and isinstance(annotation, type) and issubclass(annotation, Part):
+        yield annotation
+    for own in inner:
+        yield from _named(own)

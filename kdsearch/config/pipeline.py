@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from kdsearch.config.datasets import KNOWN, Augment
 from kdsearch.config.net import AnyNet, Net, Part, ResNet
 
 __all__ = [
@@ -19,24 +20,11 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
-Augment = Literal["none", "flip", "crop", "crop+flip"]
-
 Precision = Literal["float32", "bfloat16"]
 """In which networks multiply."""
 
 Choice = Literal["recorded", "live"]
 """How a teacher answers: once for all trials, or at every step."""
-
-
-USUAL_CHANGES: dict[str, Augment] = {
-    "digits": "none",
-    "mnist": "none",
-    "fashion_mnist": "flip",
-    "svhn": "crop",
-    "cifar10": "crop+flip",
-    "cifar100": "crop+flip",
-}
-"""The data sets known by name, and how each one's training images are usually changed."""
 
 
 class Data(Part, frozen=True):
@@ -68,7 +56,8 @@ class Data(Part, frozen=True):
     @property
     def changes(self) -> Augment:
         """`augment`, or what is usual: for a folder, both."""
-        return self.augment or USUAL_CHANGES.get(self.name, "crop+flip")
+        usual = KNOWN[self.name].changes if self.name in KNOWN else "crop+flip"
+        return self.augment or usual
 
     @property
     def fixed_views(self) -> int:
@@ -110,12 +99,14 @@ class Fit(Part, frozen=True):
 
 
 class Pair(Part, frozen=True):
-    """A hint and its guided layer, written `2→6`: convolution number in the teacher → in the student."""
+    """A hint and its guided layer, written `2→6`: number of the layer in the teacher → in the student.
+
+    A plain network's layers are its convolutions, a residual one's the stem and the blocks."""
 
     hint: Annotated[int, Field(ge=1)]
-    """The teacher's convolution, counted from 1; its map is what the next layer reads."""
+    """The teacher's layer, counted from 1; its map is what the next layer reads."""
     guided: Annotated[int, Field(ge=1)]
-    """The student's convolution, likewise."""
+    """The student's layer, likewise."""
     weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Of this pair's loss in stage 1; 0 only to repeat a paper whose code had left the loss out."""
 
@@ -186,9 +177,14 @@ class Link(Part, frozen=True):
         return min(max(round(self.hints.share * self.fit.epochs), 1), self.fit.epochs - 1)
 
     @property
+    def paired(self) -> tuple[Pair, ...]:
+        """All layers of both networks that its losses compare."""
+        return self.hints.pairs if self.hints else ()
+
+    @property
     def pairs(self) -> str:
         """`1→3 2→6`, or `none`."""
-        return " ".join(str(pair) for pair in self.hints.pairs) if self.hints else "none"
+        return " ".join(str(pair) for pair in self.paired) or "none"
 
     @model_validator(mode="after")
     def _both_stages_have_an_epoch(self) -> "Link":

@@ -1,151 +1,17 @@
-"""Images whole in memory: splits, nested fractions, batches changed by tensor operations."""
+"""Images read, chosen, split."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kdsearch import errors
-from kdsearch.config.pipeline import Data, Fit, Precision
+from kdsearch.config.pipeline import Data
 from kdsearch.data import sources
-from kdsearch.data.sources import decoded
-from kdsearch.data.views import Changes, changed, drawn, fixed
+from kdsearch.data.memory import Images
+from kdsearch.data.sources import decoded, silent
 from kdsearch.errors import Refusal
-
-
-def silent(doing: str, done: int, total: int) -> None:
-    """A progress that tells nobody."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's training images."""
-
-    pixels: Tensor
-    """Changed, normalised float32 (N, C, H, W), channels last."""
-    labels: Tensor
-    """int64 (N,), on the device of the pixels."""
-    samples: Tensor
-    """Which images in which view: view * images + image, int64 (N,), in main memory."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """One data set, split; where networks compute on it, and how.
-
-    Pixels are uint8 (N, C, H, W), channels last in memory; labels int64 (N,).
-    """
-
-    train: Tensor
-    """In the order in which fractions take them: any first part is stratified."""
-    labels: Tensor
-    validation: Tensor
-    validation_labels: Tensor
-    classes: tuple[str, ...]
-    mean: Tensor
-    """Of each channel over the training images, on the scale of 0–1: (C, 1, 1)."""
-    std: Tensor
-    fingerprint: str
-    """Hash of the pixels, labels and class names of the whole training set."""
-    augment: str
-    order: Tensor
-    """Places in `train` in the order of the file: int64 (N,)."""
-    views: int
-    """Fixed versions of each training image for links that are taught; 0: none, every epoch draws new ones."""
-    precision: Precision = "float32"
-    """In which networks multiply; their weights are float32."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        return (self.train.shape[1], self.train.shape[2], self.train.shape[3])
-
-    @cached_property
-    def fixed(self) -> Changes:
-        """The changes of all fixed views."""
-        return fixed(self.augment, len(self.train), min(self.shape[1:]), self.views).to(self.train.device)
-
-    def autocast(self) -> torch.autocast:
-        """Networks called inside multiply in this precision."""
-        return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    @cached_property
-    def line(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift of the values of one row of an image, channels last: long vectors instead of triples."""
-        width = self.shape[2]
-        return (1 / (255 * self.std)).flatten().repeat(width), (-self.mean / self.std).flatten().repeat(width)
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std, channels last, on the device of the statistics."""
-        rows = moved_to(pixels, self.mean.device).permute(0, 2, 3, 1)
-        scale, shift = self.line
-        return torch.addcmul(shift, rows.flatten(2).float(), scale).view(rows.shape).permute(0, 3, 1, 2)
-
-    def passes(self, fit: Fit) -> int:
-        """How often an epoch goes through a fraction's images, begun passes counted whole."""
-        return -(-self._length(fit) // self._kept(fit))
-
-    def batches(self, fit: Fit, generator: torch.Generator, numbers: Sequence[int]) -> list[Tensor]:
-        """One epoch's samples, a tensor a step, in the generator's order; `numbers` are the views of its passes.
-
-        With fit.steps "full" a fraction is gone through as often as fills the full set's number of steps.
-        """
-        kept, count = self._kept(fit), len(self.train)
-        passes = [torch.randperm(kept, generator=generator) for _ in numbers]
-        if fit.subset == "first":
-            passes = [self.order[places] for places in passes]
-        passes = [places + number * count for places, number in zip(passes, numbers, strict=True)]
-        assert fit.batch_size is not None
-        steps = list(torch.cat(passes)[: self._length(fit)].split(fit.batch_size))
-        # Batch normalisation has no variance over one image.
-        return steps[:-1] if len(steps) > 1 and len(steps[-1]) == 1 else steps
-
-    def epoch(self, fit: Fit, generator: torch.Generator, numbers: Sequence[int] | None) -> Iterator[Batch]:
-        """One epoch's batches, in these fixed views, or (None) in views drawn for it alone."""
-        passes = self.passes(fit)
-        steps = self.batches(fit, generator, range(passes) if numbers is None else numbers)
-        changes = None
-        if numbers is None:
-            changes = drawn(self.augment, passes * len(self.train), min(self.shape[1:]), generator)
-            changes = changes.to(self.train.device)
-        # One copy to the device for the whole epoch: each would wait for the step before.
-        there = torch.cat(steps).to(self.train.device).split([len(step) for step in steps])
-        for samples, place in zip(steps, there, strict=True):
-            labels = moved_to(self.labels[place % len(self.train)], self.mean.device)
-            yield Batch(self.pixels(place, changes), labels, samples)
-
-    def pixels(self, samples: Tensor, changes: Changes | None = None) -> Tensor:
-        """Training images (N, C, H, W), normalised, in their fixed views unless other changes are given."""
-        samples = samples.to(self.train.device)
-        pixels = self.train.permute(0, 2, 3, 1).index_select(0, samples % len(self.train))
-        pixels = changed(pixels, changes or self.fixed, samples, self.augment)
-        return self.prepare(pixels.permute(0, 3, 1, 2))
-
-    def to(self, device: torch.device, precision: Precision = "float32") -> "Images":
-        """Statistics on the device; pixels too where they fill at most a third of its free memory."""
-        moved: dict = {"precision": precision}
-        if device.type != "cpu":
-            free, _ = torch.cuda.mem_get_info(device)
-            fits = self.train.nbytes + self.validation.nbytes < free / 3
-            pixels = ("train", "labels", "validation", "validation_labels") if fits else ()
-            moved |= {name: getattr(self, name).to(device) for name in ("mean", "std", *pixels)}
-        return replace(self, **moved)
-
-    def _kept(self, fit: Fit) -> int:
-        return max(round(fit.fraction * len(self.train)), 1)
-
-    def _length(self, fit: Fit) -> int:
-        return self._kept(fit) if fit.steps == "fraction" else len(self.train)
-
-
-def moved_to(some: Tensor, device: torch.device) -> Tensor:
-    """To the device; from pinned memory, so that nobody waits for the device's earlier work."""
-    if some.device.type == device.type:
-        return some
-    return some.pin_memory().to(device, non_blocking=True)
 
 
 def stratified(labels: Tensor, seed: int) -> Tensor:

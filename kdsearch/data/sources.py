@@ -16,12 +16,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdsearch.config.pipeline import USUAL_CHANGES
+from kdsearch.config.datasets import KNOWN
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.storage import cache
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and out of how much."""
+
+
+def silent(doing: str, done: int, total: int) -> None:
+    """A progress that tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,14 @@ Read = tuple[Tensor, Tensor, list[str]]
 
 
 def folder(name: str) -> Path | None:
-    """The folder that a data set's name means, or None where it is one of the names in USUAL_CHANGES."""
-    if name in USUAL_CHANGES:
+    """The folder that a data set's name means, or None where it is one of the names in KNOWN."""
+    if name in KNOWN:
         return None
     path = Path(name).expanduser()
     if not path.is_dir():
         if "/" not in name and "\\" not in name:
-            raise unknown("data set or folder", name, USUAL_CHANGES)
-        raise Refusal(
-            f"A data set is {listed(USUAL_CHANGES)}, or a folder with train/<class>/*; there is no folder '{name}'."
-        )
+            raise unknown("data set or folder", name, KNOWN)
+        raise Refusal(f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'.")
     if not (path / "train").is_dir():
         raise Refusal(f"A folder of images must hold train/<class>/*, but '{name}' has no folder 'train'.")
     return path

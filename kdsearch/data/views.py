@@ -1,10 +1,22 @@
-"""Changes of training images, drawn anew or replayable: a sample is `view * images + image`."""
+"""Training images in their views, drawn anew or replayable: a sample is `view * images + image`."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's training images."""
+
+    pixels: Tensor
+    """Changed, normalised float32 (N, C, H, W), channels last."""
+    labels: Tensor
+    """int64 (N,), on the device of the pixels."""
+    samples: Tensor
+    """Which images in which view: view * images + image, int64 (N,), in main memory."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from kdsearch.distill.store import digest_of, save_tensors
-from kdsearch.distill.train import Stage
+from kdsearch.distill.terms import Lesson
+from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.interrupts import never
 from kdsearch.storage.bucket import Storage
 
@@ -56,12 +56,12 @@ class Snapshot:
         """Put the network's tensors back."""
         _put_back(_named(net), self.tensors)
 
-    def past_of(self, order: int, stage: Stage, steps: torch.optim.Optimizer) -> int:
+    def past_of(self, order: int, lesson: Lesson, steps: torch.optim.Optimizer) -> int:
         """Epochs of a stage that are done; where it is the one at work, what trains and its optimiser are put back."""
         if order != self.stage:
-            return stage.epochs if order < self.stage else 0
-        if self.past < stage.epochs:
-            _put_back(_named(stage.trained, "trained."), self.tensors)
+            return lesson.stage.epochs if order < self.stage else 0
+        if self.past < lesson.stage.epochs:
+            _put_back(_named(lesson.trained, "trained."), self.tensors)
             for number, weight in enumerate(_weights(steps)):
                 start = f"optimizer.{number}."
                 for name in (name for name in self.tensors if name.startswith(start)):
@@ -123,25 +123,25 @@ class Checkpoint:
         self.rows = list(found.rows)
         return found
 
-    def offer(
-        self, row: dict, order: int, stage: Stage, net: nn.Module, steps: torch.optim.Optimizer, ended: bool
-    ) -> None:
+    def offer(self, row: dict, order: int, lesson: Lesson, steps: torch.optim.Optimizer, ended: bool) -> None:
         """An epoch is done, and kept where that is due; the link's last one never: the network itself is saved."""
         self.rows.append(row)
         if ended:
             return
+        stage = lesson.stage
         past = sum(own["stage"] == stage.name for own in self.rows)
         self.paused = self.keeping.stopping()
         late = time.monotonic() - self.saved > EVERY
         if past == stage.epochs or late or self.paused or row["kd_epoch"] in self.keeping.milestones:
-            self._save(order, past, stage, net, steps)
+            self._save(order, past, lesson, steps)
             self.saved = time.monotonic()
 
-    def _save(self, order: int, past: int, stage: Stage, net: nn.Module, steps: torch.optim.Optimizer) -> None:
+    def _save(self, order: int, past: int, lesson: Lesson, steps: torch.optim.Optimizer) -> None:
+        net = lesson.net
         tensors = dict(_named(net))
-        if past < stage.epochs:
+        if past < lesson.stage.epochs:
             whole = set(map(id, net.parameters())) | set(map(id, net.buffers()))
-            tensors |= {name: own for name, own in _named(stage.trained, "trained.") if id(own) not in whole}
+            tensors |= {name: own for name, own in _named(lesson.trained, "trained.") if id(own) not in whole}
             for number, weight in enumerate(_weights(steps)):
                 own = {name: value for name, value in steps.state[weight].items() if isinstance(value, Tensor)}
                 tensors |= {f"optimizer.{number}.{name}": value for name, value in own.items()}

@@ -1,8 +1,9 @@
-"""Running a pipeline: each link learns from the one before it; stage 1, then stage 2. Knows nothing of Ray."""
+"""Running a pipeline: each link learns from the one before it, stage after stage. Knows nothing of Ray."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +12,20 @@ from torch import nn
 
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
-from kdsearch.data.images import Images
+from kdsearch.data.memory import Images
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.device import machine
-from kdsearch.distill.stages import stages
-from kdsearch.distill.store import Store, digest, key_of, load_net, read_facts
-from kdsearch.distill.teacher import Targets, Taught
-from kdsearch.distill.train import Epoch, Stage, accuracy, optimizer, seed_of, train
+from kdsearch.distill.recorded import Recorded
+from kdsearch.distill.store import Store, key_of, load_net, read_facts
+from kdsearch.distill.teacher import Live, Targets
+from kdsearch.distill.terms import Answers, Lesson, Stage, stages
+from kdsearch.distill.train import Epoch, accuracy, optimizer, seed_of, train, views_of
+from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
 from kdsearch.nets import build, pairs
 from kdsearch.nets.build import placed
-
-
-def made_with(pipeline: Any, means: Any, accuracy: float | None) -> dict[str, Any]:
-    """What a config must record so that training it again gives the same number, as plain data."""
-    from importlib.metadata import version
-
-    import torch
-
-    from kdsearch.distill.store import key_of, read_facts
-
-    images, last = means.images, len(pipeline.links) - 1
-    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
-    facts = [read_facts(means.store.path(key)) for key in keys]
-    made = Made(
-        kdsearch=version("kdsearch"),
-        torch=torch.__version__,
-        device=images.mean.device.type,
-        machine=machine(),
-        precision=images.precision,
-        targets=means.targets.choices(pipeline, last, images),
-        threads=torch.get_num_threads(),
-        fingerprint=images.fingerprint,
-        classes=images.classes,
-        image=images.shape,
-        mean=tuple(images.mean.flatten().tolist()),
-        std=tuple(images.std.flatten().tolist()),
-        teachers=tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
-        accuracy=accuracy,
-    )
-    return made.model_dump(mode="json")
+from kdsearch.nets.survey import survey
+from kdsearch.nets.taps import Regressor
 
 
 @dataclass(frozen=True)
@@ -93,11 +68,35 @@ class Means:
         return self.keeping.of(path, key) if self.keeping else None
 
 
+def made_with(pipeline: Pipeline, means: Means, accuracy: float | None) -> dict[str, Any]:
+    """What a config must record so that training it again gives the same number, as plain data."""
+    images, last = means.images, len(pipeline.links) - 1
+    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
+    facts = [read_facts(means.store.path(key)) for key in keys]
+    made = Made(
+        kdsearch=version("kdsearch"),
+        torch=torch.__version__,
+        device=images.mean.device.type,
+        machine=machine(),
+        precision=images.precision,
+        targets=means.targets.choices(pipeline, last, images),
+        threads=torch.get_num_threads(),
+        fingerprint=images.fingerprint,
+        classes=images.classes,
+        image=images.shape,
+        mean=tuple(images.mean.flatten().tolist()),
+        std=tuple(images.std.flatten().tolist()),
+        teachers=tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
+        accuracy=accuracy,
+    )
+    return made.model_dump(mode="json")
+
+
 def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
     """The network of a link with weights drawn by the link's seed, channels last, on the images' device."""
     link = pipeline.links[number]
     torch.manual_seed(seed_of(link.seed, number, "weights"))
-    return placed(build.build(link.net, images.shape, len(images.classes)), images)
+    return placed(build.build(link.net, images.shape, len(images.classes)), images.mean.device)
 
 
 def run(
@@ -150,7 +149,7 @@ def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
     with torch.device("meta"):  # weights that are replaced at once need not be drawn
         net = build.build(link.net, images.shape, len(images.classes))
     load_net(path, net)
-    return placed(net, images)
+    return placed(net, images.mean.device)
 
 
 def learn(
@@ -167,31 +166,64 @@ def learn(
     if begun:
         yield from (Row(**row) for row in begun.rows)
         begun.fill(net)
-    for order, (stage, answers) in enumerate(stages(pipeline, number, net, teacher, means)):
-        judged, steps = stage.name != "hint", optimizer(link.fit, stage.trained)
-        first = begun.past_of(order, stage, steps) if begun else 0
+    for order, lesson in enumerate(lessons(pipeline, number, net, teacher, means)):
+        judged, steps = lesson.judged, optimizer(link.fit, lesson.trained)
+        first = begun.past_of(order, lesson, steps) if begun else 0
         epoch += first
         # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
-        work = train(stage, means.images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
-        for past in range(first, stage.epochs):
-            views = stage.views(means.images, link.fit, past)
-            for view, seconds in answers.ready(views or []) if answers else ():
+        work = train(lesson, means.images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
+        for past in range(first, lesson.stage.epochs):
+            views = views_of(lesson.stage, means.images, link.fit, past)
+            for view, seconds in lesson.answers.ready(views or []) if lesson.answers else ():
                 yield Row(number - 1, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
             reached = _validated(net, means.images) if judged else None
-            row = _row(number, stage, epoch, done, reached, last and judged)
+            row = _row(number, lesson.stage.name, epoch, done, reached, last and judged)
             if kept:
-                kept.offer(asdict(row), order, stage, net, steps, ended=epoch == link.fit.epochs)
+                kept.offer(asdict(row), order, lesson, steps, ended=epoch == link.fit.epochs)
             yield row
             if kept and kept.paused:
                 raise Paused
+
+
+def lessons(
+    pipeline: Pipeline, number: int, net: nn.Sequential, teacher: Taught | None, means: Means
+) -> Iterator[Lesson]:
+    """The stages of a link with its network, each made when the one before has ended."""
+    for stage in stages(pipeline.links[number], pipeline.links[number - 1].net if number else None):
+        answers = answers_for(stage, pipeline, number, teacher, means) if stage.asks else None
+        yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images))
+
+
+def answers_for(stage: Stage, pipeline: Pipeline, number: int, teacher: Taught | None, means: Means) -> Answers:
+    """Who tells a stage of link `number` what the teacher, the link before it, shows."""
+    assert teacher is not None
+    images, targets = means.images, means.targets
+    if targets.choices(pipeline, number, images)[stage.name] == "live":
+        return Live(teacher, stage.asks)
+    return Recorded(teacher, stage.asks, images, targets.place(teacher, images), targets.limit, targets.progress)
+
+
+def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[str, Regressor]:
+    """Of the terms that have one, drawn by the link's seed."""
+    found: dict[str, Regressor] = {}
+    if not any(term.bridge for term in stage.terms):
+        return found
+    link, shape = pipeline.links[number], (images.shape, len(images.classes))
+    guided, hints = (survey(own.net, *shape).maps for own in (link, pipeline.links[number - 1]))
+    torch.manual_seed(seed_of(link.seed, number, "regressors"))
+    for term in stage.terms:
+        if term.bridge:
+            bridge = term.bridge(guided[term.reads[0] - 1], hints[term.asks[0] - 1])
+            found[term.name] = placed(bridge, images.mean.device)
+    return found
 
 
 def _validated(net: nn.Sequential, images: Images) -> float:
     return accuracy(net, images, images.validation, images.validation_labels)
 
 
-def _row(number: int, stage: Stage, epoch: int, done: Epoch, reached: float | None, counts: bool) -> Row:
+def _row(number: int, stage: str, epoch: int, done: Epoch, reached: float | None, counts: bool) -> Row:
     kd_epoch = done.number if counts else None
-    return Row(number, stage.name, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares)
+    return Row(number, stage, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares)

@@ -11,16 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from kdsearch.data.images import Batch, Images, moved_to
+from kdsearch.data.memory import Images, moved_to
 from kdsearch.data.sources import Progress
-from kdsearch.distill import losses
+from kdsearch.data.views import Batch
+from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal
 from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
@@ -36,29 +37,10 @@ UNKNOWN = "?" * 64
 
 
 @dataclass
-class ByHand:
-    """No teacher: the answer is made of the label (Yuan et al. 2020)."""
-
-    true: float
-    """Of the true class."""
-    classes: int
-    layers: tuple[int, ...] = (0,)
-    """No network's."""
-
-    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
-        """Nothing to be made ready."""
-        return iter(())
-
-    def __call__(self, batch: Batch) -> dict[int, Tensor]:
-        """The answer about a batch, as of one layer."""
-        return dict.fromkeys(self.layers, losses.virtual(batch.labels, self.classes, self.true))
-
-
-@dataclass
 class Recorded:
     """Answers read from memory-mapped files, a file for each view and layer; recorded where they are lacking."""
 
-    teacher: Any
+    teacher: Taught
     layers: tuple[int, ...]
     images: Images
     folder: Path

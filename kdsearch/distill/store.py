@@ -2,20 +2,17 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from kdsearch.config.pipeline import Pipeline
+from kdsearch.distill.weights import save_tensors
 from kdsearch.errors import Refusal
 from kdsearch.storage.bucket import Storage
 
@@ -42,20 +39,6 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
     save_tensors(path, net.state_dict(), {"facts": json.dumps(facts)})
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
-    """A safetensors file, which is there whole or not at all; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
-        os.chmod(draft, 0o644)  # others on a shared disk read it too
-        os.replace(draft, path)
-    except SafetensorError as error:  # of a disk that is full
-        raise OSError(f"'{path}' could not be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
     with _opened(path, AGAIN) as file:
@@ -79,22 +62,6 @@ def _opened(path: Path, mend: str) -> Iterator[Any]:
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal(f"The network file '{path}' is damaged ({reason}). {mend}") from error
-
-
-def digest(net: nn.Module) -> str:
-    """Hash of the weights."""
-    return digest_of(net.state_dict())
-
-
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of tensors by their names."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        found.update(name.encode())
-        # Flat first: a 1×1 kernel in the order of channels last counts as contiguous, but its last stride is not 1.
-        plain = tensor.detach().cpu().contiguous().flatten()
-        found.update(plain.view(torch.uint8).numpy().data)
-    return found.hexdigest()[:16]
 
 
 class Store:

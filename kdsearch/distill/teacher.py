@@ -1,38 +1,21 @@
-"""Who answers: a trained link, live or recorded by a fixed rule on bytes, never a timing."""
+"""How a trained link answers: live, or recorded, by a fixed rule on bytes, never a timing."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kdsearch.config.pipeline import Choice, Link, Pipeline
-from kdsearch.data.images import Batch, Images, silent
-from kdsearch.data.sources import Progress
-from kdsearch.distill.recorded import ByHand, Recorded
+from kdsearch.config.pipeline import Choice, Pipeline
+from kdsearch.data.memory import Images
+from kdsearch.data.sources import Progress, silent
+from kdsearch.data.views import Batch
+from kdsearch.distill.terms import stages
+from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
 from kdsearch.nets.taps import answered
-
-
-class Taught:
-    """A trained link: its facts, and its network once somebody asks for it."""
-
-    def __init__(self, facts: dict, load: Callable[[], nn.Sequential]) -> None:
-        self.facts = facts
-        self._load = load
-
-    @cached_property
-    def net(self) -> nn.Sequential:
-        """In eval mode, without gradients."""
-        return self._load().eval().requires_grad_(False)
-
-    @property
-    def key(self) -> str:
-        """Of these weights."""
-        return f"{self.facts['key']}-{self.facts['digest']}"
 
 
 @dataclass
@@ -71,11 +54,9 @@ class Targets:
         if number == 0:
             return {}
         survey = _teacher(pipeline, number, images)
-        asked = {stage: layers_of(pipeline.links[number], stage, survey) for stage in ("hint", "kd")}
         return {
             stage: (images.views and self.told.get(stage)) or self._choice(layers, survey, images)
-            for stage, layers in asked.items()
-            if layers
+            for stage, layers in _asked(pipeline, number).items()
         }
 
     def _choice(self, layers: tuple[int, ...], survey: nets_survey.Survey, images: Images) -> Choice:
@@ -84,28 +65,18 @@ class Targets:
         worth = survey.reach[max(layers) - 1] >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
 
-    def answers(
-        self, pipeline: Pipeline, number: int, stage: str, images: Images, teacher: Taught
-    ) -> Live | Recorded | ByHand:
-        """What link `number` asks of the teacher before it in a stage, or of none."""
-        kd = pipeline.links[number].kd
-        if stage == "kd" and kd and kd.virtual:
-            return ByHand(kd.virtual, len(images.classes))
-        layers = layers_of(pipeline.links[number], stage, _teacher(pipeline, number, images))
-        if self.choices(pipeline, number, images)[stage] == "live":
-            return Live(teacher, layers)
+    def place(self, teacher: Taught, images: Images) -> Path:
+        """Of what a teacher answered about these images."""
         # Sums in another order round otherwise: what is recorded is of these weights, computed in just this way.
         device = images.mean.device.type
         how = device if device == "cuda" else f"{device}{torch.get_num_threads()}"
-        folder = self.folder / f"{teacher.key}-{how}-{images.precision}"
-        return Recorded(teacher, layers, images, folder, self.limit, self.progress)
+        return self.folder / f"{teacher.key}-{how}-{images.precision}"
 
 
-def layers_of(link: Link, stage: str, teacher: nets_survey.Survey) -> tuple[int, ...]:
-    """The teacher's layers whose answers a stage needs; the classifier's number is the one after the convolutions'."""
-    if stage == "hint":
-        return tuple(sorted({pair.hint for pair in link.hints.pairs})) if link.hints else ()
-    return (len(teacher.reach),) if link.kd and not link.kd.virtual else ()
+def _asked(pipeline: Pipeline, number: int) -> dict[str, tuple[int, ...]]:
+    """The layers of the teacher whose answers link `number` needs, by stage."""
+    found = stages(pipeline.links[number], pipeline.links[number - 1].net)
+    return {stage.name: stage.asks for stage in found if stage.asks}
 
 
 def _teacher(pipeline: Pipeline, number: int, images: Images) -> nets_survey.Survey:
@@ -132,8 +103,8 @@ def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
     """Of all that these pipelines ask their teachers about all training images in one view."""
     asked = set()
     for pipeline in pipelines:
-        for number, link in enumerate(pipeline.links[1:], start=1):
+        for number in range(1, len(pipeline.links)):
             survey = _teacher(pipeline, number, images)
-            for layer in (*layers_of(link, "hint", survey), *layers_of(link, "kd", survey)):
+            for layer in (layer for layers in _asked(pipeline, number).values() for layer in layers):
                 asked.add((pipeline.links[:number], layer, bytes_of(survey, layer)))
     return len(images.train) * sum(size for _, _, size in asked)

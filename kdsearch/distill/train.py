@@ -1,45 +1,23 @@
-"""One stage of training: what trains, on which losses, for how many epochs. Knows nothing of teachers."""
+"""One stage of training: the weighted sum of its terms falls, epoch after epoch. Knows nothing of teachers."""
 
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Fit
-from kdsearch.data.images import Batch, Images
-
-Terms = Callable[[Batch], dict[str, Tensor]]
-"""Each loss term of a batch, unweighted, by name."""
+from kdsearch.data.memory import Images
+from kdsearch.data.views import Batch
+from kdsearch.distill.terms import Lesson, Stage
 
 
 class Diverged(ArithmeticError):
     """A loss became infinite or not a number."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What trains, and on what loss: the weighted sum of the terms."""
-
-    name: str
-    trained: nn.Module
-    """All of it trains, and nothing else."""
-    terms: Terms
-    weights: dict[str, float]
-    epochs: int
-    replayed: bool = True
-    """The images come in their fixed views, one a pass in turn; else each epoch draws new changes."""
-
-    def views(self, images: Images, fit: Fit, epoch: int) -> list[int] | None:
-        """Of each pass of an epoch (from 0); None: new ones."""
-        if not (self.replayed and images.views):
-            return None
-        passes = images.passes(fit)
-        return [number % images.views for number in range(epoch * passes, (epoch + 1) * passes)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +47,14 @@ def rate(fit: Fit, epoch: int, epochs: int) -> float:
     return fit.learning_rate
 
 
+def views_of(stage: Stage, images: Images, fit: Fit, epoch: int) -> list[int] | None:
+    """The views of each pass of an epoch (from 0); None: new ones."""
+    if not (stage.replayed and images.views):
+        return None
+    passes = images.passes(fit)
+    return [number % images.views for number in range(epoch * passes, (epoch + 1) * passes)]
+
+
 def optimizer(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
     """A new one for each stage, fused into one kernel a step."""
     weights = list(module.parameters())
@@ -78,7 +64,7 @@ def optimizer(fit: Fit, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def train(
-    stage: Stage,
+    lesson: Lesson,
     images: Images,
     fit: Fit,
     seed: tuple[object, ...],
@@ -89,7 +75,8 @@ def train(
 
     `steps`, if not new, and `past`: an optimiser, and how many epochs it and what it trains have behind them.
     """
-    steps = steps or optimizer(fit, stage.trained)
+    stage = lesson.stage
+    steps = steps or optimizer(fit, lesson.trained)
     for epoch in range(past, stage.epochs):
         started = time.perf_counter()
         word = seed_of(*seed, epoch)
@@ -97,29 +84,30 @@ def train(
         generator = torch.Generator().manual_seed(word)
         for group in steps.param_groups:
             group["lr"] = rate(fit, epoch, stage.epochs)
-        stage.trained.train()
-        batches = images.epoch(fit, generator, stage.views(images, fit, epoch))
-        losses, shares = _epoch(stage, images, batches, steps)
+        lesson.trained.train()
+        batches = images.epoch(fit, generator, views_of(stage, images, fit, epoch))
+        losses, shares = _epoch(lesson, images, batches, steps)
         if not all(math.isfinite(value) for value in losses.values()):
             raise Diverged(f"the loss is not finite in stage {stage.name}, epoch {epoch + 1}: {losses}.")
         yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started)
 
 
 def _epoch(
-    stage: Stage, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer
+    lesson: Lesson, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer
 ) -> tuple[dict[str, float], dict[str, float]]:
+    weights = lesson.stage.weights
     # Sums stay on the device until the epoch's end: reading a number at every step would wait for it.
     totals: dict[str, Tensor] = {}
     shares: dict[str, Tensor] = {}
     seen = 0
     for batch in batches:
         with images.autocast():
-            terms = stage.terms(batch)
+            terms = lesson.losses(batch)
         steps.zero_grad()
         if not seen:
-            shares = backward_by_term(stage, terms)
+            shares = backward_by_term(lesson, terms)
         else:
-            torch.stack([stage.weights[name] * term for name, term in terms.items()]).sum().backward()
+            torch.stack([weights[name] * term for name, term in terms.items()]).sum().backward()
         steps.step()
         for name, term in terms.items():
             totals[name] = totals.get(name, 0) + term.detach() * len(batch.samples)
@@ -128,16 +116,16 @@ def _epoch(
     return means, {name: float(share) for name, share in shares.items()}
 
 
-def backward_by_term(stage: Stage, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+def backward_by_term(lesson: Lesson, terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Backward through each weighted term by itself, gradients added up; returns each one's part of the sum of norms.
 
     Terms of weight 0 have no part.
     """
-    weights = list(stage.trained.parameters())
+    weights = list(lesson.trained.parameters())
     norms = {}
     for name, term in terms.items():
-        if stage.weights[name]:
-            found = torch.autograd.grad(stage.weights[name] * term, weights, retain_graph=True, allow_unused=True)
+        if share := lesson.stage.weights[name]:
+            found = torch.autograd.grad(share * term, weights, retain_graph=True, allow_unused=True)
             reached = [(weight, own) for weight, own in zip(weights, found, strict=True) if own is not None]
             for weight, own in reached:
                 weight.grad = own if weight.grad is None else weight.grad + own

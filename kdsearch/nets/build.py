@@ -1,24 +1,21 @@
 """The sections of each kind of network: those that give and take hints, then the classifier."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from kdsearch.config.net import Net, ResNet
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet, Net, ResNet
 from kdsearch.errors import Refusal
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def placed(net: Module, images: Any) -> Module:
-    """On the images' device, channels last: on both kinds of device the faster order."""
-    return net.to(device=images.mean.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
+def placed(net: Module, device: torch.device) -> Module:
+    """There, channels last: on both kinds of device the faster order."""
+    return net.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def scaled(width: int, multiplier: float) -> int:
@@ -106,7 +103,7 @@ def residual(net: ResNet, image: Shape, classes: int) -> Iterator[nn.Sequential]
     yield nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-def build(net: Net | ResNet, image: Shape, classes: int) -> nn.Sequential:
+def build(net: AnyNet, image: Shape, classes: int) -> nn.Sequential:
     """All sections of a network, weights as PyTorch draws them."""
     found = residual(net, image, classes) if isinstance(net, ResNet) else plain(net, image, classes)
     return nn.Sequential(*found)

@@ -2,15 +2,15 @@
 
 import torch
 
-from kdsearch.config.net import Net, ResNet
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Link, Pair, Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.nets.build import Shape
 from kdsearch.nets.survey import parameters, survey
 from kdsearch.nets.taps import Regressor
 
 
-def regressors(link: Link, teacher: Net | ResNet, image: Shape, classes: int) -> list[Regressor]:
+def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[Regressor]:
     """One for each of the link's pairs, in their order."""
     if link.hints is None:
         return []
@@ -19,7 +19,7 @@ def regressors(link: Link, teacher: Net | ResNet, image: Shape, classes: int) ->
     return [Regressor(guided[pair.guided - 1], hints[pair.hint - 1], kind) for pair in link.hints.pairs]
 
 
-def training_parameters(link: Link, teacher: Net | ResNet | None, image: Shape, classes: int) -> int:
+def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
     """The student's and its regressors'."""
     extra = 0
     if teacher is not None and link.hints is not None:
@@ -31,14 +31,15 @@ def training_parameters(link: Link, teacher: Net | ResNet | None, image: Shape, 
 def check(pipeline: Pipeline, image: Shape, classes: int) -> None:
     """Do all pairs of a pipeline fit? Raises Refusal that says which dimension differs and what would fit."""
     for teacher, link in zip(pipeline.links, pipeline.links[1:], strict=False):
-        if link.hints is None:
+        if not link.paired:
             continue
         hints, guided = survey(teacher.net, image, classes).maps, survey(link.net, image, classes).maps
-        for pair in link.hints.pairs:
-            _check_pair(pair, hints, guided, link.hints.regressor)
+        bare = link.hints.pairs if link.hints and link.hints.regressor == "none" else ()
+        for pair in link.paired:
+            _check_pair(pair, hints, guided, alike=pair in bare)
 
 
-def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...], regressor: str) -> None:
+def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...], alike: bool) -> None:
     for role, number, there in (("teacher", pair.hint, hints), ("student", pair.guided, guided)):
         if number > len(there):
             raise Refusal(
@@ -46,7 +47,7 @@ def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...],
                 f"1 to {len(there)} would fit."
             )
     ours, theirs = guided[pair.guided - 1][0], hints[pair.hint - 1][0]
-    if regressor == "none" and ours != theirs:
+    if alike and ours != theirs:
         raise Refusal(
             f"pair {pair}: without a regressor the channels must agree, but the hint has {theirs} and the guided "
             f"layer {ours}; a regressor conv1x1 or conv3x3 would fit, or a guided layer of {theirs} channels."

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdsearch.config.net import Net, ResNet
-from kdsearch.nets.build import Shape, build
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet
+from kdsearch.nets.build import build
 
 
 def parameters(module: nn.Module) -> int:
@@ -22,7 +23,7 @@ class Survey:
     """What a network without memory tells, on the meta device: no arithmetic. Each is found out when it is asked for,
     since counting multiplications takes several times as long as a forward pass, and that longer than building."""
 
-    net: Net | ResNet
+    net: AnyNet
     image: Shape
     classes: int
 
@@ -65,6 +66,6 @@ class Survey:
 
 
 @lru_cache(maxsize=4096)
-def survey(net: Net | ResNet, image: Shape, classes: int) -> Survey:
+def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
     """A network's shapes and costs; asked twice, found out once."""
     return Survey(net, image, classes)

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdsearch.nets.build import Shape
+from kdsearch.config.datasets import Shape
 
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
 
 
 def answered(teacher: nn.Sequential, pixels: Tensor, layers: Iterable[int]) -> dict[int, Tensor]:
-    """One forward pass: hints by the number of their convolution in half precision, logits by len(teacher) in float32.
+    """One forward pass: hints by the number of their layer in half precision, logits by len(teacher) in float32.
 
     Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised.
     """

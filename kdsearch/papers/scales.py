@@ -4,18 +4,13 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kdsearch.config.pipeline import USUAL_CHANGES, Data, Fit, Link, Pipeline
+from kdsearch.config.datasets import KNOWN
+from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.errors import unknown
 from kdsearch.papers.tables import Protocol
 
 LEAST = 2
 """Epochs of a link, one for each stage."""
-
-SHAPES = {
-    "digits": ((1, 8, 8), 10), "mnist": ((1, 28, 28), 10), "fashion_mnist": ((1, 28, 28), 10),
-    "svhn": ((3, 32, 32), 10), "cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100),
-}  # fmt: skip
-"""Of the data sets known by name: an image's channels, height and width; classes."""
 
 FOLDERS = "a folder is read class by class, so its fractions are stratified, not the first images"
 
@@ -44,7 +39,7 @@ SCALES = {
 
 def called(data: str) -> str:
     """A data set in a folder's name: two folders of images may have the same last name."""
-    if data in SHAPES:
+    if data in KNOWN:
         return data
     return f"{Path(data).name}-{hashlib.sha256(data.encode()).hexdigest()[:6]}"
 
@@ -65,7 +60,7 @@ def resized(protocol: Protocol, scale: Scale, data: str, validation: float | Non
     if validation is not None:
         update["validation"] = validation
     chosen = protocol.data.model_copy(update=update)
-    in_order = data in USUAL_CHANGES
+    in_order = data in KNOWN
     rows = {name: _row(row, scale, chosen, in_order) for name, row in protocol.rows.items()}
     first = any(link.fit.subset == "first" for row in protocol.rows.values() for link in row.links)
     remarks = protocol.remarks if in_order or not first else (*protocol.remarks, FOLDERS)

@@ -60,7 +60,7 @@ class Asked(Part, frozen=True):
     """Who chooses the knobs: tpe, random or grid."""
     rule: str | None = None
     """Who goes on at a milestone: union, moasha, strata, asha or none."""
-    reduction: float = 3.0
+    reduction: Annotated[float, Field(allow_inf_nan=True)] = 3.0
     """A rule sends on the best 1/N of those judged."""
     milestones: str | None = None
     """KD epochs at which trials are judged, such as 1,3,9; None: powers of N."""
@@ -68,7 +68,7 @@ class Asked(Part, frozen=True):
     """Of a deployed student."""
     max_macs: Several | None = None
     """Multiply-accumulates of a student, one image."""
-    min_compression: float | None = None
+    min_compression: Annotated[float, Field(allow_inf_nan=True)] | None = None
     """Teacher's parameters / the student's."""
     overrides: tuple[str, ...] | None = None
     """Constants of all pipelines, such as student.fit.batch_size=64 (--set)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from kdsearch.config.net import Net, ResNet
+from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Data, Link, Pipeline
 from kdsearch.data.images import Images, load, silent
 from kdsearch.distill.store import Store
@@ -124,7 +124,7 @@ class Plan:
         """Trials in all: draws with their seeds, and references."""
         return self.drawn + (0 if self.space.reference is None else tables.REFERENCES)
 
-    def survey(self, net: Net | ResNet) -> Survey:
+    def survey(self, net: AnyNet) -> Survey:
         """A network's shapes and costs on this search's images."""
         return survey(net, self.images.shape, len(self.images.classes))
 

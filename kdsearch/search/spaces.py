@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from kdsearch.config.net import Net, ResNet
+from kdsearch.config.net import NETS, AnyNet
 from kdsearch.config.parse import explain
 from kdsearch.config.pipeline import KD, Budget, Hints, Link, Pair, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
@@ -49,7 +49,7 @@ class Space:
     """For the embedded data set."""
     full_budget: Budget
     """For any other data set."""
-    reference: Net | ResNet | None
+    reference: AnyNet | None
     """The student of the equal-budget references; None: there are none."""
     draw: Callable[[Any], Pipeline]
     published: tuple[dict[str, Any], ...]
@@ -125,7 +125,7 @@ def load(path: Path) -> Space:
         raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
-    right = hasattr(module, "REFERENCE") and isinstance(reference, Net | ResNet | None) and callable(draw)
+    right = hasattr(module, "REFERENCE") and isinstance(reference, (*NETS.values(), type(None))) and callable(draw)
     if not (isinstance(budget, Budget) and isinstance(full, Budget) and right):
         lacking = [name for name in ("BUDGET", "REFERENCE", "space") if not hasattr(module, name)]
         wrong = f"'{path}' lacks {listed(lacking)}" if lacking else f"in '{path}' one is of another kind"

@@ -1,14 +1,15 @@
 """Configs are checked when they are made, and say what is wrong."""
 
 import pytest
-from helpers import pipeline
+from helpers import MADE, pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdsearch.config.net import Net
+from kdsearch.config.net import NETS, Net
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
+from kdsearch.config.provenance import Made
 from kdsearch.errors import Refusal
 
 
@@ -25,6 +26,31 @@ def test_a_depth_that_does_not_fill_the_blocks_is_refused_with_rule_and_value():
 
 def test_an_unknown_key_is_refused_with_the_nearest_one():
     assert "Did you mean 'width'?" in refused({"links": [{"net": {"widht": 1}}]})
+
+
+@pytest.mark.parametrize(
+    "value, near",
+    [
+        ({"links": [{"net": {}}], "link": []}, "links"),
+        ({"links": [{"net": {"kind": "resnet", "block": 2}}]}, "blocks"),
+        ({"links": [{"net": {}}, {"net": {}, "hints": {"pairs": [{"hint": 1, "guided": 2, "wight": 1}]}}]}, "weight"),
+        ({"links": [{"net": {}, "fit": {"epoch": 2}}]}, "epochs"),
+        ({"links": [{"net": {}}], "data": {"view": 2}}, "views"),
+    ],
+)
+def test_the_nearest_key_is_one_of_the_place_where_the_unknown_one_stands(value, near):
+    assert f"Did you mean '{near}'?" in refused(value)
+
+
+def test_a_key_that_no_network_s_record_has_is_refused_with_those_that_it_has():
+    teacher = {"key": "k", "digest": "d", "threads": 1, "precision": "float32", "targets": {}, "accuracy": None}
+    with pytest.raises(Refusal, match=r"no key 'thread'; there is accuracy, digest.*Did you mean 'threads'"):
+        parse(Made, MADE | {"teachers": [teacher | {"thread": 2}]}, "it")
+
+
+def test_a_net_of_every_kind_is_read_back_as_that_kind():
+    for word, kind in NETS.items():
+        assert type(parse(Pipeline, {"links": [{"net": {"kind": word}}]}, "it").student.net) is kind
 
 
 def test_a_value_of_the_wrong_kind_is_refused_with_its_place():

@@ -14,8 +14,9 @@ from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.distill import checkpoint, pipeline, train
 from kdsearch.distill.checkpoint import Keeping, Paused
 from kdsearch.distill.pipeline import Means
-from kdsearch.distill.store import Store, digest
+from kdsearch.distill.store import Store
 from kdsearch.distill.teacher import Targets
+from kdsearch.distill.weights import digest
 
 SMALL = Net(widths=(4, 4), depth=2, hidden=8, batch_norm=True, dropout=0.2)
 

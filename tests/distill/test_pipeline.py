@@ -9,11 +9,12 @@ from helpers import FIT, HINTS, STUDENT, TEACHER, first, pipeline
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import KD, Hints, Link, Pair, Pipeline
 from kdsearch.distill import pipeline as distill_pipeline
-from kdsearch.distill import stages
 from kdsearch.distill.recorded import Recorded
-from kdsearch.distill.store import Store, digest
-from kdsearch.distill.teacher import Targets, Taught
-from kdsearch.distill.train import Stage, train
+from kdsearch.distill.store import Store
+from kdsearch.distill.teacher import Targets
+from kdsearch.distill.terms import Lesson, Stage
+from kdsearch.distill.train import train, views_of
+from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
 from kdsearch.nets import survey, taps
 
@@ -40,17 +41,17 @@ def taught(images):
     return asked, distill_pipeline.untrained(asked, 1, images), teaching(distill_pipeline.untrained(asked, 0, images))
 
 
-def hint_stage(taught, means, **told) -> Stage:
+def hint_lesson(taught, means, **told) -> Lesson:
     """Stage 1, its teacher asked live unless told otherwise."""
     asked, student, teacher = taught
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, told or {"hint": "live"}))
-    return next(iter(stages.stages(asked, 1, student, teacher, live)))[0]
+    return next(distill_pipeline.lessons(asked, 1, student, teacher, live))
 
 
 def test_the_hint_s_gradient_reaches_the_layers_up_to_the_guided_one_and_none_beyond(taught, means):
     _, student, _ = taught
-    stage = hint_stage(taught, means)
-    terms = stage.terms(first(means.images, 16))
+    lesson = hint_lesson(taught, means)
+    terms = lesson.losses(first(means.images, 16))
     torch.stack(list(terms.values())).sum().backward()
     for number, section in enumerate(student, start=1):
         norms = [weight.grad is not None and float(weight.grad.norm()) > 0 for weight in section.parameters()]
@@ -60,7 +61,7 @@ def test_the_hint_s_gradient_reaches_the_layers_up_to_the_guided_one_and_none_be
 def test_stage_1_leaves_the_layers_beyond_the_guided_one_as_they_were(taught, means):
     _, student, _ = taught
     before = {name: weight.clone() for name, weight in student.state_dict().items()}
-    list(train(hint_stage(taught, means), means.images, FIT, (0, 1)))
+    list(train(hint_lesson(taught, means), means.images, FIT, (0, 1)))
     for name, weight in student.state_dict().items():
         assert torch.equal(weight, before[name]) == (int(name.split(".")[0]) >= 4)
 
@@ -74,23 +75,25 @@ def test_labels_do_not_influence_stage_1(means):
             distill_pipeline.untrained(asked, 1, images),
             teaching(distill_pipeline.untrained(asked, 0, images)),
         )
-        stage = hint_stage((asked, student, teacher), means)
-        list(train(stage, dataclasses.replace(images, labels=labels), FIT, (0, 1)))
+        lesson = hint_lesson((asked, student, teacher), means)
+        list(train(lesson, dataclasses.replace(images, labels=labels), FIT, (0, 1)))
         ends.append(digest(student))
     assert ends[0] == ends[1]
 
 
 def test_stage_1_learns_the_hint(taught, means):
-    epochs = list(train(dataclasses.replace(hint_stage(taught, means), epochs=12), means.images, FIT, (0, 1)))
+    lesson = hint_lesson(taught, means)
+    longer = dataclasses.replace(lesson, stage=dataclasses.replace(lesson.stage, epochs=12))
+    epochs = list(train(longer, means.images, FIT, (0, 1)))
     assert epochs[-1].losses["2→4"] < 0.8 * epochs[0].losses["2→4"]
 
 
 def test_the_regressor_trains_and_is_not_part_of_the_student(taught, means):
     _, student, _ = taught
-    stage = hint_stage(taught, means)
-    bridge = next(module for module in stage.trained.modules() if isinstance(module, taps.Regressor))
+    lesson = hint_lesson(taught, means)
+    bridge = next(module for module in lesson.trained.modules() if isinstance(module, taps.Regressor))
     before = digest(bridge)
-    list(train(stage, means.images, FIT, (0, 1)))
+    list(train(lesson, means.images, FIT, (0, 1)))
     assert digest(bridge) != before
     assert survey.parameters(student) == survey.survey(STUDENT, means.images.shape, 10).parameters
 
@@ -120,10 +123,10 @@ def test_stage_2_s_loss_is_the_convention_s(means):
     asked = pipeline(hints=None, kd=KD(weight=0.3, temperature=5.0))
     student, teacher = (distill_pipeline.untrained(asked, number, means.images).eval() for number in (1, 0))
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"kd": "live"}))
-    ((stage, _),) = stages.stages(asked, 1, student, teaching(teacher), live)
+    (lesson,) = distill_pipeline.lessons(asked, 1, student, teaching(teacher), live)
     batch = first(means.images, 16)
     x, y = batch.pixels, batch.labels
-    loss = sum(stage.weights[name] * float(term.detach()) for name, term in stage.terms(batch).items())
+    loss = sum(lesson.stage.weights[name] * float(term.detach()) for name, term in lesson.losses(batch).items())
     with torch.no_grad():
         p, q = (torch.softmax(net(x).double() / 5, 1) for net in (teacher, student))
         ce = -torch.log_softmax(student(x).double(), 1)[torch.arange(16), y].mean()
@@ -132,14 +135,14 @@ def test_stage_2_s_loss_is_the_convention_s(means):
 
 def test_stage_1_s_loss_is_the_mean_squared_error_from_the_teacher_s_map_in_half_precision(taught, means):
     _, student, teacher = taught
-    stage = hint_stage(taught, means)
-    bridge = next(module for module in stage.trained.modules() if isinstance(module, taps.Regressor))
+    lesson = hint_lesson(taught, means)
+    bridge = next(module for module in lesson.trained.modules() if isinstance(module, taps.Regressor))
     batch = first(means.images, 16)
     with torch.no_grad():
         regressed, hint = bridge.conv(student[:4](batch.pixels)), teacher.net[:2](batch.pixels).half()
         assert regressed.shape == hint.shape
         expected = float((regressed.double() - hint.double()).square().mean())
-    assert float(stage.terms(batch)["2→4"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(lesson.losses(batch)["2→4"].detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_parts_left_out_leave_labels_only_and_kd_only(means):
@@ -285,18 +288,18 @@ def test_a_first_link_sees_fresh_views_and_a_taught_one_fixed_ones(means):
     images = dataclasses.replace(means.images, augment="crop+flip", views=2)
     own = dataclasses.replace(means, images=images)
     teacher, student = (distill_pipeline.untrained(pipeline(kd=None, hints=None), number, images) for number in (0, 1))
-    ((alone, _),) = stages.stages(pipeline(), 0, teacher, None, own)
-    ((taught, _),) = stages.stages(pipeline(kd=None, hints=None), 1, student, teaching(teacher), own)
-    assert alone.views(images, FIT, 3) is None and taught.views(images, FIT, 3) == [1]
-    assert taught.views(dataclasses.replace(images, views=0), FIT, 3) is None
+    (alone,) = distill_pipeline.lessons(pipeline(), 0, teacher, None, own)
+    (taught,) = distill_pipeline.lessons(pipeline(kd=None, hints=None), 1, student, teaching(teacher), own)
+    assert views_of(alone.stage, images, FIT, 3) is None and views_of(taught.stage, images, FIT, 3) == [1]
+    assert views_of(taught.stage, dataclasses.replace(images, views=0), FIT, 3) is None
 
 
 def test_each_pass_over_a_fraction_is_another_view(means):
     images = dataclasses.replace(means.images, augment="crop+flip", views=8)
     fit = FIT.model_copy(update={"fraction": 0.34})
-    stage = Stage("kd", torch.nn.Identity(), lambda _: {}, {}, 2)
+    stage = Stage("kd", (), 2, 1)
     assert images.passes(fit) == 3
-    assert stage.views(images, fit, 0) == [0, 1, 2] and stage.views(images, fit, 2) == [6, 7, 0]
+    assert views_of(stage, images, fit, 0) == [0, 1, 2] and views_of(stage, images, fit, 2) == [6, 7, 0]
 
 
 def test_a_teacher_whose_answers_are_all_recorded_is_not_even_loaded(means):

@@ -1,6 +1,5 @@
 """What papers did that nobody should repeat is there to repeat their tables, and does what it says."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,11 @@ from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.data import images as data_images
 from kdsearch.distill import losses
 from kdsearch.distill import pipeline as distill_pipeline
-from kdsearch.distill import stages as distill_stages
-from kdsearch.distill.store import Store, digest, key_of
-from kdsearch.distill.teacher import Targets, Taught
-from kdsearch.distill.train import Stage, rate, train
+from kdsearch.distill.store import Store, key_of
+from kdsearch.distill.teacher import Targets
+from kdsearch.distill.terms import Lesson
+from kdsearch.distill.train import rate, train
+from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
 from kdsearch.search.export import Recipe
 from kdsearch.search.replicate import replicates
@@ -26,38 +26,38 @@ from kdsearch.search.settings import Settings, resolve
 PAIRS = (Pair(hint=2, guided=4),)
 
 
-def stages(images, folder: Path, **student) -> tuple[torch.nn.Sequential, list[Stage]]:
+def lessons(images, folder: Path, **student) -> tuple[torch.nn.Sequential, list[Lesson]]:
     """An untrained student and what it would go through, its teacher of random weights asked live."""
     asked = Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=STUDENT, fit=FIT, **student)))
     net, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
     means = distill_pipeline.Means(images, Store(folder), Targets(folder, 10**9, {"hint": "live", "kd": "live"}))
     taught = Taught({"key": "random", "digest": digest(teacher)}, lambda: teacher)
-    return net, [stage for stage, _ in distill_stages.stages(asked, 1, net, taught, means)]
+    return net, list(distill_pipeline.lessons(asked, 1, net, taught, means))
 
 
 def test_labels_in_stage_1_train_all_convolutions_through_the_classifier_as_it_was_drawn(images, tmp_path):
-    net, (stage, _) = stages(images, tmp_path, hints=Hints(pairs=PAIRS, scope="all_conv", ce_weight=0.75))
+    net, (lesson, _) = lessons(images, tmp_path, hints=Hints(pairs=PAIRS, scope="all_conv", ce_weight=0.75))
     before = [digest(section) for section in net]
-    assert stage.weights == {"2→4": 1.0, "ce": 0.75}
-    list(train(stage, images, FIT, (0, 1)))
+    assert lesson.stage.weights == {"2→4": 1.0, "ce": 0.75}
+    list(train(lesson, images, FIT, (0, 1)))
     changed = [was != digest(section) for was, section in zip(before, net, strict=True)]
     assert changed == [True] * STUDENT.layers + [False]
 
 
 def test_stage_1_s_cross_entropy_is_that_of_the_whole_network(images, tmp_path):
-    net, (stage, _) = stages(images, tmp_path, hints=Hints(pairs=PAIRS, scope="all_conv", ce_weight=0.75))
+    net, (lesson, _) = lessons(images, tmp_path, hints=Hints(pairs=PAIRS, scope="all_conv", ce_weight=0.75))
     batch = first(images, 16)
     net.eval()
-    assert torch.equal(stage.terms(batch)["ce"], losses.cross_entropy(net(batch.pixels), batch.labels))
+    assert torch.equal(lesson.losses(batch)["ce"], losses.cross_entropy(net(batch.pixels), batch.labels))
 
 
 def test_a_hint_of_weight_0_is_computed_and_teaches_nothing(images, tmp_path):
     pairs = (Pair(hint=2, guided=4, weight=0),)
-    _, (stage, _) = stages(images, tmp_path, hints=Hints(pairs=pairs, scope="all_conv", ce_weight=1))
-    bridge = digest(stage.trained.get_submodule("1"))
-    (epoch, *_) = train(dataclasses.replace(stage, epochs=1), images, FIT, (0, 1))
+    _, (lesson, _) = lessons(images, tmp_path, hints=Hints(pairs=pairs, scope="all_conv", ce_weight=1))
+    bridge = digest(lesson.trained.get_submodule("1"))
+    (epoch, *_) = train(lesson, images, FIT, (0, 1))
     assert epoch.losses["2→4"] > 0 and epoch.shares == {"ce": 1.0}
-    assert digest(stage.trained.get_submodule("1")) == bridge
+    assert digest(lesson.trained.get_submodule("1")) == bridge
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_a_teacher_made_by_hand_is_label_smoothing_at_temperature_1(images):
 
 def test_a_teacher_made_by_hand_is_not_asked(images, tmp_path):
     kd = KD(weight=0.4, temperature=20, virtual=0.99)
-    _, (stage,) = stages(images, tmp_path, kd=kd)
+    _, (lesson,) = lessons(images, tmp_path, kd=kd)
     asked = Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=STUDENT, fit=FIT, kd=kd)))
     assert Targets(tmp_path, 10**9).choices(asked, 1, images) == {}
     batch = first(images, 16)
     far = losses.virtual((batch.labels + 1) % 10, 10, 0.99)
-    assert torch.isfinite(stage.terms(batch)["kd"]) and stage.weights == {"ce": 0.6, "kd": 0.4}
+    assert torch.isfinite(lesson.losses(batch)["kd"]) and lesson.stage.weights == {"ce": 0.6, "kd": 0.4}
     assert losses.distillation(losses.virtual(batch.labels, 10, 0.99), far, 20) > 0
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from helpers import TEACHER
 
-from kdsearch.data.images import Batch, Images
+from kdsearch.data.memory import Images
+from kdsearch.data.views import Batch
 from kdsearch.distill import recorded as distill_recorded
-from kdsearch.distill import teacher as distill_teacher
+from kdsearch.distill.teacher import Live
+from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal
 from kdsearch.nets import build, taps
 
@@ -37,14 +39,14 @@ def recorded(teacher, images, tmp_path, layers=(2, LOGITS), limit=10**9, asked=N
             asked.append(1)
         return teacher
 
-    taught = distill_teacher.Taught({"key": "abc", "digest": "1"}, load)
+    taught = Taught({"key": "abc", "digest": "1"}, load)
     return distill_recorded.Recorded(
         taught, tuple(layers), images, tmp_path / "targets" / "abc", limit, lambda *_: None
     )
 
 
-def live_one(teacher) -> distill_teacher.Live:
-    return distill_teacher.Live(distill_teacher.Taught({}, lambda: teacher), (2, LOGITS))
+def live_one(teacher) -> Live:
+    return Live(Taught({}, lambda: teacher), (2, LOGITS))
 
 
 def batch(images: Images, samples: torch.Tensor) -> Batch:

@@ -5,7 +5,8 @@ import torch
 from helpers import FIT, STUDENT, pipeline
 
 from kdsearch.config.pipeline import Data
-from kdsearch.distill.store import Store, digest, digest_of, key_of, load_net, read_facts, save_net
+from kdsearch.distill.store import Store, key_of, load_net, read_facts, save_net
+from kdsearch.distill.weights import digest, digest_of
 from kdsearch.errors import Refusal
 from kdsearch.nets import build
 

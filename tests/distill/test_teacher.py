@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import FIT, pipeline
+from helpers import FIT
 
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import KD, Choice, Hints, Link, Pair, Pipeline
+from kdsearch.distill.pipeline import Means, answers_for
 from kdsearch.distill.recorded import Recorded
-from kdsearch.distill.teacher import Live, Targets, Taught, bytes_of, most_views
+from kdsearch.distill.store import Store
+from kdsearch.distill.teacher import Live, Targets, bytes_of, most_views
+from kdsearch.distill.terms import stages
+from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
 
 SEED_1 = Net(widths=(128, 356, 356), depth=3, hidden=512)
@@ -80,10 +84,7 @@ def test_other_weights_or_another_precision_have_files_of_their_own(images):
 
     def folder(digest: str, precision) -> Path:
         teacher = Taught({"key": "k", "digest": digest}, lambda: None)  # pyright: ignore[reportArgumentType]
-        own = dataclasses.replace(images, precision=precision)
-        found = targets.answers(pipeline(), 1, "kd", own, teacher)
-        assert isinstance(found, Recorded)
-        return found.folder
+        return targets.place(teacher, dataclasses.replace(images, precision=precision))
 
     assert len({folder("a", "float32"), folder("b", "float32"), folder("a", "bfloat16")}) == 3
     threads = torch.get_num_threads()
@@ -97,9 +98,10 @@ def test_other_weights_or_another_precision_have_files_of_their_own(images):
 def test_a_choice_makes_the_answers(images):
     teacher = Taught({"key": "k", "digest": "d"}, lambda: None)  # pyright: ignore[reportArgumentType]
     kinds: dict[Choice, type] = {"live": Live, "recorded": Recorded}
+    (stage, _), chain = stages(asked(1, 2).student, SEED_1), asked(1, 2)
     for choice, kind in kinds.items():
-        targets = Targets(Path("t"), 10**12, {"hint": choice})
-        found = targets.answers(asked(1, 2), 1, "hint", images, teacher)
+        means = Means(images, Store(Path("s")), Targets(Path("t"), 10**12, {"hint": choice}))
+        found = answers_for(stage, chain, 1, teacher, means)
         assert isinstance(found, kind) and found.layers == (1, 2)
 
 

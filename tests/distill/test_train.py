@@ -8,18 +8,19 @@ from helpers import STUDENT, first
 from torch import nn
 
 from kdsearch.config.pipeline import Fit
-from kdsearch.data.images import Batch
 from kdsearch.distill import losses
-from kdsearch.distill.train import Diverged, Stage, accuracy, backward_by_term, rate, seed_of, train
+from kdsearch.distill.terms import Lesson, Stage, Term
+from kdsearch.distill.train import Diverged, accuracy, backward_by_term, rate, seed_of, train
 from kdsearch.nets import build
 
 
-def stage(net: nn.Module, weights: dict[str, float] | None = None, epochs: int = 2) -> Stage:
-    def terms(batch: Batch):
-        logits = net(batch.pixels)
-        return {"ce": losses.cross_entropy(logits, batch.labels), "norm": logits.square().mean()}
-
-    return Stage("labels", net, terms, weights or {"ce": 1.0, "norm": 0.1}, epochs)
+def lesson(net: nn.Sequential, ce: float = 1.0, norm: float = 0.1, epochs: int = 2) -> Lesson:
+    logits = len(net)
+    terms = (
+        Term("ce", ce, lambda shown: losses.cross_entropy(shown.ours[logits], shown.labels), (logits,)),
+        Term("norm", norm, lambda shown: shown.ours[logits].square().mean(), (logits,)),
+    )
+    return Lesson(Stage("labels", terms, epochs, logits), net)
 
 
 def small(images) -> nn.Sequential:
@@ -30,44 +31,44 @@ def small(images) -> nn.Sequential:
 @pytest.mark.parametrize("fit", [Fit(), Fit(optimizer="sgd", momentum=0.9, learning_rate=0.05)])
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(images, fit):
     def numbers(seed: int) -> list[float]:
-        return [epoch.losses["ce"] for epoch in train(stage(small(images)), images, fit, (seed, 1))]
+        return [epoch.losses["ce"] for epoch in train(lesson(small(images)), images, fit, (seed, 1))]
 
     assert numbers(0) == numbers(0) != numbers(1)
 
 
 def test_training_lowers_the_loss(images):
-    epochs = list(train(stage(small(images), {"ce": 1.0, "norm": 0.0}, 8), images, Fit(learning_rate=5e-3), (0, 0)))
+    epochs = list(train(lesson(small(images), norm=0.0, epochs=8), images, Fit(learning_rate=5e-3), (0, 0)))
     assert epochs[-1].losses["ce"] < 0.8 * epochs[0].losses["ce"]
     assert [epoch.number for epoch in epochs] == list(range(1, 9))
 
 
 def test_gradient_shares_are_those_of_the_weighted_terms_computed_apart(images):
     net = small(images).eval()
-    asked = stage(net, {"ce": 0.7, "norm": 0.3})
+    asked = lesson(net, 0.7, 0.3)
     batch = first(images, 32)
     norms = {}
-    for name, weight in asked.weights.items():
+    for name, weight in asked.stage.weights.items():
         net.zero_grad()
-        (weight * asked.terms(batch)[name]).backward()
+        (weight * asked.losses(batch)[name]).backward()
         norms[name] = float(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm())
     expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}
-    assert backward_by_term(asked, asked.terms(batch)) == pytest.approx(expected, rel=1e-4)
+    assert backward_by_term(asked, asked.losses(batch)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_going_backward_term_by_term_adds_up_to_the_whole_loss_s_gradient(images):
     net = small(images).eval()
-    asked, batch = stage(net, {"ce": 0.7, "norm": 0.3}), first(images, 32)
-    terms = asked.terms(batch)
+    asked, batch = lesson(net, 0.7, 0.3), first(images, 32)
+    terms = asked.losses(batch)
     (0.7 * terms["ce"] + 0.3 * terms["norm"]).backward()
     whole = [weight.grad for weight in net.parameters()]
     net.zero_grad()
-    backward_by_term(asked, asked.terms(batch))
+    backward_by_term(asked, asked.losses(batch))
     for weight, other in zip(net.parameters(), whole, strict=True):
         assert weight.grad is not None and other is not None and torch.allclose(weight.grad, other, atol=1e-6)
 
 
 def test_a_term_of_weight_0_has_a_value_but_no_share(images):
-    (epoch,) = train(stage(small(images), {"ce": 1.0, "norm": 0.0}, 1), images, Fit(), (0, 0))
+    (epoch,) = train(lesson(small(images), norm=0.0, epochs=1), images, Fit(), (0, 0))
     assert set(epoch.losses) == {"ce", "norm"} and epoch.shares == {"ce": pytest.approx(1.0)}
 
 
@@ -75,7 +76,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(images):
     # With the norm of weight 10, each step multiplies the last bias by about -2,000.
     fit = Fit(optimizer="sgd", learning_rate=100)
     with pytest.raises(Diverged, match="stage labels, epoch"):
-        list(train(stage(small(images), {"ce": 1.0, "norm": 10.0}, 20), images, fit, (0, 0)))
+        list(train(lesson(small(images), norm=10.0, epochs=20), images, fit, (0, 0)))
 
 
 def test_schedules_fall_as_their_names_say():
@@ -91,7 +92,7 @@ def test_the_schedule_reaches_the_optimiser(images, monkeypatch):
     real = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: seen.append(self.param_groups[0]["lr"]) or real(self))
     fit = Fit(optimizer="sgd", learning_rate=0.01, schedule="step", batch_size=600)
-    list(train(stage(small(images), epochs=4), images, fit, (0, 0)))
+    list(train(lesson(small(images), epochs=4), images, fit, (0, 0)))
     assert seen == pytest.approx([0.01] * 4 + [0.001] * 2 + [0.0001] * 2)
 
 

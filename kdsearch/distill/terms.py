@@ -1,0 +1,167 @@
+"""The losses of a link's stages: what each asks of the teacher, what it reads of the student, its value."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet
+from kdsearch.config.pipeline import KD, Hints, Link, Pair
+from kdsearch.data.views import Batch
+from kdsearch.distill import losses
+from kdsearch.nets import taps
+from kdsearch.nets.taps import Regressor
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one step shows to all terms of its stage."""
+
+    ours: Mapping[int, Tensor]
+    """The student's maps by layer; under the number after the last one its logits, in float32."""
+    theirs: Mapping[int, Tensor]
+    """The teacher's, as it answers: maps in half precision, logits in float32."""
+    labels: Tensor
+    """int64 (N,)."""
+    bridges: Mapping[str, Regressor]
+    """By their term's name."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of a stage."""
+
+    name: str
+    """Of its columns; a stage has it once."""
+    weight: float
+    value: Callable[[Shown], Tensor]
+    """Unweighted: a scalar."""
+    reads: tuple[int, ...]
+    """The student's layers, from 1; its logits have the number after the last one."""
+    asks: tuple[int, ...] = ()
+    """The teacher's, likewise."""
+    bridge: Callable[[Shape, Shape], Regressor] | None = None
+    """Makes its regressor of the shapes of the first map that it reads and of the first that it asks for."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What trains, on which terms, for how many epochs."""
+
+    name: str
+    """labels, hint or kd."""
+    terms: tuple[Term, ...]
+    epochs: int
+    depth: int
+    """Sections of the student that train, from the first on, beside all bridges."""
+    replayed: bool = True
+    """The images come in their fixed views, one a pass in turn; else each epoch draws new changes."""
+
+    @property
+    def asks(self) -> tuple[int, ...]:
+        """The teacher's layers whose answers it needs."""
+        return tuple(sorted({layer for term in self.terms for layer in term.asks}))
+
+    @cached_property
+    def reads(self) -> set[int]:
+        """The student's layers that one forward pass must show."""
+        return {layer for term in self.terms for layer in term.reads}
+
+    @cached_property
+    def weights(self) -> dict[str, float]:
+        """Of each term, by name."""
+        return {term.name: term.weight for term in self.terms}
+
+
+def stages(link: Link, teacher: AnyNet | None) -> Iterator[Stage]:
+    """What a link goes through: stage 1 where it has hints, then stage 2; `teacher`: the link's before it, if any."""
+    logits = link.net.layers + 1
+    if link.hints:
+        reach = max(pair.guided for pair in link.hints.pairs) if link.hints.scope == "guided" else link.net.layers
+        yield Stage("hint", tuple(_hints(link.hints, logits)), link.hint_epochs, reach)
+    terms = [_labels(1 - link.kd.weight if link.kd else 1.0, logits)]
+    if link.kd:
+        assert teacher is not None
+        terms.append(_softened(link.kd, logits, teacher.layers + 1))
+    rest = (link.fit.epochs or 0) - link.hint_epochs
+    yield Stage("kd" if link.kd else "labels", tuple(terms), rest, logits, replayed=teacher is not None)
+
+
+def _hints(hints: Hints, logits: int) -> Iterator[Term]:
+    """Stage 1 (Romero et al. 2015, section 2.2): a regressor a pair, without labels.
+
+    With them, through the whole network, as in the code of seed 1.
+    """
+    for pair in hints.pairs:
+        bridge = partial(Regressor, kind=hints.regressor)
+        yield Term(str(pair), pair.weight, partial(_hint, pair), (pair.guided,), (pair.hint,), bridge)
+    if hints.ce_weight:
+        yield _labels(hints.ce_weight, logits)
+
+
+def _hint(pair: Pair, shown: Shown) -> Tensor:
+    bridge = shown.bridges[str(pair)]
+    return losses.hint(bridge(shown.ours[pair.guided]).float(), bridge.match(shown.theirs[pair.hint].float()))
+
+
+def _labels(weight: float, logits: int) -> Term:
+    return Term("ce", weight, lambda shown: losses.cross_entropy(shown.ours[logits], shown.labels), (logits,))
+
+
+def _softened(kd: KD, logits: int, theirs: int) -> Term:
+    """The teacher's softened answers (`theirs`: its logits' number), or those that are made by hand."""
+
+    def value(shown: Shown) -> Tensor:
+        ours = shown.ours[logits]
+        soft = losses.virtual(shown.labels, ours.shape[1], kd.virtual) if kd.virtual else shown.theirs[theirs]
+        return losses.distillation(ours, soft, kd.temperature)
+
+    return Term("kd", kd.weight, value, (logits,), () if kd.virtual else (theirs,))
+
+
+class Answers(Protocol):
+    """Who says what a teacher shows: itself, or what was recorded of it."""
+
+    def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
+        """Make these fixed views ready; yields (view, seconds) for each that had to be recorded."""
+        ...
+
+    def __call__(self, batch: Batch) -> Mapping[int, Tensor]:
+        """The answers about a batch, by layer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A stage with its networks."""
+
+    stage: Stage
+    net: nn.Sequential
+    """The student."""
+    answers: Answers | None = None
+    """None: no term asks."""
+    bridges: Mapping[str, Regressor] = field(default_factory=dict)
+    """By their term's name, in the order of the terms."""
+
+    @cached_property
+    def trained(self) -> nn.Module:
+        """All of it trains, and nothing else."""
+        return nn.ModuleList([self.net[: self.stage.depth], *self.bridges.values()])
+
+    @property
+    def judged(self) -> bool:
+        """Does the classifier train, so that accuracies mean something?"""
+        return self.stage.depth == len(self.net)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Each term of a batch, unweighted, by name: one forward pass shows what all of them read."""
+        theirs = self.answers(batch) if self.answers else {}
+        ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads), len(self.net)
+        if logits in ours:
+            # Once for all terms: gradients of several conversions add up in bfloat16, and round otherwise.
+            ours[logits] = ours[logits].float()
+        shown = Shown(ours, theirs, batch.labels, self.bridges)
+        return {term.name: term.value(shown) for term in self.stage.terms}

@@ -1,0 +1,61 @@
+"""Weights: their hash, their files, and a trained link whose weights are read once somebody asks for them."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def digest(net: nn.Module) -> str:
+    """Hash of the weights."""
+    return digest_of(net.state_dict())
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of tensors by their names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(name.encode())
+        # Flat first: a 1×1 kernel in the order of channels last counts as contiguous, but its last stride is not 1.
+        plain = tensor.detach().cpu().contiguous().flatten()
+        found.update(plain.view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
+    """A safetensors file, which is there whole or not at all; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
+        os.chmod(draft, 0o644)  # others on a shared disk read it too
+        os.replace(draft, path)
+    except SafetensorError as error:  # of a disk that is full
+        raise OSError(f"'{path}' could not be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+class Taught:
+    """A trained link: its facts, and its network once somebody asks for it."""
+
+    def __init__(self, facts: dict, load: Callable[[], nn.Sequential]) -> None:
+        self.facts = facts
+        self._load = load
+
+    @cached_property
+    def net(self) -> nn.Sequential:
+        """In eval mode, without gradients."""
+        return self._load().eval().requires_grad_(False)
+
+    @property
+    def key(self) -> str:
+        """Of these weights."""
+        return f"{self.facts['key']}-{self.facts['digest']}"
