@@ -60,7 +60,7 @@ def verdict(recorded: int) -> float:
 def suggestion(trials: int, told: int) -> float:
     """Milliseconds of a suggestion (TPE, journal, tables) when so many trials have ended, median of `told`."""
     from kdsearch.search.driver import Driver
-    from kdsearch.search.plan import look
+    from kdsearch.search.look import look
     from kdsearch.search.searcher import Sampler
     from kdsearch.search.tune import asked_for, begun
 

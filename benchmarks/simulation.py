@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from kdsearch.results import curves, tables
 from kdsearch.search import driver as search
 from kdsearch.search import samplers
-from kdsearch.search.plan import look
+from kdsearch.search.look import look
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.tune import asked_for, begun
 from kdsearch.search.tuner import Stopper, Watcher, restored

@@ -62,7 +62,7 @@ def ours(trials: int, started: float) -> dict[str, float]:
     """A search of kdsearch."""
     from kdsearch.search import run
     from kdsearch.search.driver import Driver
-    from kdsearch.search.plan import look
+    from kdsearch.search.look import look
     from kdsearch.search.tune import asked_for, begun
 
     run.trial = nothing

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from kdsearch.data import images
-from kdsearch.search import plan, spaces
+from kdsearch.search import look, spaces
 
 MORE = int(os.environ.get("KDSEARCH_EXAMPLES", "1"))
 """Times the usual examples, then drawn anew each time."""
@@ -30,7 +30,7 @@ def examples(count: int) -> Any:
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches look at six draws, and read each data set once."""
     plain = images.load
-    monkeypatch.setattr(plan, "DRAWS", 6)
+    monkeypatch.setattr(look, "DRAWS", 6)
     monkeypatch.setattr(spaces, "PATIENCE", 0.7)
     loaded: dict[str, Any] = {}
 

@@ -10,7 +10,8 @@ from ray.tune.search import Searcher
 
 from kdsearch.data.images import silent
 from kdsearch.search import driver as search
-from kdsearch.search.plan import Plan, Progress, look
+from kdsearch.search.look import look
+from kdsearch.search.plan import Plan, Progress
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.tune import asked_for, begun
 

@@ -84,7 +84,7 @@ def tune(
     console, plan, driver = plain_console(), None, None
     # Outermost, so that the live display has ended when it speaks.
     with interruptible(lambda: _left(plan)), Watch(console) as watch:
-        from kdsearch.search.plan import look
+        from kdsearch.search.look import look
 
         asked = search_tune.asked_for(space, {name: told[name] for name in told if name not in ("space", "cluster")})
         plan = look(*search_tune.begun(asked, shlex.join(["kdsearch", *sys.argv[1:]])), watch.read)

@@ -19,7 +19,8 @@ from kdsearch.results import tables as results_tables
 from kdsearch.results.searches import TABLES
 from kdsearch.search.asked import Asked
 from kdsearch.search.driver import Show
-from kdsearch.search.plan import Place, Progress, look
+from kdsearch.search.look import look
+from kdsearch.search.plan import Place, Progress
 from kdsearch.search.run import run
 from kdsearch.search.spaces import Repeats, Space
 from kdsearch.storage.bucket import Storage

@@ -1,36 +1,24 @@
-"""What a search has found out before it trains anything: its draws, its data, whether all of it can be."""
+"""A search before it trains anything: where it lies, and all that follows from what was asked."""
 
-import math
 import platform
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Data, Link, Pipeline
-from kdsearch.data.images import Images, load, silent
+from kdsearch.data.images import Images
 from kdsearch.distill.store import Store
-from kdsearch.distill.teacher import most_views
-from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.nets import pairs
 from kdsearch.nets.survey import Survey, survey
 from kdsearch.results import tables
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
-from kdsearch.search.resume import check_images
-from kdsearch.search.rungs import RULES, milestones
-from kdsearch.search.settings import Costs, Limits, Settings, numbers_of, pairs_of
-from kdsearch.storage import cache
+from kdsearch.search.settings import Costs, Limits, Settings
 from kdsearch.storage.bucket import Storage
 
-DRAWS = 1000
-"""Random draws in which a search looks for its assistants."""
-LOOKED_AT = 100
-"""Of these, draws whose pairs are checked beforehand."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -183,130 +171,3 @@ class Plan:
             "versions": {name: version(name) for name in ("kdsearch", "ray", "optuna", "torch", "torchvision")},
         }
         return told | ({"why_ended": self.why_ended} if self.why_ended else {})
-
-
-def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = silent) -> Plan:
-    """Read the data, draw, check: all that can refuse a search before it is written. Raises Refusal."""
-    settings, sampler, rule, limits, trials = _chosen(asked, space)
-    spaces.check_overrides(space, settings)
-    spaces.check_published(space, settings)
-    cache.check()
-    drawn, references = _drawn(space, settings, sampler)
-    described = _described(space, drawn)
-    epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
-    images = load(described, Path(asked.data_dir), progress)
-    study = place.before.get("study") or f"{place.folder.name}-{uuid4().hex[:8]}"
-    plan = Plan(
-        asked, space, place, settings, sampler, rule, limits, trials, tuple(drawn), references, images, epochs,
-        _milestones(asked, epochs), cache.limit(), study,
-        {name: text for draw in drawn for name, text in draw.ranges.items()},
-    )  # fmt: skip
-    plan = _sized(_within_limits(plan, progress))
-    looked_at = [*(draw.pipeline for draw in plan.draws[:LOOKED_AT]), *references.values()]
-    _check_pairs(plan)
-    # A search that goes on keeps its views, whatever room this machine has for them.
-    views = place.before.get("views") or most_views(looked_at, images, plan.cache_limit)
-    if views < images.views:
-        settings = replace(settings, most_views=views)
-        drawn, references = _drawn(space, settings, sampler)
-        plan = replace(plan, settings=settings, draws=tuple(drawn), references=references)
-        plan = _within_limits(plan, progress)
-    return plan
-
-
-def _chosen(asked: Asked, space: spaces.Space) -> tuple[Settings, str, str, Limits, int]:
-    """Settings, sampler, rule, limits and trials, as asked for, else as the space's budget says. Raises Refusal."""
-    budget = space.budget if asked.data in (None, "digits") else space.full_budget
-    sampler = asked.sampler or budget.sampler
-    if asked.seeds > 1 and sampler != "grid":
-        raise Refusal(
-            f"--seeds trains each cell of a grid {asked.seeds} times, but '{space.name}' is searched by {sampler}: "
-            f"confirm its front afterwards (kdsearch confirm), or choose --sampler grid."
-        )
-    trials = asked.trials or (sys.maxsize if sampler == "grid" else budget.trials)
-    if trials is None:
-        raise Refusal(f"'{space.name}' is a grid and says no number of draws; --sampler {sampler} needs --trials.")
-    rule = asked.rule or budget.rule or ("none" if sampler == "grid" else "union")
-    limits = Limits(asked.max_params, asked.max_macs, asked.min_compression)
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
-    if sampler not in spaces.SAMPLERS:
-        raise unknown("sampler", sampler, spaces.SAMPLERS)
-    if not 1 < asked.reduction < math.inf:
-        raise Refusal(f"A rule sends on the best 1/N, so --reduction must be above 1, but got {asked.reduction:g}.")
-    for name, value in limits.set().items():
-        if not 0 < value < math.inf:
-            raise Refusal(f"--{name.replace('_', '-')} must be a number above 0, but got {value:g}.")
-    settings = Settings(
-        epochs=asked.epochs or budget.epochs, teacher_epochs=asked.teacher_epochs or budget.teacher_epochs,
-        batch_size=budget.batch_size, epochs_given=asked.epochs is not None,
-        teacher_epochs_given=asked.teacher_epochs is not None, data=asked.data, image_size=asked.image_size,
-        seed=asked.seed, overrides=pairs_of(asked.overrides or ()),
-    )  # fmt: skip
-    return settings, sampler, rule, limits, trials
-
-
-def _described(space: spaces.Space, drawn: list[spaces.Draw]) -> Data:
-    """The data of all draws; raises Refusal where they have several."""
-    names = {draw.pipeline.data.name for draw in drawn}
-    if len(names) > 1:
-        raise Refusal(f"A search has one data set, but '{space.name}' draws {listed(sorted(names))}.")
-    return drawn[0].pipeline.data
-
-
-def _milestones(asked: Asked, epochs: int) -> tuple[int, ...]:
-    found = numbers_of(asked.milestones or "") or milestones(epochs, asked.reduction)
-    if found and found[-1] >= epochs:
-        raise Refusal(
-            f"Trials are judged before their end, but --milestones names KD epoch {found[-1]} and students have "
-            f"{epochs}."
-        )
-    return found
-
-
-def _sized(plan: Plan) -> Plan:
-    """With the sizes of its students; a search that goes on keeps those that it began with."""
-    before = plan.place.before
-    if before:
-        check_images(before, plan.images.fingerprint)
-        return replace(plan, sizes=tuple(before["sizes"]))
-    sizes = [plan.survey(draw.pipeline.student.net).parameters for draw in plan.draws[: 2 * LOOKED_AT]]
-    return replace(plan, sizes=(min(sizes), max(sizes)))
-
-
-def _check_pairs(plan: Plan) -> None:
-    for draw in plan.draws[:LOOKED_AT]:
-        try:
-            plan.check(draw.pipeline)
-        except Refusal as error:
-            named = ", ".join(f"{name} {value}" for name, value in draw.knobs.items())
-            raise Refusal(f"{error} So it is where '{plan.space.name}' draws {named}.") from None
-    for pipeline in plan.references.values():
-        plan.check(pipeline)
-
-
-def _drawn(space: spaces.Space, settings: Settings, sampler: str) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
-    drawn = spaces.draws(space, settings, DRAWS, settings.seed)
-    if sampler == "grid":
-        drawn = spaces.cells(space, settings, drawn)
-    return drawn, spaces.references(space, drawn, settings)
-
-
-def _within_limits(plan: Plan, progress: Progress) -> Plan:
-    """With the draws that exceed no limit; raises Refusal where there is none."""
-    kept, costs = list(plan.draws), []
-    if plan.limits.set():
-        kept = []
-        for number, draw in enumerate(plan.draws, start=1):
-            costs.append(plan.costs(draw.pipeline))
-            if plan.limits.met(costs[-1]):
-                kept.append(draw)
-            progress("sizing pipelines", number, len(plan.draws))
-    if not kept:
-        raise plan.limits.refusal(plan.space.name, costs)
-    plan = replace(plan, draws=tuple(kept))
-    if plan.sampler == "grid" and plan.trials > len(kept):
-        fewer = plan.trials < sys.maxsize  # somebody asked for more than there are
-        why = f"every cell of '{plan.space.name}' was drawn" if fewer else ""
-        plan = replace(plan, trials=len(kept), why_ended=why or plan.why_ended)
-    return plan

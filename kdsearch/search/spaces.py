@@ -33,7 +33,7 @@ class Repeats:
     """Of a paper's table: its pipelines are as they are, its networks go through the store, one that fails does not
     end it."""
 
-    net: Net | ResNet
+    net: AnyNet
     """What compression is counted from."""
     once: dict[str, Any]
     """Knobs of the teacher's row, which has one seed."""

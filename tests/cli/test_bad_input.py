@@ -39,7 +39,7 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
 from kdsearch.search import driver as search
-from kdsearch.search import export, plan, run, tuner
+from kdsearch.search import export, look, plan, run, tuner
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
 
@@ -74,7 +74,7 @@ def finished(tmp_path_factory) -> Path:
     """A folder with a search `s` of five draws; its driver was killed before it wrote what came last."""
     where = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "DRAWS", 6)
+        patch.setattr(look, "DRAWS", 6)
         driver = Careful(where, "random", 5, -1)
         driver.run()
     tables, folder = driver.search.tables, where / "s"

@@ -14,7 +14,7 @@ from driver import planned
 from unbroken import SPACE, assert_equal, ran
 
 from kdsearch.results import tables
-from kdsearch.search import plan
+from kdsearch.search import look
 from kdsearch.search.driver import Driver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
@@ -99,7 +99,7 @@ def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, 
     from kdsearch.cluster.session import start_ray
     from kdsearch.search.tuner import tune_trials
 
-    monkeypatch.setattr(plan, "DRAWS", 60)
+    monkeypatch.setattr(look, "DRAWS", 60)
     (tmp_path / "notes").mkdir()
     (tmp_path / "lost.py").write_text(SPACE)
     cluster.add_node(num_cpus=8, num_gpus=1)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
-from kdsearch.search import plan
+from kdsearch.search import look
 
 
 def ended(folder: Path, sampler: str, trials: int, deaths: list[int], seeds: int = 1) -> tuple[dict, list]:
@@ -33,7 +33,7 @@ def ended(folder: Path, sampler: str, trials: int, deaths: list[int], seeds: int
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(plan, "DRAWS", 60)
+    monkeypatch.setattr(look, "DRAWS", 60)
 
 
 @settings(

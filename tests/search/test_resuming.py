@@ -14,7 +14,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files, folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search import driver as search
-from kdsearch.search import plan, resume, run, tuner
+from kdsearch.search import look, plan, resume, run, tuner
 from kdsearch.search.rungs import Rungs
 
 Say = Callable[[str], tuple[int, str]]
@@ -23,7 +23,7 @@ Say = Callable[[str], tuple[int, str]]
 @pytest.fixture
 def say(tmp_path, monkeypatch, capsys) -> Say:
     """`tune --resume` of a search of four draws, up to the point where Ray would start."""
-    monkeypatch.setattr(plan, "DRAWS", 30)
+    monkeypatch.setattr(look, "DRAWS", 30)
     Driver(tmp_path, "random", 4, -1).run()
     facts = files.read_facts(tmp_path / "s")
     facts["options"] |= {

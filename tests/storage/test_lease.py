@@ -13,7 +13,7 @@ import pytest
 from driver import Driver
 
 from kdsearch.errors import Refusal
-from kdsearch.search import plan
+from kdsearch.search import look
 from kdsearch.storage import lease
 from kdsearch.storage.bucket import Storage, at
 from kdsearch.storage.lease import hold, holder
@@ -101,7 +101,7 @@ def test_a_living_process_of_this_machine_keeps_its_lease(bucket, clock):
 
 
 def test_a_driver_that_lost_its_search_writes_no_table_over_the_other_s(bucket, clock, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "DRAWS", 30)
+    monkeypatch.setattr(look, "DRAWS", 30)
     search = Driver(tmp_path, "random", 2, -1).search
     folder = bucket.folder / "search"
     with hold(bucket, folder, clock) as search.lease:
