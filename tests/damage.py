@@ -40,7 +40,7 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
             loaded[key] = plain(described, *more)
         return loaded[key]
 
-    monkeypatch.setattr(plan, "load", once)
+    monkeypatch.setattr(look, "load", once)
 
 
 ODD = (None, True, -1, 0, 3.5, 10**30, float("nan"), float("inf"), "", "x", "3", [], [None], {}, {"x": 1})
