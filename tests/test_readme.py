@@ -21,7 +21,6 @@ import kdsearch
 from kdsearch import config
 from kdsearch.cli.app import app, main
 from kdsearch.cluster.session import start_ray
-from kdsearch.papers import entries
 from kdsearch.results import files
 from kdsearch.results.format import COLUMNS
 from kdsearch.search import spaces
@@ -32,19 +31,6 @@ README = PAGES["README.md"]
 SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
 FIRST = ["kdsearch", "tune", "depth_vs_hint"]
 OWN = ["kdsearch", "tune", "./my_space.py", "--trials", "6"]
-
-FACE = hasattr(kdsearch, "tune")
-"""TO BE REMOVED with `ahead` and LATER: is the Python face there, and with it what else the pages tell?"""
-LATER = {"kdsearch/distill/terms.py"}
-
-
-def ahead(page: str, language: str, step: str) -> bool:
-    """Does a page tell what is not there yet?"""
-    if language == "python":
-        return not FACE and page != "docs/results.md"
-    missing = {"kdsearch replay digits --seeds 20 --budget 18,55", "kdsearch replay digits", "kdsearch status"}
-    return not FACE and step in missing
-
 
 def steps(page: str) -> list[tuple[str, str]]:
     """(bash, a kdsearch command) and (python, a block) in their order; what installs stays out (.ci/run does it)."""
@@ -107,26 +93,22 @@ def where(tmp_path_factory) -> Any:
 def test_a_page_runs_from_its_first_line_to_its_last(page, where, monkeypatch, capsys):
     monkeypatch.chdir(where)
     monkeypatch.setenv("COLUMNS", "100")
-    if FACE:
-        whole = kdsearch.tune
-        small = {"trials": 2, "epochs": 2, "teacher_epochs": 1, "progress": False}
-        monkeypatch.setattr(kdsearch, "tune", lambda space, **options: whole(space, **options | small))
+    whole = kdsearch.tune
+    small = {"trials": 2, "epochs": 2, "teacher_epochs": 1, "progress": False}
     names: dict[str, Any] = {}
     for language, step in steps(page):
-        if ahead(page, language, step):
-            continue
         if language == "bash" and shlex.split(step) != FIRST:
             run(lightened(shlex.split(step)), monkeypatch, capsys)
         if language == "python" and "BUDGET" not in step:
-            exec(compile(step, page, "exec"), names)
+            with monkeypatch.context() as patch:
+                patch.setattr(kdsearch, "tune", lambda space, **options: whole(space, **options | small))
+                exec(compile(step, page, "exec"), names)
 
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command as the console script calls it, in this process: it need not import torch anew."""
     if words[1:] == ["cluster", "init"]:
-        Path("cluster.yaml").write_text(SHIPPED)  # the lines that say CHANGE are changed
-        if not FACE:
-            return
+        Path("cluster.yaml").unlink(missing_ok=True)
     monkeypatch.setattr(sys, "argv", words)
     try:
         main()
@@ -138,6 +120,8 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         assert code == 2 and "The cluster file 'absent.yaml' cannot be read" in said, said
         return
     assert code == 0, (words, said)
+    if words[1:] == ["cluster", "init"]:
+        Path("cluster.yaml").write_text(SHIPPED)  # the lines that say CHANGE are changed
     if words[1:] == ["cluster", "init"]:
         Path("cluster.yaml").write_text(SHIPPED)  # the lines that say CHANGE are changed
 
@@ -170,7 +154,6 @@ def section(page: str, title: str) -> str:
         ("epochs.parquet", [*files.EPOCHS.names, "loss.<term>", "gradient.<term>"]),
         ("verdicts.parquet", files.VERDICTS.names),
         ("confirmed.parquet", files.CONFIRMED.names),
-        ("entries.parquet", entries.ENTRIES.names),
     ],
 )
 def test_every_column_of_the_tables_is_explained(title, names):

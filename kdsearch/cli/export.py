@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import kdsearch
 from kdsearch.cli.options import RESULTS, Results, SearchName
 
 
@@ -17,16 +18,5 @@ def export(
     results: Results = RESULTS,
 ) -> None:
     """Write a trial's config.yaml, student.safetensors and metrics.json."""
-    from kdsearch.results import folder as results_folder
-    from kdsearch.results import searches as results_searches
-    from kdsearch.results import tables as results_tables
-    from kdsearch.search import export as search_export
-
-    storage = results_searches.reading(results)
-    folder = results_searches.find(search, storage)
-    with results_folder.readable(folder):
-        found = results_tables.read(folder)
-        trials = search_export.chosen(found, trial, best, front)
-        results_searches.bring_students(storage, folder, trials)
-        for path in search_export.export(folder, found, trials, output):
-            print(path)
+    for path in kdsearch.open(search, results).export(trial, best=best, front=front, output=output):
+        print(path)

@@ -68,12 +68,12 @@ def name_of(folder: Path, results: str = RESULTS) -> str:
 
 
 @contextlib.contextmanager
-def interruptible(said: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C ends a command with exit code 130 and a word on what there is."""
+def interruptible(said: Callable[[], str] = str) -> Iterator[None]:
+    """Ctrl-C ends a command with exit code 130 and a word on what there is: the interrupt's own, or what is `said`."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one would only disturb Ray's own end
-        print(f"kdsearch: interrupted. {said()}", file=sys.stderr)
+        print(f"kdsearch: interrupted. {stop.args[0] if stop.args else said()}", file=sys.stderr)
         raise typer.Exit(130) from None

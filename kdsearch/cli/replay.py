@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import kdsearch
 from kdsearch.cli.options import RESULTS, Results
 from kdsearch.results import show as results_show
 from kdsearch.results.curves import Curves
-from kdsearch.search.progress import Display
 from kdsearch.search.replay import Line, Setting
 
 COLUMNS = ("rule", "regret", "quartiles", "× none", "× asha", "started", "S/M/L", "killed")
@@ -72,20 +71,12 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Compare all stopping rules on recorded learning curves: what each would have found, and killed."""
-    from kdsearch.results import curves as results_curves
-    from kdsearch.results import searches as results_searches
-    from kdsearch.search import replay as search_replay
     from kdsearch.search.settings import numbers_of
 
-    found = results_curves.read(table, results_searches.reading(results))
-    setting = search_replay.Setting(workers, reduction, numbers_of(milestones or ""), numbers_of(budget), seeds)
-    setting = search_replay.checked(found, setting)
-    if save:
-        results_curves.write(save, found)
-    with Display(results_show.console(stderr=True)) as display:
-        replays = search_replay.replays(found, setting, partial(display.read, "replays"))
-        lines = list(search_replay.lines(replays))
+    options: Any = {"workers": workers, "reduction": reduction, "seeds": seeds, "save": save, "results": results}
+    options |= {"milestones": numbers_of(milestones or ""), "budget": numbers_of(budget)}
+    found = kdsearch.replay(table, **options)
     if as_json:
-        print(json.dumps(plain(found, setting, lines)))
-        return
-    show(found, setting, lines, results_show.console())
+        print(json.dumps(plain(found.curves, found.setting, found.lines)))
+    else:
+        show(found.curves, found.setting, found.lines, results_show.console())

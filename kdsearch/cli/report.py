@@ -1,10 +1,11 @@
 """The command that binds a search's charts into one page."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+import kdsearch
 from kdsearch.cli.options import RESULTS, ClusterFile, Results, SearchName
 
 
@@ -24,14 +25,5 @@ def report(
         for path in cluster_remote.report(cluster, options.asked(context), search, output):
             print(path)
         return
-    import importlib
-
-    from kdsearch.results import folder as results_folder
-    from kdsearch.results import searches as results_searches
-
-    folder = results_searches.find(search, results_searches.reading(results))
-    reports: Any = importlib.import_module("kdsearch.analysis.report")
-    target = output or folder / "report.html"
-    with results_folder.readable(folder):
-        for path in reports.write(folder, target, png):
-            print(path)
+    for path in kdsearch.open(search, results).report(output, png=png):
+        print(path)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, interruptible
 from kdsearch.results import show
 
@@ -21,31 +22,14 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Run one pipeline outside any search; print mean ± standard deviation over the seeds."""
-    from kdsearch.results import searches as results_searches
-    from kdsearch.search.export import read_config
-    from kdsearch.search.progress import Steps
-    from kdsearch.storage.bucket import at
+    console = show.console()
 
-    recipe, storage = read_config(config), at(results)
-    store = storage.folder / "store"
-    if recipe.made:
-        results_searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
-    else:
-        storage.pull_folder(store, absent=True)
-    recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
-    left = interruptible(lambda: "The seeds that were finished are above.")
-    console, students = show.console(), []
-    with left, Steps(console) as watch, results_searches.sent(storage, store):
-        from kdsearch.search.replicate import Student, replicates
+    def ended(student: Any, recorded: float | None) -> None:
+        console.print(line(student, recorded))
 
-        for said in replicates(recipe, seeds, data_dir.resolve(), store, test, watch.read):
-            if not isinstance(said, Student):
-                watch.show(said)
-                continue
-            students.append(said)
-            console.print(line(said, recorded.get(said.seed)))
-            if output:
-                said.save(output / f"seed-{said.seed}")
+    with interruptible(lambda: "The seeds that were finished are above."):
+        options: Any = {"test": test, "output": output, "data_dir": data_dir, "results": results, "ended": ended}
+        students = kdsearch.train(config, seeds, **options)
     summary(students, console)
 
 

@@ -2,11 +2,11 @@
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, ClusterFile, DataDir, Results, interruptible, name_of
 from kdsearch.config.datasets import KNOWN
 from kdsearch.errors import listed
@@ -77,39 +77,23 @@ def tune(
 
         raise typer.Exit(remote.tune(cluster, options.asked(context), space, name))
     from kdsearch.results.show import console as plain_console
-    from kdsearch.search import tune as search_tune
-    from kdsearch.search.progress import Watch
 
     told = {word: value for word, value in context.params.items() if _source(context, word) != "DEFAULT"}
-    console, plan, driver = plain_console(), None, None
-    # Outermost, so that the live display has ended when it speaks.
-    with interruptible(lambda: _left(plan)), Watch(console) as watch:
-        from kdsearch.search.look import look
-
-        asked = search_tune.asked_for(space, {name: told[name] for name in told if name not in ("space", "cluster")})
-        plan = look(*search_tune.begun(asked, shlex.join(["kdsearch", *sys.argv[1:]])), watch.read)
-        if not dry_run:
-            from kdsearch.search.run import run
-
-            driver = run(plan, watch.show, console.print, watch.read)
-    if driver is None:
-        _show_draws(plan, console)
-        return
-    _show_end(plan.folder, plan.asked.results, console)
-    if not any(row["state"] == "complete" for row in driver.tables.trials.values()):
-        raise typer.Exit(1)
+    options = {word: told[word] for word in told if word not in ("space", "cluster")}
+    with interruptible():
+        found = kdsearch.tune(space, command=shlex.join(["kdsearch", *sys.argv[1:]]), **options)
+    if isinstance(found, kdsearch.Search):
+        _show_end(found, results, plain_console())
+        if "complete" not in set(found.trials["state"]):
+            raise typer.Exit(1)
+    else:
+        _show_draws(found, plain_console())
 
 
 def _source(context: typer.Context, name: str) -> str:
     """Where an option comes from, by name: newer typers have an enum of their own, which is not click's."""
     found = context.get_parameter_source(name)
     return found.name if found else "DEFAULT"
-
-
-def _left(plan: Any) -> str:
-    if plan is None or not plan.folder.exists():
-        return "No trial had begun, so there are no results."
-    return f"All that was trained is kept.\nGo on: {plan.place.resume}"
 
 
 def _show_draws(plan: Any, console: Any) -> None:
@@ -138,12 +122,12 @@ def _show_draws(plan: Any, console: Any) -> None:
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")
 
 
-def _show_end(folder: Path, storage: str, console: Any) -> None:
+def _show_end(search: "kdsearch.Search", storage: str, console: Any) -> None:
     from kdsearch.cli import tables as cli_tables
-    from kdsearch.results import files
     from kdsearch.results import tables as results_tables
 
-    cli_tables.summary(results_tables.read(folder), files.read_facts(folder), console)
+    folder = search.folder
+    cli_tables.summary(results_tables.read(folder), search.facts, console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, verdicts.parquet, search.json, students/"
     console.print(written, soft_wrap=True)
     name = name_of(folder, storage)

@@ -5,6 +5,8 @@ import logging
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -135,3 +137,14 @@ def start_ray(option: str | None = None) -> str | None:
     except ConnectionError as error:
         raise unreached(address or "local", error) from None
     return address
+
+
+@contextmanager
+def own_ray() -> Iterator[None]:
+    """A Ray that is started meanwhile is shut down at the end; one that runs already is left."""
+    there = ray.is_initialized()
+    try:
+        yield
+    finally:
+        if not there and ray.is_initialized():
+            ray.shutdown()

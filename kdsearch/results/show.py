@@ -1,6 +1,7 @@
 """What is printed: one kind of table, one kind of list. Imports no other file of kdsearch."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -17,7 +18,7 @@ def table(
     left: Container[str] = (), folded: Container[str] = (), boxed: bool = False,
 ) -> Table:  # fmt: skip
     """Numbers in columns; `left`: columns of words; `folded`: those that give way where the terminal is narrow."""
-    lines = {"box": HEAVY_HEAD} if boxed else {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    lines: dict[str, Any] = {"box": HEAVY_HEAD} if boxed else {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
     found = Table(title=title, title_justify="left", title_style="bold", header_style="bold", **lines)
     for name in columns:
         found.add_column(name, justify="left" if name in left else "right", no_wrap=name not in folded)

@@ -1,12 +1,13 @@
 """A config trained outside any search, once a seed."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Pipeline
@@ -20,11 +21,17 @@ from kdsearch.distill.pipeline import Means, Row, made_with
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
 from kdsearch.distill.train import accuracy
+from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
-from kdsearch.search.export import Recipe, config_text
-from kdsearch.search.progress import Step
+from kdsearch.search.export import Recipe, config_text, read_config
+from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
+from kdsearch.storage.bucket import at
+
+
+def nobody(student: Any, recorded: float | None) -> None:
+    """Hears nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,42 @@ class Student:
         save_net(folder / "student.safetensors", self.net, made)
         text = config_text(self.pipeline.model_dump(mode="json"), made, f"Seed {self.pipeline.student.seed}.")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def train(
+    config: str | Path,
+    seeds: int = 1,
+    *,
+    test: bool = False,
+    output: str | Path | None = None,
+    data_dir: str | Path = "data",
+    results: str | Path = "results",
+    progress: bool = True,
+    ended: Callable[[Student, float | None], None] = nobody,
+) -> list[Student]:
+    """Run a config.yaml outside any search, once a seed: its own and those after it.
+
+    `test`: read the test images, once, at the end; `output`: save the students and configs there. `ended` hears of
+    each student, and of the accuracy that the config tells of its seed. Raises Refusal.
+    """
+    recipe, storage = read_config(Path(config)), at(str(results))
+    store, students = storage.folder / "store", []
+    if recipe.made:
+        searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
+    else:
+        storage.pull_folder(store, absent=True)
+    recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
+    console = Console(markup=False, highlight=False, quiet=not progress)
+    with Steps(console) as watch, searches.sent(storage, store):
+        for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read):
+            if not isinstance(said, Student):
+                watch.show(said)
+                continue
+            students.append(said)
+            ended(said, recorded.get(said.seed))
+            if output is not None:
+                said.save(Path(output) / f"seed-{said.seed}")
+    return students
 
 
 def replicates(

@@ -1,4 +1,4 @@
-"""Searching, from what was asked for to the search's folder."""
+"""Searching: from what was asked for to the search's folder."""
 
 import shlex
 import sys
@@ -6,7 +6,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kdsearch.cluster.session import probe, resolve
+from rich.console import Console
+
+from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
 from kdsearch.data.sources import placed
 from kdsearch.errors import Refusal
@@ -14,9 +16,40 @@ from kdsearch.results import files, searches
 from kdsearch.results.folder import check_name, folder_for
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
-from kdsearch.search.plan import Place
+from kdsearch.search.look import look
+from kdsearch.search.opened import Search
+from kdsearch.search.plan import Place, Plan
+from kdsearch.search.progress import Watch
 from kdsearch.search.resume import check_source
+from kdsearch.search.run import run
 from kdsearch.storage.bucket import at
+
+
+def tune(space: object, *, progress: bool = True, command: str = "", **options: Any) -> Search | Plan:
+    """Search a space: draw pipelines, train them, keep the accuracy-against-compression front; returns the search.
+
+    `space` is a name from `kdsearch.spaces()`, the path of a Python file, a module, or a function of one. `options` are
+    those of `kdsearch tune`, by the same names with `_` for `-`, with the same defaults and checks: see
+    `kdsearch.search.asked.Asked`. With `dry_run` it draws and checks, and returns the plan. `command` is how it was
+    asked for, as search.json keeps it. A Ray that runs already is used and left.
+    Raises Refusal; at Ctrl-C, KeyboardInterrupt once all that runs is kept: `resume=True` goes on.
+    """
+    plan = None
+    with Watch(Console(markup=False, highlight=False, quiet=not progress)) as watch, own_ray():
+        try:
+            asked = asked_for(space, options)
+            plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
+            if not asked.dry_run:
+                run(plan, watch.show, watch.out.print, watch.read)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_left(plan)) from None
+    return plan if plan.asked.dry_run else Search(plan.folder, plan.asked.results)
+
+
+def _left(plan: Plan | None) -> str:
+    if plan is None or not plan.folder.exists():
+        return "No trial had begun, so there are no results."
+    return f"All that was trained is kept.\nGo on: {plan.place.resume}"
 
 
 def asked_for(space: object, options: dict[str, Any]) -> Asked:

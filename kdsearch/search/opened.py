@@ -1,0 +1,156 @@
+"""A search from Python: its tables as they stand, also while it runs; its charts; what is made of it."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from kdsearch.errors import unknown
+from kdsearch.results import files, folder, front, searches
+from kdsearch.results import seeds as results_seeds
+from kdsearch.results import tables as results_tables
+from kdsearch.search import export
+from kdsearch.search.progress import Steps
+from kdsearch.storage.bucket import at
+
+SHOWN = ("trial", "accuracy", "parameters", "compression", "epochs")
+"""Columns of a front in a notebook, beside the knobs."""
+
+
+class Search:
+    """One run of a space, found by its name in `results` or by its path. Raises Refusal where there is none."""
+
+    def __init__(self, name: str | Path, results: str | Path = "results") -> None:
+        self._name, self._storage = str(name), searches.reading(str(results))
+        self._results = str(results)
+        self.folder = searches.find(self._name, self._storage)
+        """Where its files are; of a search in a bucket, a copy of its tables."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.name
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial: the columns of trials.parquet."""
+        return _frame(self._tables().trials.values(), files.TRIALS.names)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """A row an epoch: the columns of epochs.parquet."""
+        return _frame(self._tables().epochs, files.EPOCHS.names)
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """A row a judgement at a milestone: the columns of verdicts.parquet."""
+        return _frame(self._tables().verdicts, files.VERDICTS.names)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of `trials` on the Pareto front, from the most accurate to the smallest."""
+        trials = self._tables().trials
+        return _frame([trials[name] for name in front.members(trials.values())], files.TRIALS.names)
+
+    @property
+    def references(self) -> pd.DataFrame:
+        """The rows of `trials` that stand beside the search: labels, kd, hint+kd."""
+        rows = self._tables().trials.values()
+        return _frame([row for row in rows if row["reference"]], files.TRIALS.names)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What search.json holds: what was asked for, images, versions."""
+        return files.read_facts(self.folder)
+
+    @property
+    def state(self) -> str:
+        """running, finished or interrupted."""
+        return searches.standing(self._storage, self._tables(), self.facts)["state"]
+
+    def chart(self, name: str = "pareto") -> Any:
+        """A chart of the report, Altair's, by its name; raises Refusal with those that there are."""
+        with folder.readable(self.folder):
+            found = import_module("kdsearch.analysis.report").charts(self.folder)
+        if name not in found:
+            raise unknown("chart of this search", name, found)
+        return found[name]
+
+    def report(self, path: str | Path | None = None, *, png: bool = False) -> list[Path]:
+        """One HTML page (report.html in the search's folder, unless told), and with `png` a picture of each chart."""
+        target = Path(path) if path is not None else self.folder / "report.html"
+        with folder.readable(self.folder):
+            return import_module("kdsearch.analysis.report").write(self.folder, target, png)
+
+    def export(
+        self,
+        trial: str | None = None,
+        *,
+        best: str | None = None,
+        front: bool = False,
+        output: str | Path = "exports",
+    ) -> list[Path]:
+        """Write config.yaml, student.safetensors and metrics.json of one trial, of the best by accuracy or knee, or of
+        the whole front; returns their folders."""
+        with folder.readable(self.folder):
+            tables = self._tables()
+            chosen = export.chosen(tables, trial, best, front)
+            searches.bring_students(self._storage, self.folder, chosen)
+            return export.export(self.folder, tables, chosen, Path(output))
+
+    def confirm(
+        self,
+        seeds: int = 5,
+        *,
+        test: bool = False,
+        data_dir: str | Path = "data",
+        max_concurrent: int | None = None,
+        progress: bool = True,
+    ) -> list[results_seeds.Member]:
+        """Train the front's members again with other seeds; `test`: and judge them on the test images."""
+        from kdsearch.search.confirm import Wanted, confirm
+
+        wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
+        with Steps(Console(quiet=not progress)) as watch:
+            confirm(self._name, at(self._results), wanted, watch.show, watch.read)
+        return self.confirmed
+
+    @property
+    def confirmed(self) -> list[results_seeds.Member]:
+        """The front's members that have confirmed seeds, from the largest to the smallest."""
+        return results_seeds.members(self._tables(), self.facts["validation_images"])
+
+    def _tables(self) -> results_tables.Tables:
+        with folder.readable(self.folder):
+            return results_tables.read(self.folder)
+
+    def _repr_html_(self) -> str:
+        shown = self.front
+        knobs = [name for name in shown.columns if name.startswith("knob.")]
+        table = shown[[*SHOWN, *knobs]].to_html(index=False, float_format=lambda value: f"{value:.4g}")
+        judged = any(row["accuracy"] is not None for row in self._tables().trials.values())
+        chart = self.chart("pareto")._repr_mimebundle_() if judged and len(shown) > 1 else ({},)
+        picture = chart[0] if isinstance(chart, tuple) else chart
+        return f"<h3>{self.name}: {self.state}</h3>{table}{(picture or {}).get('text/html', '')}"
+
+
+def _frame(rows: Any, names: list[str]) -> pd.DataFrame:
+    """With the columns that every table of its kind has, and those that its rows have beside them."""
+    plain = list(rows)
+    columns = list(dict.fromkeys([*names, *(name for row in plain for name in row)]))
+    return pd.DataFrame(plain, columns=columns)
+
+
+def open(name: str | Path, results: str | Path = "results") -> Search:
+    """A search by its name or its path, also one that runs; `results`: where searches are, a folder or a bucket."""
+    return Search(name, results)
+
+
+def spaces() -> dict[str, str]:
+    """The spaces that come with kdsearch, and their questions."""
+    from kdsearch.search import spaces as search_spaces
+
+    return search_spaces.names()
