@@ -132,7 +132,7 @@ class Display(Live):
         if not self.notebook:
             super().refresh()
         elif self.output is None:
-            from IPython.display import display
+            from IPython.display import display  # pyright: ignore[reportMissingImports]
 
             self.output = display(Padding(self.get_renderable(), 0), display_id=True)
         else:
