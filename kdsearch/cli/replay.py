@@ -83,7 +83,7 @@ def replay(
     if save:
         results_curves.write(save, found)
     with Display(results_show.console(stderr=True)) as display:
-        replays = search_replay.replays(found, setting, partial(display.read, "replays"))
+        replays = search_replay.replays(found, setting, partial(display.wait, "replays"))
         lines = list(search_replay.lines(replays))
     if as_json:
         print(json.dumps(plain(found, setting, lines)))

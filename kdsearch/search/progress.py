@@ -144,8 +144,9 @@ class Display(Live):
         self.wait(doing, done, total)
         self.line(doing, f"{doing}: {done}/{total}", always=done == total)
 
+    @harmless
     def wait(self, doing: str | None, done: int = 0, total: int | None = None) -> None:
-        """A bar of what comes before the work, or between; None: no more."""
+        """A bar of what comes before the work, or between, and no line of it; None: no more."""
         if "" in self.rows:
             self.bars.remove_task(self.rows.pop(""))
         if doing is not None:
