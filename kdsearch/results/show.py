@@ -1,7 +1,6 @@
 """What is printed: one kind of table, one kind of list. Imports no other file of kdsearch."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -18,8 +17,11 @@ def table(
     left: Container[str] = (), folded: Container[str] = (), boxed: bool = False,
 ) -> Table:  # fmt: skip
     """Numbers in columns; `left`: columns of words; `folded`: those that give way where the terminal is narrow."""
-    lines: dict[str, Any] = {"box": HEAVY_HEAD} if boxed else {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
-    found = Table(title=title, title_justify="left", title_style="bold", header_style="bold", **lines)
+    box, edge, padding = (HEAVY_HEAD, True, (0, 1)) if boxed else (SIMPLE_HEAD, False, (0, 1, 0, 0))
+    found = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=box, pad_edge=edge,
+        padding=padding,
+    )  # fmt: skip
     for name in columns:
         found.add_column(name, justify="left" if name in left else "right", no_wrap=name not in folded)
     for row in rows:

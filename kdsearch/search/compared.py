@@ -56,5 +56,5 @@ def replay(
     if save is not None:
         write(Path(save), curves)
     with Display(Console(quiet=not progress, stderr=True)) as watch:
-        found = replays(curves, setting, partial(watch.read, "replays"))
+        found = replays(curves, setting, partial(watch.wait, "replays"))
     return Comparison(curves, setting, tuple(lines(found)))

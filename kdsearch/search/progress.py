@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from kdsearch.results.format import duration, outcome, percent
 LINE_EVERY = 5.0
 """Seconds between plain lines of one kind."""
 
-NAME, BAR, TEXT = 20, 30, 28
+NAME, BAR, TEXT = 20, 30, 30
 """Columns of a bar's name, of the bar where there is room, and of the text behind it: fixed, so that nothing moves."""
 
 STOPPING = "stopping: each trial is kept at its next epoch's end; Ctrl-C again stops at once"
@@ -87,9 +88,13 @@ class Display(Live):
     """A bar for each thing at work; where none can be drawn, a line of each kind now and then."""
 
     failed = False
+    output: Any = None
+    """In a notebook."""
 
     def __init__(self, console: Console) -> None:
-        self.out, self.notebook = console, console.is_jupyter
+        self.notebook = console.is_jupyter
+        plain = Console(markup=False, highlight=False, force_jupyter=False)  # whose lines are one output, not one each
+        self.out = plain if self.notebook else console
         self.drawn = (console.is_interactive or self.notebook) and not console.quiet
         name = TextColumn("{task.description}", markup=False, table_column=Column(width=NAME, no_wrap=True))
         bar = BarColumn(max(8, min(BAR, console.width - NAME - TEXT - 2)))
@@ -97,13 +102,12 @@ class Display(Live):
         self.rows: dict[str, TaskID] = {}
         self.notes: list[Text] = []
         """Under the bars."""
-        self.told = {"epoch": time.monotonic()}
-        """When a line of a kind was last printed; nothing is told of epochs where all ends at once."""
-        self.output: Any = None
-        """In a notebook."""
+        self.told = {"epoch": (time.monotonic(), "")}
+        """The last line of each kind, and when: nothing is told of epochs where all ends at once."""
         self.wait("starting …")
-        # In a notebook rich would print empty outputs as it ends.
-        super().__init__(console=Console(quiet=True, force_jupyter=False) if self.notebook else console, transient=True)
+        # In a notebook rich would take over what is printed, and leave an empty output at its end.
+        mute = Console(quiet=True, force_jupyter=False, force_terminal=False)
+        super().__init__(console=mute if self.notebook else console, transient=True)
 
     def get_renderable(self) -> Group:
         """What is drawn now."""
@@ -128,7 +132,7 @@ class Display(Live):
         if not self.notebook:
             super().refresh()
         elif self.output is None:
-            from IPython.display import display
+            from IPython.display import display  # pyright: ignore[reportMissingImports]
 
             self.output = display(Padding(self.get_renderable(), 0), display_id=True)
         else:
@@ -140,8 +144,9 @@ class Display(Live):
         self.wait(doing, done, total)
         self.line(doing, f"{doing}: {done}/{total}", always=done == total)
 
+    @harmless
     def wait(self, doing: str | None, done: int = 0, total: int | None = None) -> None:
-        """A bar of what comes before the work, or between; None: no more."""
+        """A bar of what comes before the work, or between, and no line of it; None: no more."""
         if "" in self.rows:
             self.bars.remove_task(self.rows.pop(""))
         if doing is not None:
@@ -155,9 +160,10 @@ class Display(Live):
         self.bars.update(self.rows[name], description=name, completed=done, total=total, text=text)
 
     def line(self, kind: str, text: str, always: bool = False) -> None:
-        """Where nothing is drawn: one line of a kind each LINE_EVERY; `always`: this one in any case."""
-        if not self.drawn and (always or time.monotonic() - self.told.get(kind, -LINE_EVERY) >= LINE_EVERY):
-            self.told[kind] = time.monotonic()
+        """Where nothing is drawn: one line of a kind each LINE_EVERY, or `always`; none twice."""
+        when, before = self.told.get(kind, (-math.inf, ""))
+        if not self.drawn and text != before and (always or time.monotonic() - when >= LINE_EVERY):
+            self.told[kind] = time.monotonic(), text
             self.out.print(text, soft_wrap=True)
 
 
@@ -179,15 +185,15 @@ class Steps(Display):
         count = f"{step.done}/{step.total}"
         if step.total:
             self.bar(self.counted, step.done, step.total, count)
-        if not step.ended:
+        if step.ended:
+            if step.name in self.rows:
+                self.bar(step.name, 1, 1, step.said)
+            style = "red" if step.cause else None
+            self.out.print(f"{step.name}: {step.said}; {count}", style=style, soft_wrap=True)
+        else:
             self._take_place(step.name)
             self.bar(step.name, step.epoch, step.epochs, step.said)
             self.line("epoch", f"{step.name}: {step.said}")
-            return
-        if step.name in self.rows:
-            self.bar(step.name, 1, 1, step.said)
-        style = "red" if step.cause else None
-        self.out.print(f"{step.name}: {step.said}; {count}", style=style, soft_wrap=True)
 
     def _take_place(self, name: str) -> None:
         """A new bar stands where one is full, so that the others do not move."""
@@ -210,44 +216,35 @@ class Watch(Display):
 
     @harmless
     def show(self, search: Any) -> None:
-        """Something changed; of a search its tables, networks, doing, total, stopping and called() are read."""
+        """Something changed; of a search its tables, networks, doing, total and stopping and called() are read."""
+        ended = [row for row in list(search.tables.trials.values()) if row["state"] in files.ENDED]
         if self.begun is None and search.tables.trials:
-            self.begun = time.monotonic()
-            self.ended = {row["trial"] for row in search.tables.trials.values() if row["state"] in files.ENDED}
-            self.before = len(self.ended)
-            if self.before:
-                self.line("goes on", f"going on: ended before: {self.before}", always=True)
-        if self.drawn:
-            self._draw(search)
-        else:
-            self._tell(search)
-
-    def _tell(self, search: Any) -> None:
-        """Lines."""
-        if search.stopping.is_set() and "stopping" not in self.told:
+            self.begun, self.before, self.ended = time.monotonic(), len(ended), {row["trial"] for row in ended}
+            if ended:
+                self.line("goes on", f"going on: ended before: {len(ended)}", always=True)
+        if search.stopping.is_set():
             self.line("stopping", STOPPING, always=True)
         for name, net in list(search.networks.items()):
-            done = net["epoch"] == net["epochs"]
-            if net["epoch"] and not (done and f"{name} done" in self.told):
-                text = f"{name}: epoch {net['epoch']}/{net['epochs']}, accuracy {percent(net['accuracy'])}"
-                self.line(f"{name} done" if done else name, text, always=done)
+            text = f"epoch {net['epoch']}/{net['epochs']}, accuracy {percent(net['accuracy'])}"
+            self.bar(name, net["epoch"], net["epochs"], text)
+            if net["epoch"]:
+                self.line(name, f"{name}: {text}", always=net["epoch"] == net["epochs"])
         for name, doing in list(search.doing.items()):
             if doing:
                 self.line(f"{name} doing", f"{search.called(name)}: {doing}")
-        for name, row in list(search.tables.trials.items()):
-            if row["state"] in files.ENDED and name not in self.ended:
-                self.ended.add(name)
-                why = f" ({row['cause']})" if row["cause"] else ""
-                pace = " · ".join(filter(None, self._pace(search)))
-                self.line(name, f"{search.called(name)}: {outcome(row)}{why}; {pace}", always=True)
+        for row in () if self.drawn else ended:
+            if row["trial"] not in self.ended:
+                self.ended.add(row["trial"])
+                why, pace = f" ({row['cause']})" if row["cause"] else "", " · ".join(filter(None, self._pace(search)))
+                called = search.called(row["trial"])
+                self.line(called, f"{called}: {outcome(row)}{why}; {pace}", always=True)
+        if self.drawn:
+            self._draw(search)
 
     def _draw(self, search: Any) -> None:
-        """Bars, and under them three lines of the trials, however much there is to say."""
-        networks, rows = search.networks, search.tables.trials.values()
-        for name, net in networks.items():
-            text = f"epoch {net['epoch']}/{net['epochs']}  {percent(net['accuracy'])}"
-            self.bar(name, net["epoch"], net["epochs"], text)
-        trained = networks and all(net["epoch"] == net["epochs"] for net in networks.values())
+        """The trials' bar, and under it three lines, however much there is to say."""
+        networks, rows = search.networks.values(), search.tables.trials.values()
+        trained = networks and all(net["epoch"] == net["epochs"] for net in networks)
         self.wait("starting …" if not networks else "starting trials …" if trained and not rows else None)
         said: list[str] = []
         if rows:
@@ -255,10 +252,10 @@ class Watch(Display):
             waiting = search.total - over - states["running"]
             self.bar("trials", over, search.total, f"{states['running']} running · {waiting} waiting")
             busy = [row for row in rows if row["state"] == "running"][:4]
-            doing = (search.doing.get(row["trial"]) or f"epoch {row['epochs']}" for row in busy)
-            called = (search.called(row["trial"]) for row in busy)
-            running = "   ".join(f"{name}: {what}" for name, what in zip(called, doing, strict=True))
-            said = [*self._pace(search), running]
+            doing = {
+                search.called(row["trial"]): search.doing.get(row["trial"]) or f"epoch {row['epochs']}" for row in busy
+            }
+            said = [*self._pace(search), "   ".join(f"{name}: {what}" for name, what in doing.items())]
         stopping = [Text(STOPPING, "yellow")] if search.stopping.is_set() else []
         self.notes = [Text(f"  {text}", "dim", no_wrap=True, overflow="ellipsis") for text in said] + stopping
 

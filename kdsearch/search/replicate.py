@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -146,10 +146,7 @@ def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
     return replace(means, images=images, targets=replace(means.targets, told=made.targets))
 
 
-Result = TypeVar("Result")
-
-
-def _steps(work: Generator[Row, None, Result], again: Pipeline, rows: list[Row]) -> Generator[Step, None, Result]:
+def _steps(work: Iterator[Row], again: Pipeline, rows: list[Row]) -> Generator[Step, None, Any]:
     """A generator's rows as steps, and noted; returns what it returns."""
     while True:
         try:

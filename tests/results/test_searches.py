@@ -72,6 +72,19 @@ def test_status_reads_a_search_in_a_bucket(bucket, say, monkeypatch, option):
     assert json.loads(out)["state"] == "interrupted"
 
 
+def test_all_searches_in_a_bucket_are_listed(bucket, say):
+    stale = bucket.folder / "bad" / "search.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{")
+    bucket.push(stale)
+    _, out, _ = say(f"status --json --storage {bucket.uri}")
+    bad, own = json.loads(out)["searches"]
+    assert (bad["name"], bad["state"]) == ("bad", "damaged") and "search.json" in bad["cause"]
+    assert (own["name"], own["state"], own["accuracy"], own["front"]) == ("s", "interrupted", 0.9, 1)
+    with lease.hold(bucket, bucket.folder / "s"):
+        assert "s       running" in say(f"status --storage {bucket.uri}")[1]
+
+
 def test_a_search_whose_driver_is_elsewhere_is_running(bucket, say):
     with lease.hold(bucket, bucket.folder / "s"):
         _, out, _ = say(f"status s --json --storage {bucket.uri}")

@@ -52,7 +52,7 @@ def test_the_picture_follows_a_search_from_the_data_to_the_trials(search):
     watch.read("decoding train images", 3, 10)
     assert "decoding train" in drawn(watch) and "3/10" in drawn(watch) and "starting …" not in drawn(watch)
     watch.show(search)
-    assert "teacher" in drawn(watch) and "epoch 3/4  91.0 %" in drawn(watch) and "decoding" not in drawn(watch)
+    assert "teacher" in drawn(watch) and "epoch 3/4, accuracy 91.0 %" in drawn(watch) and "decoding" not in drawn(watch)
 
 
 def test_the_picture_counts_trials_by_state(search):
@@ -146,7 +146,8 @@ def test_a_terminal_shows_the_picture_and_takes_it_away(search):
     console, out = screen(True)
     with Watch(console) as watch:
         watch.show(search)
-    assert "teacher" in out.getvalue() and not watch.is_started and "\x1b[2K" in out.getvalue()
+    _, wiped, after = out.getvalue().rpartition("\x1b[2K")
+    assert "teacher" in out.getvalue() and not watch.is_started and wiped and "teacher" not in after
 
 
 def test_who_asks_for_no_progress_gets_none(search):
@@ -229,15 +230,15 @@ def test_a_display_that_fails_is_told_of_once_and_ends_nothing(search, capsys, t
 
 
 def test_ctrl_c_in_a_display_is_no_failure_of_it(search, monkeypatch):
-    def pressed(*_: object) -> None:
+    def pressed(*_: object, always: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Watch, "_tell", pressed)
+    monkeypatch.setattr(Watch, "line", pressed)
     with pytest.raises(KeyboardInterrupt):
         Watch(screen(False)[0]).show(search)
 
 
-def test_a_notebook_has_one_output_that_is_replaced(search, monkeypatch):
+def test_a_notebook_has_one_output_that_is_replaced(search, monkeypatch, capsys):
     class Output:
         def __init__(self, shown: Any) -> None:
             self.seen = [shown]
@@ -256,11 +257,15 @@ def test_a_notebook_has_one_output_that_is_replaced(search, monkeypatch):
     inside.display = display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", inside)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook's kernel does
     before = sys.stdout
     with Watch(Console(force_jupyter=True)) as watch:
         watch.show(search)
         assert sys.stdout is before
-    (one,) = outputs
+    with Steps(Console(force_jupyter=True)) as steps:
+        steps.show("torch was 1 and is 2 here.")
+    one, _ = outputs
+    assert "Warning: torch was 1" in capsys.readouterr().out
     assert len(one.seen) > 1 and "teacher" in one.seen[-1]._repr_mimebundle_([], [])["text/html"]
     assert not watch.failed
 

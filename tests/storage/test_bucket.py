@@ -1,5 +1,6 @@
 """A folder, or a bucket with a copy of what is used here."""
 
+import os
 import pickle
 import socket
 import threading
@@ -47,6 +48,14 @@ def test_what_one_machine_pushes_another_pulls(kept, tmp_path):
     assert there.pull(path) and path.read_text() == "rows"
     put(kept, "search/tables/trials.parquet", "more rows")
     assert there.pull(path) and path.read_text() == "more rows"
+
+
+def test_when_a_file_was_written_is_what_its_place_says_and_not_the_copy(bucket, tmp_path):
+    before = time.time()
+    here, there = put(at(tmp_path / "there"), "file"), put(bucket, "file")
+    for path in (here, there):
+        os.utime(path, (1, 1))
+    assert at(tmp_path / "there").written(here) == 1 and before - 60 < bucket.written(there) < before + 60
 
 
 def test_a_file_that_is_nowhere_cannot_be_pulled_and_leaves_nothing(kept):
