@@ -1,6 +1,9 @@
 """The words a space is written in."""
 
-from kdsearch.config.net import Net, Part, ResNet
-from kdsearch.config.pipeline import KD, Budget, Data, Fit, Hints, Link, Pair, Pipeline
+from kdsearch.config import net, pipeline
+from kdsearch.config.net import *  # noqa: F403
+from kdsearch.config.pipeline import *  # noqa: F403
 
-__all__ = ["KD", "Budget", "Data", "Fit", "Hints", "Link", "Net", "Pair", "Part", "Pipeline", "ResNet"]
+__all__: list[str] = []
+__all__ += net.__all__
+__all__ += pipeline.__all__

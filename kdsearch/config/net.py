@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+__all__ = ["Net", "Part", "ResNet"]
+
 Width = Annotated[int, Field(ge=1, le=8192)]
 
 Units = Annotated[int, Field(ge=1, le=65_536)]

@@ -5,11 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kdsearch.config.datasets import KNOWN, Augment
-from kdsearch.config.net import AnyNet, Net, Part, ResNet
+from kdsearch.config.net import AnyNet, Part
 
-__all__ = [
-    "KD", "Budget", "Data", "Fit", "Hints", "Link", "Net", "Pair", "Part", "Pipeline", "ResNet",
-]  # fmt: skip
+__all__ = ["KD", "Budget", "Data", "Fit", "Hints", "Link", "Pair", "Pipeline"]
 
 
 SEEDS = 2**31

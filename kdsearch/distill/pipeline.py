@@ -73,23 +73,23 @@ def made_with(pipeline: Pipeline, means: Means, accuracy: float | None) -> dict[
     images, last = means.images, len(pipeline.links) - 1
     keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
     facts = [read_facts(means.store.path(key)) for key in keys]
-    made = Made(
-        kdsearch=version("kdsearch"),
-        torch=torch.__version__,
-        device=images.mean.device.type,
-        machine=machine(),
-        precision=images.precision,
-        targets=means.targets.choices(pipeline, last, images),
-        threads=torch.get_num_threads(),
-        fingerprint=images.fingerprint,
-        classes=images.classes,
-        image=images.shape,
-        mean=tuple(images.mean.flatten().tolist()),
-        std=tuple(images.std.flatten().tolist()),
-        teachers=tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
-        accuracy=accuracy,
-    )
-    return made.model_dump(mode="json")
+    made = {
+        "kdsearch": version("kdsearch"),
+        "torch": torch.__version__,
+        "device": images.mean.device.type,
+        "machine": machine(),
+        "precision": images.precision,
+        "targets": means.targets.choices(pipeline, last, images),
+        "threads": torch.get_num_threads(),
+        "fingerprint": images.fingerprint,
+        "classes": images.classes,
+        "image": images.shape,
+        "mean": tuple(images.mean.flatten().tolist()),
+        "std": tuple(images.std.flatten().tolist()),
+        "teachers": tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
+        "accuracy": accuracy,
+    }
+    return Made.model_validate(made).model_dump(mode="json")
 
 
 def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:

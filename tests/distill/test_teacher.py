@@ -102,7 +102,8 @@ def test_a_choice_makes_the_answers(images):
     for choice, kind in kinds.items():
         means = Means(images, Store(Path("s")), Targets(Path("t"), 10**12, {"hint": choice}))
         found = answers_for(stage, chain, 1, teacher, means)
-        assert isinstance(found, kind) and vars(found)["layers"] == (1, 2)
+        assert isinstance(found, Live | Recorded) and isinstance(found, kind) and found.layers == (1, 2)
+        assert isinstance(found, Live) or found.folder == means.targets.place(teacher, images)
 
 
 def test_views_are_as_many_as_all_hints_of_a_search_leave_room_for(images):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from helpers import FIT, STUDENT, TEACHER, first, pipeline
 
-from kdsearch.config.pipeline import KD, Hints, Link, Pair
+from kdsearch.config.net import Net
+from kdsearch.config.pipeline import KD, Hints, Link, Pair, Pipeline
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.store import Store
 from kdsearch.distill.teacher import Targets
@@ -26,9 +27,9 @@ def declared(**link) -> tuple[Stage, ...]:
     return tuple(stages(Link(net=STUDENT, fit=FIT, **link), TEACHER))
 
 
-def lessons(images, **link) -> list[Lesson]:
+def lessons(images, teaching: Net = TEACHER, **link) -> list[Lesson]:
     """Of an untrained student and a teacher of random weights, asked live."""
-    asked = pipeline(**link)
+    asked = Pipeline(links=(Link(net=teaching, fit=FIT), pipeline(**link).student))
     student, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
     taught = Taught({"key": "random", "digest": "0"}, lambda: teacher)
     targets = Targets(Path("nowhere"), 10**9, {"hint": "live", "kd": "live"})
@@ -110,12 +111,13 @@ def test_a_term_of_weight_0_changes_nothing_of_the_weights(images, precision):
 
 
 def test_a_bridge_leads_from_the_first_map_that_its_term_reads_to_the_first_that_it_asks_for(images):
-    hinted, softened = lessons(images, hints=TWO)
+    teaching = TEACHER.model_copy(update={"widths": (3, 5, 7)})
+    hinted, softened = lessons(images, teaching, hints=TWO)
     assert list(hinted.bridges) == ["3→2", "1→5"] and not softened.bridges
     batch = first(images, 4)
     ours = taps.maps(hinted.net, batch.pixels, {2, 5})
     for (_, bridge), pair in zip(hinted.bridges.items(), TWO.pairs, strict=True):
-        assert bridge(ours[pair.guided]).shape[1] == TEACHER.widths[pair.hint - 1]
+        assert bridge(ours[pair.guided]).shape[1] == teaching.widths[pair.hint - 1]
 
 
 def test_a_stage_trains_its_sections_and_bridges_and_is_judged_where_the_classifier_trains(images):
