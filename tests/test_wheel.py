@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clusters import ours
@@ -24,7 +25,7 @@ for found in pkgutil.walk_packages(kdsearch.__path__, "kdsearch."):
 """
 
 
-def call(*words: object, **more: object) -> str:
+def call(*words: object, **more: Any) -> str:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **more)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
     return done.stdout
