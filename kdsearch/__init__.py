@@ -3,6 +3,7 @@
 What a notebook imports. A name is loaded when it is first asked for, so that importing kdsearch costs nothing.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +20,11 @@ HOMES = {
 }  # fmt: skip
 """Where each name lives."""
 __all__ = ["__version__", *sorted(name for names in HOMES.values() for name in names)]  # pyright: ignore
+
+
+# Ray prints a lost worker at length, whatever it is told to log; a search says it in its own words. Ray reads this when
+# it is imported, by whichever of our files comes first.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
 
 
 def __getattr__(name: str) -> Any:
