@@ -86,7 +86,7 @@ class Seed:
     @property
     def checkpoint(self) -> Path:
         """From which it goes on."""
-        return self.student.parent / "checkpoints" / self.student.name
+        return self.student.parents[1] / "checkpoints" / self.student.name
 
     def work(self, orders: Orders) -> Work:
         """The student's, as the selected one was made."""

@@ -39,7 +39,7 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
 from kdsearch.search import driver as search
-from kdsearch.search import export, look, plan, run, tuner
+from kdsearch.search import export, look, plan, run, tune, tuner
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
 
@@ -112,7 +112,7 @@ def say(finished, tmp_path_factory, monkeypatch, capsys) -> Callable[[str], tupl
         return own
 
     few_draws(monkeypatch)
-    monkeypatch.setattr(run, "run", until_ray)
+    monkeypatch.setattr(tune, "run", until_ray)
     monkeypatch.chdir(finished)
 
     def said(words: str) -> tuple[int, str, str]:

@@ -14,7 +14,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files, folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search import driver as search
-from kdsearch.search import look, plan, resume, run, tuner
+from kdsearch.search import look, plan, resume, run, tune, tuner
 from kdsearch.search.rungs import Rungs
 
 Say = Callable[[str], tuple[int, str]]
@@ -39,7 +39,7 @@ def say(tmp_path, monkeypatch, capsys) -> Say:
         run._begin(own)
         return own
 
-    monkeypatch.setattr(run, "run", until_ray)
+    monkeypatch.setattr(tune, "run", until_ray)
 
     def said(words: str) -> tuple[int, str]:
         line = f"kdsearch tune ./lost.py --name s --resume --storage . {words}".split()

@@ -1,0 +1,162 @@
+"""The Python face: what a notebook imports has what the command line has, by the same names."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+import typer
+
+import kdsearch
+from kdsearch.cli.app import app
+from kdsearch.search.asked import Asked
+from kdsearch.search.tune import asked_for, file_of
+
+SPACE = """
+'''Is Python as good as the shell?'''
+from kdsearch import KD, Budget, Link, Net, Pipeline
+
+BUDGET = Budget(trials=2, epochs=2, teacher_epochs=1)
+TEACHER = REFERENCE = Net(widths=(4, 4, 4), depth=3, hidden=8)
+
+
+def space(trial):
+    net = Net(widths=(trial.suggest_int("width", 1, 3),) * 3, depth=3, hidden=8)
+    return Pipeline(links=(Link(net=TEACHER), Link(net=net, kd=KD())))
+"""
+
+
+def options() -> dict[str, Any]:
+    """Of the command, as typer has them; where trials run is no option of a search."""
+    command: Any = typer.main.get_command(app)
+    return {option.name: option for option in command.commands["tune"].params if option.name != "cluster"}
+
+
+def test_every_option_of_the_command_is_one_of_the_function_with_the_same_default():
+    fields = {name: field for name, field in Asked.model_fields.items() if name != "storage_named"}
+    assert set(fields) == set(options())
+    for name, option in options().items():
+        if name != "space":
+            assert fields[name].default == (str(option.default) if isinstance(option.default, Path) else option.default)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, own in options().items() if getattr(own.type, "min", None) is not None]
+)
+def test_a_number_below_the_command_s_least_is_refused(name):
+    least = options()[name].type.min
+    with pytest.raises(kdsearch.Refusal, match=f"tune: {name}: .*but got"):
+        asked_for("depth_vs_hint", {name: least - 1})
+    assert getattr(asked_for("depth_vs_hint", {name: least}), name) == least
+
+
+def test_an_option_that_there_is_not_is_told_with_the_nearest():
+    with pytest.raises(kdsearch.Refusal, match="Did you mean 'trials'"):
+        asked_for("depth_vs_hint", {"trails": 3})
+
+
+def test_set_takes_words_or_a_mapping():
+    for told in (["student.fit.batch_size=64"], {"student.fit.batch_size": 64}):
+        assert asked_for("depth_vs_hint", {"set": told}).overrides == ("student.fit.batch_size=64",)
+
+
+def test_a_space_is_a_name_a_path_a_module_or_a_function_of_one(tmp_path):
+    from kdsearch.search_spaces import depth_vs_hint
+
+    assert file_of("depth_vs_hint") == "depth_vs_hint" and file_of(tmp_path) == str(tmp_path)
+    assert file_of(depth_vs_hint) == file_of(depth_vs_hint.space) == depth_vs_hint.__file__
+    for cell in (ModuleType("__main__"), lambda trial: None):
+        if not isinstance(cell, ModuleType):
+            cell.__module__ = "a_cell"
+        with pytest.raises(kdsearch.Refusal, match="%%writefile my_space"):
+            file_of(cell)
+
+
+def test_importing_kdsearch_loads_nothing_heavy_and_knows_its_names():
+    code = (
+        "import sys, kdsearch\n"
+        "assert not {'torch', 'ray', 'optuna', 'pandas', 'pydantic'} & set(sys.modules)\n"
+        "assert {'tune', 'open', 'train', 'replay', 'spaces', 'Refusal', 'Net'} <= set(dir(kdsearch))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_there_is_not_is_no_attribute():
+    with pytest.raises(AttributeError, match="has no attribute 'trane'"):
+        kdsearch.trane  # noqa: B018  # pyright: ignore
+
+
+def test_the_stub_names_what_the_module_gives():
+    text = Path(kdsearch.__file__).with_suffix(".pyi").read_text()
+    names = {name for names in kdsearch.HOMES.values() for name in names}
+    assert {line.rpartition(" as ")[2] for line in text.splitlines() if " as " in line} == names
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory) -> Path:
+    """The same search from the command line and from Python, the latter from a thread."""
+    folder = tmp_path_factory.mktemp("face")
+    (folder / "same.py").write_text(SPACE)
+    words = ["--sampler", "random", "--max-concurrent", "1", "--results", folder / "shell", "--name", "s"]
+    call = [sys.executable, "-m", "kdsearch", "tune", folder / "same.py", *words]
+    subprocess.run(list(map(str, call)), check=True, capture_output=True)
+    told = {"sampler": "random", "max_concurrent": 1, "results": folder / "python", "name": "s", "progress": False}
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(kdsearch.tune(folder / "same.py", **told)))
+    thread.start()
+    thread.join()
+    assert isinstance(found[0], kdsearch.Search)
+    return folder
+
+
+def test_python_and_the_shell_give_equal_tables(where):
+    shell, python = (kdsearch.open("s", where / name) for name in ("shell", "python"))
+    for one, other in ((shell.trials, python.trials), (shell.epochs, python.epochs), (shell.verdicts, python.verdicts)):
+        steady = [table.drop(columns="seconds", errors="ignore") for table in (one, other)]
+        pd.testing.assert_frame_equal(*steady)
+    keys = {"command", "options", "resume", "study", "run"}
+    assert {name: value for name, value in shell.facts.items() if name not in keys} == {
+        name: value for name, value in python.facts.items() if name not in keys
+    }
+
+
+def test_a_ray_that_was_started_for_it_is_gone(where):
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_a_search_shows_its_parts(where, tmp_path):
+    search = kdsearch.open("s", where / "python")
+    assert search.name == "s" and search.state == "finished"
+    assert list(search.references["trial"]) == ["labels", "kd", "hint+kd"]
+    assert set(search.front["trial"]) == set(search.trials["trial"][search.trials["front"]])
+    assert "<table" in search._repr_html_() and "finished" in search._repr_html_()
+    with pytest.raises(kdsearch.Refusal, match="Did you mean 'curves'"):
+        search.chart("curve")
+    assert search.chart("curves").to_dict()["$schema"]
+    assert search.report(tmp_path / "r.html") == [tmp_path / "r.html"]
+    (folder,) = search.export(best="accuracy", output=tmp_path / "exports")
+    (student,) = kdsearch.train(folder / "config.yaml", results=where / "python", progress=False)
+    assert student.accuracy == search.front["accuracy"].iloc[0]
+
+
+def test_a_search_that_there_is_not_is_refused_and_never_an_exit(tmp_path):
+    with pytest.raises(kdsearch.Refusal, match="There is no search"):
+        kdsearch.open("nowhere", tmp_path)
+    with pytest.raises(kdsearch.Refusal, match="leave out --resume"):
+        kdsearch.tune("depth_vs_hint", resume=True, results=tmp_path)
+
+
+def test_a_dry_run_is_a_plan(tmp_path):
+    plan = kdsearch.tune("depth", dry_run=True, results=tmp_path, progress=False, epochs=2, teacher_epochs=1)
+    assert not isinstance(plan, kdsearch.Search) and plan.trials == 4 and not list(tmp_path.iterdir())
+
+
+def test_rules_are_compared_on_a_recorded_table():
+    found = kdsearch.replay("digits", seeds=1, budget=(18,), progress=False)
+    assert set(found.frame["rule"]) == {"union", "moasha", "strata", "asha", "none"} and "<table" in found._repr_html_()
