@@ -34,7 +34,7 @@ def test_a_system_without_glibc_is_left_as_it_is(monkeypatch):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts Linux's page faults")
 def test_freed_memory_is_used_again_instead_of_fresh_pages():
     code = (
-        "import resource, torch\nfrom kdsearch import device\n{}\n"
+        "import resource, torch\nfrom kdsearch.distill import device\n{}\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "def work():\n    for _ in range(20): [torch.ones(20_000_000) for _ in range(2)]\n"
         "work(); before = faults(); work(); print(faults() - before)"

@@ -41,6 +41,7 @@ def search(tmp_path) -> Any:
         tables.add(name, pipeline().model_dump(mode="json"), sizes, {})
         tables.extend(name, [{"link": 1, "stage": "kd", "epoch": 7, "kd_epoch": 2, "accuracy": 0.5, "seconds": 1.0}], 1)
     return SimpleNamespace(
+        called=lambda name: f"trial {name}",
         tables=tables, total=12, networks={"teacher": {"epoch": 3, "epochs": 4, "accuracy": 0.91}}, doing={},
         stopping=threading.Event(),
     )  # fmt: skip

@@ -110,7 +110,7 @@ def test_a_proposal_is_plain_data_that_a_worker_can_read(written):
         def suggest_float(self, *_: object) -> float:
             return 1.0
 
-    plain = spaces.propose(Trial(), written(GOOD), Settings(2, 1))
+    plain = spaces.propose(Trial(), spaces.load(written(GOOD)), Settings(2, 1))
     assert Pipeline.model_validate(json.loads(json.dumps(plain))["pipeline"]).student.net.width == 1.0
 
 
