@@ -1,5 +1,6 @@
 """The Python face: what a notebook imports has what the command line has, by the same names."""
 
+import importlib
 import inspect
 import subprocess
 import sys
@@ -67,8 +68,7 @@ def test_set_takes_words_or_a_mapping():
 
 
 def test_a_space_is_a_name_a_path_a_module_or_a_function_of_one(tmp_path):
-    from kdsearch.search_spaces import depth_vs_hint
-
+    depth_vs_hint = importlib.import_module("kdsearch.search_spaces.depth_vs_hint")
     assert file_of("depth_vs_hint") == "depth_vs_hint" and file_of(tmp_path) == str(tmp_path)
     assert file_of(depth_vs_hint) == file_of(depth_vs_hint.space) == depth_vs_hint.__file__
     for cell in (ModuleType("__main__"), lambda trial: None):
@@ -118,10 +118,10 @@ def where(tmp_path_factory) -> Path:
 def test_python_and_the_shell_give_equal_tables(where):
     shell, python = (kdsearch.open("s", where / name) for name in ("shell", "python"))
     epochs = [found.epochs[found.epochs["stage"] != "record"] for found in (shell, python)]  # the second finds answers
-    epochs = [found.reset_index(drop=True) for found in epochs]
+    epochs = [pd.DataFrame(found).reset_index(drop=True) for found in epochs]
     for one, other in ((shell.trials, python.trials), epochs, (shell.verdicts, python.verdicts)):
-        steady = [table.drop(columns="seconds", errors="ignore") for table in (one, other)]
-        pd.testing.assert_frame_equal(*steady)
+        first, second = (table.drop(columns="seconds", errors="ignore") for table in (one, other))
+        pd.testing.assert_frame_equal(first, second)
     keys = {"command", "options", "resume", "study", "run"}
     assert {name: value for name, value in shell.facts.items() if name not in keys} == {
         name: value for name, value in python.facts.items() if name not in keys
