@@ -101,7 +101,8 @@ class Asked(Part, frozen=True):
 
     def options(self) -> dict[str, Any]:
         """As search.json keeps them."""
-        return self.model_dump(mode="json") | {"cluster": None}
+        plain = self.model_dump(mode="json")
+        return plain | {"overrides": plain["overrides"] or [], "cluster": None}
 
     def resumed(self, place: Path) -> "Asked":
         """These options for a search that goes on in a folder: as it was told, with what may change as it is told now.
