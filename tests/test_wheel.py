@@ -66,12 +66,12 @@ def test_every_module_can_be_imported_from_the_wheel_alone(plain, venv):
     assert all(Path(path).is_relative_to(packages(venv) / "kdsearch") for path in found)
     names = {str(Path(path).relative_to(packages(venv) / "kdsearch")) for path in found}
     repository = {str(path.relative_to(ROOT / "kdsearch")) for path in (ROOT / "kdsearch").rglob("*.py")}
-    assert repository - names == {"__init__.py", "cli/__main__.py"}
+    assert repository - names == {"__init__.py", "__main__.py", "cli/__main__.py"}
     assert {"search_spaces/depth_vs_hint.py", "analysis/depth_vs_hint.py", "tables/__init__.py"} <= names
 
 
 def test_type_checkers_are_told_and_published_numbers_travel(venv):
-    assert (packages(venv) / "kdsearch" / "py.typed").is_file()
+    assert all((packages(venv) / "kdsearch" / name).is_file() for name in ("py.typed", "__init__.pyi"))
     travelled = {path.name for path in (packages(venv) / "kdsearch" / "analysis" / "published").iterdir()}
     assert travelled == {path.name for path in (ROOT / "analysis" / "published").glob("*.csv")} != set()
 
