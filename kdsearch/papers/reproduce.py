@@ -27,8 +27,6 @@ from kdsearch.storage.bucket import Storage
 
 BUDGET = Budget(epochs=1, teacher_epochs=1, sampler="grid", rule="none")
 """A table's rows say their epochs themselves."""
-BEFORE = "entries.parquet"
-"""What a table was before it was a search's; its networks are in the store."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +115,13 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
 
 def other_precisions(table: Table, asked: str) -> Iterator[str]:
     """In which networks were trained, where they were there before: the store makes nothing twice."""
+    if asked == "auto":
+        return
     facts, store = files.read_facts(table.folder), Store(table.storage.folder / "store", table.storage)
     for row in results_tables.read(table.folder).trials.values():
         pipeline = Pipeline.model_validate_json(row["pipeline"])
         key = key_of(pipeline, len(pipeline.links) - 1, facts["fingerprint"])
         if row["state"] == "complete" and key in store:
             found = read_facts(store.path(key))["precision"]
-            if asked not in ("auto", found):
+            if found != asked:
                 yield found

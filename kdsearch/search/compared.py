@@ -1,6 +1,5 @@
 """Stopping rules compared on recorded learning curves."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,6 @@ from kdsearch.results import searches
 from kdsearch.results.curves import Curves, read, write
 from kdsearch.search.progress import Display
 from kdsearch.search.replay import Line, Setting, checked, lines, replays
-
-Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
