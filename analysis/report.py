@@ -2,7 +2,6 @@
 
 import html
 import importlib
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from kdsearch.results import confirmed as results_confirmed
 from kdsearch.results import tables as results_tables
 from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
 from kdsearch.search import spaces
+from kdsearch.storage.files import whole
 
 from . import curves, hypervolume, importances, pareto, stops
 
@@ -71,10 +71,8 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
     found = charts(folder)
     if target.is_dir():
         raise Refusal(f"A report is written to a file, but '{target}' is a folder; name a file in it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(page(folder, found), encoding="utf-8")
-    os.replace(draft, target)
+    with whole(target) as draft:
+        draft.write_text(page(folder, found), encoding="utf-8")
     written = [target]
     for name, chart in found.items() if png else ():
         written.append(target.with_name(f"{target.stem}-{name}.png"))

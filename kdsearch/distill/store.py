@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from filelock import FileLock
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.files import whole
 
 RECIPE = 2
 """Raised whenever training the same pipeline would give other weights."""
@@ -44,16 +44,13 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
     """A safetensors file, which is there whole or not at all; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as draft:
+        try:
+            save_file(plain, draft, words)
+        except SafetensorError as error:  # of a disk that is full
+            raise OSError(f"'{path}' could not be written: {error}") from error
         os.chmod(draft, 0o644)  # others on a shared disk read it too
-        os.replace(draft, path)
-    except SafetensorError as error:  # of a disk that is full
-        raise OSError(f"'{path}' could not be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_net(path: Path, net: nn.Module) -> dict:

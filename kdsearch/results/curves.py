@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import Point
+from kdsearch.storage.files import whole
 
 COLUMNS = pa.schema(
     [
@@ -216,7 +216,6 @@ def write(path: Path, curves: Curves) -> None:
         for number, (accuracy, seconds) in enumerate(zip(one.accuracies, one.seconds, strict=True), start=1)
     ]
     table = pa.Table.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], COLUMNS.names).cast(COLUMNS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata({"kdsearch": json.dumps(curves.facts)}), draft, compression="zstd")
-    os.replace(draft, path)
+    table = table.replace_schema_metadata({"kdsearch": json.dumps(curves.facts)})
+    with whole(path) as draft:
+        pq.write_table(table, draft, compression="zstd")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdsearch.errors import Refusal, listed
+from kdsearch.storage import files
 
 TRIALS = pa.schema(
     [
@@ -71,9 +71,8 @@ def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
             if len(kinds) > 1 and kinds != {int, float}:  # a knob that is now a number, now a word
                 values = [None if value is None else str(value) for value in values]
             columns.append(pa.array(values, pa.float64() if kinds == {int, float} else None))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.table(columns, names=names), draft)
-    os.replace(draft, path)
+    with files.whole(path) as draft:
+        pq.write_table(pa.table(columns, names=names), draft)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -89,9 +88,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    draft = folder / f".search.json.{os.getpid()}"
-    draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, folder / "search.json")
+    with files.whole(folder / "search.json") as draft:
+        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def confirmed(folder: Path) -> list[dict[str, Any]]:

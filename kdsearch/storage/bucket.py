@@ -2,10 +2,8 @@
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import pyarrow as pa
 from kdsearch.errors import Refusal, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
+from kdsearch.storage.files import whole
 
 BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes that pyarrow knows, beside file://."""
@@ -67,13 +66,8 @@ class Storage:
                     found = stream.read()
             except FileNotFoundError:
                 return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
+        with whole(path) as draft:
             draft.write_bytes(found)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
         return True
 
     def pull_folder(

@@ -15,6 +15,7 @@ from kdsearch.results import files, folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search import plan, resume, run, tuner
 from kdsearch.search.rungs import Rungs
+from kdsearch.storage.files import whole
 
 Say = Callable[[str], tuple[int, str]]
 
@@ -66,6 +67,19 @@ def test_a_search_goes_on_when_nothing_differs_and_grows(say):
     assert code in (0, 1) and error == ""
     say("--trials 9")
     assert files.read_facts(Path("s"))["trials"] == 9
+
+
+def test_drafts_that_a_killed_driver_or_worker_left_are_gone_whichever_version_wrote_them(say):
+    with whole(Path("s/new.parquet")) as draft:
+        ours = draft.name
+        draft.touch()
+    Path("s/new.parquet").unlink()
+    left = [f"s/{ours}", "s/.search.json.4711", "s/.epochs.parquet.4711.139872", "s/students/.0.safetensors.ab12cd3f"]
+    Path("s/students").mkdir(exist_ok=True)
+    for name in left:
+        Path(name).touch()
+    assert say("")[0] in (0, 1)
+    assert not [name for name in left if Path(name).exists()]
 
 
 def test_a_search_that_there_is_not_is_refused_and_leaves_no_folder(say):
