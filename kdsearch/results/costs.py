@@ -1,10 +1,9 @@
 """What a search has spent, and what front it had for that: pure functions over its tables."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kdsearch.results import front
+from kdsearch.results import files, front
 from kdsearch.results.tables import Tables
 
 COSTS = ("epochs", "weighted_epochs", "seconds")
@@ -93,7 +92,7 @@ def _kind(row: Row, tables: Tables, links: Mapping[str, int]) -> str:
 
 def _student_links(tables: Tables) -> dict[str, int]:
     """The number of each trial's last link; of the teacher and assistants, which are no trials, there is none."""
-    return {name: len(json.loads(trial["pipeline"])["links"]) - 1 for name, trial in tables.trials.items()}
+    return {name: files.links(trial) - 1 for name, trial in tables.trials.items()}
 
 
 def _ends(tables: Tables) -> set[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdsearch.errors import Refusal, unknown
-from kdsearch.results.files import STATES, _said
+from kdsearch.results.files import STATES, said
 from kdsearch.results.tables import REFERENCES, Tables
 
 RUN = ".run"
@@ -33,7 +33,7 @@ def readable(folder: Path) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Refusal(
-            f"The files of '{folder}' contradict each other ({_said(error)}): one of them is damaged, or another "
+            f"The files of '{folder}' contradict each other ({said(error)}): one of them is damaged, or another "
             f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."
         ) from error
 
