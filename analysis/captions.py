@@ -10,6 +10,7 @@ import pandas as pd
 
 from kdsearch.papers import printed
 from kdsearch.results.cells import Cell
+from kdsearch.results.facts import Facts
 
 HINTED = "15 epochs without and 20 with a hint"
 FROZEN = "the first stage was 0.25 of the hint loss and 0.75 of the labels' through a random, frozen classifier"
@@ -49,9 +50,9 @@ WIDTH = 140
 """Characters of a caption's line."""
 
 
-def of_data(facts: Mapping[str, Any], cifar10: str, cifar100: str) -> str:
+def of_data(facts: Facts, cifar10: str, cifar100: str) -> str:
     """Which of two tables a search's data ask for."""
-    return cifar100 if facts["data"] == "cifar100" else cifar10
+    return cifar100 if facts.data == "cifar100" else cifar10
 
 
 def frame(table: str, rows: Mapping[str, str]) -> pd.DataFrame:
@@ -73,7 +74,7 @@ SEEDS = "small dots: seeds, lines: 95\u00a0% intervals over seeds, on the same i
 """What a chart of seeds shows."""
 
 
-def here(found: Sequence[Cell], facts: Mapping[str, Any], shown: str = SEEDS) -> list[str]:
+def here(found: Sequence[Cell], facts: Facts, shown: str = SEEDS) -> list[str]:
     """How the numbers of a grid were made, what of its seeds is shown, and which cells are missing."""
     counts = sorted({len(cell.accuracies) for cell in found if cell.accuracies})
     seeds = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
@@ -87,15 +88,15 @@ def here(found: Sequence[Cell], facts: Mapping[str, Any], shown: str = SEEDS) ->
     return lines + [f"not fully trained yet: {', '.join(waiting)}"] * bool(waiting)
 
 
-def made(facts: Mapping[str, Any]) -> str:
+def made(facts: Facts) -> str:
     """`digits, 1,150 training and 287 validation images`."""
-    counts = f"{facts['images']:,} training and {facts['validation_images']:,} validation images"
-    return f"{Path(str(facts['data'])).name}, {counts}"
+    counts = f"{facts.images:,} training and {facts.validation_images:,} validation images"
+    return f"{Path(facts.data).name}, {counts}"
 
 
-def epochs(facts: Mapping[str, Any], where: str) -> str:
+def epochs(facts: Facts, where: str) -> str:
     """`, 20 epochs in every cell`; nothing where a search does not say."""
-    return f", {facts['epochs']} epochs {where}" if facts.get("epochs") else ""
+    return f", {facts.epochs} epochs {where}" if facts.epochs else ""
 
 
 def _causes(cell: Cell) -> str:

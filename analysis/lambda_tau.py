@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
@@ -32,7 +33,7 @@ PRINTED = {"lambda": 0.75, "tau": 2.0}
 """Where the paper on hints trained all its students."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The surface, the trials on it, the paper's point."""
     trials = points(tables)
     if len(trials) < LEAST:

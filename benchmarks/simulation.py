@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from kdsearch.results import curves, files, tables
+from kdsearch.results import curves, tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.search import plan, samplers, spaces
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
@@ -32,13 +33,11 @@ def resident() -> float:
     return next(int(line.split()[1]) * 1.024e-3 for line in lines if line.startswith("VmRSS"))
 
 
-def looked(folder: Path, trials: int, sampler: str, before: dict | None = None) -> tuple[Search, dict]:
+def looked(folder: Path, trials: int, sampler: str, before: Facts | None = None) -> tuple[Search, dict]:
     """A search on digits that may begin (or go on), and its references."""
     space = spaces.load(spaces.find("depth_vs_hint"))
     told = {"space": "depth_vs_hint"}
-    search = Search(
-        space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before or {}
-    )
+    search = Search(space, Settings(27, 12), trials, folder, Path("data"), sampler=sampler, options=told, before=before)
     search.resources = {"cpu": 1, "gpu": 0}
     _, references = plan.look(search)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +140,7 @@ def size(path: Path) -> int:
 
 def reopened(folder: Path, trials: int, sampler: str) -> dict[str, float]:
     """Seconds that the driver's record takes when a search goes on: tables, then rungs and journal."""
-    search, references = looked(folder, trials, sampler, before=files.read_facts(folder))
+    search, references = looked(folder, trials, sampler, before=read_facts(folder))
     begun = time.perf_counter()
     search.tables.take_over()
     taken = time.perf_counter()

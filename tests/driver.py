@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from kdsearch.results import files
+from kdsearch.results.facts import read_facts
 from kdsearch.search import plan, spaces
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.settings import Settings
@@ -39,7 +39,7 @@ class Driver:
     def __init__(self, folder: Path, sampler: str, trials: int, dies_after: int, seeds: int = 1) -> None:
         path = folder / "lost.py"
         path.write_text(SPACE)
-        before = files.read_facts(folder / "s") if (folder / "s" / "search.json").exists() else {}
+        before = read_facts(folder / "s") if (folder / "s" / "search.json").exists() else None
         told = {"space": str(path), "results": str(folder)}
         self.search = Search(
             spaces.load(path), Settings(4, 1), trials, folder / "s", Path("data"), sampler=sampler, options=told,

@@ -77,10 +77,10 @@ def confirm(
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
     from kdsearch.cli import live
     from kdsearch.cli import tables as cli_tables
-    from kdsearch.results import files
     from kdsearch.results import searches as results_searches
     from kdsearch.results import seeds as results_seeds
     from kdsearch.results import tables as results_tables
+    from kdsearch.results.facts import read_facts
     from kdsearch.storage.bucket import at
 
     storage, console = at(results), cli_tables.console(stderr=as_json)
@@ -99,7 +99,7 @@ def confirm(
                 if step.ended:
                     send()
                 watch.show(step)
-    images = files.read_facts(folder)["validation_images"]
+    images = read_facts(folder).validation_images
     found = results_seeds.members(results_tables.read(folder), images)
     if as_json:
         print(json.dumps({"search": str(folder), **plain(found, images)}))

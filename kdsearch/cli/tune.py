@@ -107,12 +107,12 @@ def _source(context: typer.Context, name: str) -> str:
     return found.name if found else "DEFAULT"
 
 
-def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, dict[str, Any]]:
+def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any, Path, Any]:
     """All options, the storage, the search's folder, what is known of it where it goes on. Raises Refusal."""
     told = dict(context.params)
     from kdsearch.cluster.session import probe, resolve
-    from kdsearch.results import files
     from kdsearch.results import searches as results_searches
+    from kdsearch.results.facts import read_facts
     from kdsearch.results.folder import check_name, folder_for
     from kdsearch.search import resume as search_resume
     from kdsearch.search import spaces as search_spaces
@@ -131,14 +131,14 @@ def _asked(context: typer.Context, given: set[str]) -> tuple[dict[str, Any], Any
             told,
             storage,
             folder_for(storage.folder, path.stem, told["name"], results_searches.names_taken(storage)),
-            {},
+            None,
         )
     name = results_searches.only(path.stem, storage) if told["name"] is None else told["name"]
     check_name(name)
     folder = results_searches.resumed(name, storage)
     told = search_resume.options(folder, told, given)
     _check_types(context, told, folder)
-    facts = files.read_facts(folder)
+    facts = read_facts(folder)
     search_resume.check_source(facts, search_spaces.source(path), path)
     return told, storage, folder, facts
 
@@ -162,7 +162,7 @@ def _check_types(context: typer.Context, told: dict[str, Any], folder: Path) -> 
         told[option.name or ""] = taken
 
 
-def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, Any]) -> Any:
+def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: Any) -> Any:
     from kdsearch.cli.options import numbers_of, pairs_of
     from kdsearch.search import spaces as search_spaces
     from kdsearch.search.settings import Limits, Settings
@@ -192,7 +192,7 @@ def _search(asked: dict[str, Any], storage: Any, folder: Path, facts: dict[str, 
         asked["rule"] or budget.rule or ("none" if sampler == "grid" else "union"),
         asked["reduction"], numbers_of(asked["milestones"] or ""),
         Limits(asked["max_params"], asked["max_macs"], asked["min_compression"]),
-        command=facts.get("command") or shlex.join(["kdsearch", *sys.argv[1:]]),
+        command=facts.command if facts else shlex.join(["kdsearch", *sys.argv[1:]]),
         options={name: str(value) if isinstance(value, Path) else value for name, value in asked.items()},
         before=facts, storage=storage, address=asked["address"], storage_named=asked["storage_named"],
     )  # fmt: skip
@@ -232,10 +232,10 @@ def _show_draws(search: Any, drawn: list, console: Any) -> None:
 
 def _show_end(folder: Path, storage: str, console: Any) -> None:
     from kdsearch.cli import tables as cli_tables
-    from kdsearch.results import files
     from kdsearch.results import tables as results_tables
+    from kdsearch.results.facts import read_facts
 
-    cli_tables.summary(results_tables.read(folder), files.read_facts(folder), console)
+    cli_tables.summary(results_tables.read(folder), read_facts(folder), console)
     written = f"Written: {folder}/: trials.parquet, epochs.parquet, verdicts.parquet, search.json, students/"
     console.print(written, soft_wrap=True)
     name = name_of(folder, storage)

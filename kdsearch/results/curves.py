@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdsearch.errors import Refusal, listed
-from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
+from kdsearch.results import front
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.front import Point
 from kdsearch.storage.files import whole
 
@@ -123,11 +124,11 @@ def from_parquet(path: Path) -> Curves:
 
 def from_search(folder: Path) -> Curves:
     """Its fully trained draws; raises Refusal where trials were stopped or it has not ended."""
-    facts, tables = files.read_facts(folder), results_tables.read(folder)
-    return curves_of(folder.name, rows_of(tables, facts, folder.name), facts)
+    facts, tables = read_facts(folder), results_tables.read(folder)
+    return curves_of(folder.name, rows_of(tables, facts, folder.name), facts.plain())
 
 
-def rows_of(tables: results_tables.Tables, facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def rows_of(tables: results_tables.Tables, facts: Facts, name: str) -> list[dict[str, Any]]:
     """A search's epochs as rows of COLUMNS; raises Refusal where they are not whole."""
     stands = results_folder.standing(tables, facts)
     stopped, drawn = stands["states"].get("stopped", 0), {n: r for n, r in tables.trials.items() if not r["reference"]}

@@ -1,6 +1,6 @@
 """A search's folder: found, named, locked, and how the search in it stands."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdsearch.errors import Refusal, unknown
+from kdsearch.results.facts import Facts
 from kdsearch.results.files import STATES, said
 from kdsearch.results.tables import REFERENCES, Tables
 
@@ -51,10 +52,10 @@ def is_running(folder: Path) -> bool:
         return True
 
 
-def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+def standing(tables: Tables, facts: Facts) -> dict[str, Any]:
     """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
     states, ended = tables.tally()
-    total = facts.get("total", facts.get("trials", 0) + REFERENCES)
+    total = facts.trials + REFERENCES if facts.total is None else facts.total
     state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
     return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}
 

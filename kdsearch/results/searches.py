@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 from filelock import Timeout
 
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.folder import taken
 from kdsearch.storage.bucket import Storage, at
 from kdsearch.storage.lease import Lease, hold, holder
@@ -107,11 +107,11 @@ def renew(storage: Storage, folder: Path) -> None:
     _bring(storage, folder)
 
 
-def _their_run(storage: Storage, folder: Path) -> Any:
+def _their_run(storage: Storage, folder: Path) -> str | None:
     """Whose tables the bucket has; raises Refusal where it has no such search."""
     aside = reading(storage.word)
     _bring_facts(aside, aside.folder / folder.name)
-    return files.read_facts(aside.folder / folder.name).get("run")
+    return read_facts(aside.folder / folder.name).run
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def bring_networks(storage: Storage, keys: Iterable[str]) -> None:
             storage.pull(path)
 
 
-def standing(storage: Storage, tables: results_tables.Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+def standing(storage: Storage, tables: results_tables.Tables, facts: Facts) -> dict[str, Any]:
     """results.standing, where the driver may run on another machine."""
     stands = results_folder.standing(tables, facts)
     if stands["state"] == "interrupted" and in_bucket(tables.folder, storage) and holder(storage, tables.folder):

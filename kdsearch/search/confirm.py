@@ -23,7 +23,7 @@ from kdsearch.data import sources
 from kdsearch.distill.store import Store, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import remembered_ctrl_c
-from kdsearch.results import files, front
+from kdsearch.results import facts, files, front
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search.trial import again, keep_trace, prepare
@@ -153,8 +153,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _resources(folder: Path, made: Made) -> dict[str, float]:
     """What a trial of the search had; raises Refusal where this machine could never give it."""
-    plain = {"cpu": made.threads, "gpu": 1 if made.device == "cuda" else 0}
-    found = files.read_facts(folder).get("resources", plain)
+    plain: dict[str, float] = {"cpu": made.threads, "gpu": 1 if made.device == "cuda" else 0}
+    found = facts.read_facts(folder).resources or plain
     there = ray.cluster_resources()
     for kind in ("CPU", "GPU"):
         asked, given = found[kind.lower()], there.get(kind, 0)

@@ -44,9 +44,10 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     search.described = drawn[0].pipeline.data
     search.images = load(search.described, search.data_dir, search.progress)
     drawn = _within_limits(search, drawn)
-    if search.resumed:
+    if search.before:
         check_images(search.before, search.images.fingerprint)
-        search.sizes = tuple(search.before["sizes"])
+    if search.before and search.before.sizes:
+        search.sizes = search.before.sizes
     else:
         sizes = [search.survey(draw.pipeline.student.net).parameters for draw in drawn[: 2 * LOOKED_AT]]
         search.sizes = (min(sizes), max(sizes))
@@ -60,7 +61,7 @@ def look(search: Search) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     for pipeline in references.values():
         search.check(pipeline)
     # A search that goes on keeps its views, whatever room this machine has for them.
-    views = search.before.get("views") or most_views(looked_at, search.images, search.cache_limit)
+    views = (search.before and search.before.views) or most_views(looked_at, search.images, search.cache_limit)
     if views < search.images.views:
         search.settings = replace(search.settings, most_views=views)
         drawn, references = _drawn(search)

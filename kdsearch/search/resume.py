@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from kdsearch.errors import Refusal, listed
-from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.folder import taken
 
 FREE = (
@@ -36,8 +36,8 @@ def options(folder: Path, told: Mapping[str, Any], given: Iterable[str]) -> dict
         raise Refusal(f"Only a search that has begun can go on, but there is none in '{folder}'; leave out --resume.")
     if results_folder.is_running(folder):
         raise taken(folder)
-    before = files.read_facts(folder).get("options")
-    if not isinstance(before, dict):
+    before = read_facts(folder).options
+    if before is None:
         raise Refusal(f"'{folder}' was made by a version of kdsearch that could not go on; start a new search.")
     found, given = {**told, **{name: before[name] for name in told if name in before}}, set(given)
     for name in FREE:
@@ -58,23 +58,23 @@ def _plain(value: Any) -> str:
     return "not given" if value is None else listed(value) if isinstance(value, list) else str(value)
 
 
-def check_source(facts: Mapping[str, Any], source: str, path: Path) -> None:
+def check_source(facts: Facts, source: str, path: Path) -> None:
     """Raises Refusal where the space's file is another, or does something else, than when the search began."""
-    if facts["space"] != path.stem:
-        raise Refusal(f"A search goes on with its own space, '{facts['space']}', but got '{path.stem}'; name that one.")
-    if facts.get("source") != source:
+    if facts.space != path.stem:
+        raise Refusal(f"A search goes on with its own space, '{facts.space}', but got '{path.stem}'; name that one.")
+    if facts.source != source:
         raise Refusal(
             f"A search goes on with the space that it began with, but '{path}' has changed since; bring it back, or "
             f"start a new search with another --name."
         )
 
 
-def check_images(facts: Mapping[str, Any], fingerprint: str) -> None:
+def check_images(facts: Facts, fingerprint: str) -> None:
     """Raises Refusal where the images are others than when the search began."""
-    if facts["fingerprint"] != fingerprint:
+    if facts.fingerprint != fingerprint:
         raise Refusal(
-            f"A search goes on with the images that it began with, but those of '{facts['data']}' have changed since "
-            f"(fingerprint {facts['fingerprint']} then, {fingerprint} now); bring them back, or start a new search."
+            f"A search goes on with the images that it began with, but those of '{facts.data}' have changed since "
+            f"(fingerprint {facts.fingerprint} then, {fingerprint} now); bring them back, or start a new search."
         )
 
 

@@ -17,9 +17,9 @@ from kdsearch.distill.store import Store
 from kdsearch.errors import Refusal
 from kdsearch.nets import pairs
 from kdsearch.nets import survey as nets_survey
-from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, write_facts
 from kdsearch.results.tables import Pending
 from kdsearch.search import spaces
 from kdsearch.search.settings import Costs, Limits, Settings
@@ -64,7 +64,7 @@ class Search:
     """What the command line said, by option."""
     storage: Storage = field(default_factory=lambda: Storage(Path()))
     """Where its folder lies; unless told, the folder above it."""
-    before: dict[str, Any] = field(default_factory=dict)
+    before: Facts | None = None
     """search.json of a search that goes on in its folder."""
     address: str | None = None
     """Of the Ray that runs it; None: RAY_ADDRESS, else this machine alone."""
@@ -120,7 +120,7 @@ class Search:
             self.folder, pending=Pending(self.folder / results_tables.PENDING), push=self.storage.push
         )
         self.cache_limit = cache.limit()
-        self.study = self.before.get("study") or f"{self.folder.name}-{uuid4().hex[:8]}"
+        self.study = (self.before and self.before.study) or f"{self.folder.name}-{uuid4().hex[:8]}"
 
     @property
     def store(self) -> Store:
@@ -135,7 +135,7 @@ class Search:
     @property
     def resumed(self) -> bool:
         """It goes on in a folder that is there."""
-        return bool(self.before)
+        return self.before is not None
 
     @property
     def stop_file(self) -> Path:
@@ -252,6 +252,6 @@ class Search:
             "versions": {name: version(name) for name in ("kdsearch", "ray", "optuna", "torch", "torchvision")},
         }
         self.facts = told | self.facts
-        files.write_facts(self.folder, self.facts)
+        write_facts(self.folder, self.facts)
         (self.folder / results_folder.RUN).write_text(self.run, encoding="utf-8")
         self.storage.push(self.folder / "search.json")

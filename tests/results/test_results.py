@@ -170,13 +170,6 @@ def test_an_event_that_cannot_be_is_refused_with_the_way_out(tmp_path, line):
         results_tables.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"space": "s", "trials": "x"}', "[" * 100_000])
-def test_damaged_facts_are_refused(tmp_path, text):
-    (tmp_path / "search.json").write_text(text)
-    with pytest.raises(Refusal, match=r"search\.json"):
-        files.read_facts(tmp_path)
-
-
 def test_a_search_is_found_by_name_or_path_and_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "mine"
     folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import pipeline
+from helpers import FACTS, pipeline
 from PIL import Image
 
 from kdsearch.cli import app
@@ -18,6 +18,7 @@ from kdsearch.distill.store import read_facts
 from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import write_facts
 from kdsearch.search import confirm, trial
 
 FIT = Fit(epochs=2, batch_size=16, learning_rate=5e-3)
@@ -56,9 +57,8 @@ def searched(tmp_path_factory) -> Iterator[Path]:
         tables.mark(name, "complete")
     tables.write(at_once=True)
     images = load(data, where)
-    told = {"space": "s", "command": "tune", "trials": 2, "seed": 3, "data": data.name, "images": len(images.train)}
-    more = {"validation_images": len(images.validation), "classes": 2, "knobs": {}, "teacher_accuracy": None}
-    files.write_facts(folder, told | more | {"fingerprint": images.fingerprint})
+    told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2}
+    write_facts(folder, FACTS | told | {"images": len(images.train), "validation_images": len(images.validation)})
     yield where
     confirm.ray.shutdown()
 
