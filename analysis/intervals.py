@@ -75,7 +75,7 @@ def _rows(cell: Cell, trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Facts) -> bool:
     """Printed numbers are of other data, or so far away that a shared axis would flatten both."""
     tables = set(published["table"])
-    if any(captions.PROTOCOLS[name][0] != facts.data for name in tables):
+    if any(captions.dataset(name) != facts.data for name in tables):
         return True
     ours = pd.concat([shown["accuracy"], shown["low"], shown["high"]]).astype(float)
     both = pd.concat([ours, published["accuracy"]])

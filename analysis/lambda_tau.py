@@ -52,7 +52,7 @@ def chart(tables: Tables, facts: Facts) -> Any:
         f"{100 * top['accuracy']:.1f} ± {100 * top['error']:.1f} % (standard deviation).",
         f"It spans {100 * span:.1f} points; the noise between trials has a standard deviation of {100 * noise:.1f}. "
         f"Where it is dotted, few trials are near: the surface itself is uncertain by over {100 * sure:.1f} points.",
-        f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.PROTOCOLS[table][0]]} test images, one run.",
+        f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.dataset(table)]} test images, one run.",
     ]
     return captions.under([layers.properties(width=560, height=380, title="Landscape of λ and τ")], lines)
 

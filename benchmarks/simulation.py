@@ -93,9 +93,9 @@ class Driver:
 
     def begin(self) -> None:
         self.asked += 1
-        if self.asked - tables.REFERENCES in self.by_tpe:
+        if self.asked - len(spaces.REFERENCES) in self.by_tpe:
             self.sampler._study.sampler = samplers.make("tpe", 0, startup=10)
-        with self.timed("tpe" if self.asked - tables.REFERENCES in self.by_tpe else "suggest"):
+        with self.timed("tpe" if self.asked - len(spaces.REFERENCES) in self.by_tpe else "suggest"):
             config = self.sampler.suggest(f"ray{self.asked}")
         self.sampler._study.sampler = self.usual
         trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)

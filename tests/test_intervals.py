@@ -241,10 +241,12 @@ def test_seven_trials_are_no_landscape(tmp_path):
     assert row["text"] == "A landscape needs 8 fully trained trials with λ and τ; here are 7."
 
 
-def test_every_table_has_a_protocol_of_its_own():
+def test_every_printed_table_is_told_by_its_data_and_how_it_was_made():
     captions = analysis("captions")
     assert set(captions.PROTOCOLS) == set(printed.names())
-    assert all(data in captions.TITLES for data, _ in captions.PROTOCOLS.values())
+    assert {captions.dataset(name) for name in printed.names()} == set(captions.TITLES)
+    said = captions.told("seed1-table6")
+    assert said.startswith("○ printed (seed1-table6): CIFAR-100 test images, one unseeded run, 15 epochs without")
 
 
 @pytest.mark.parametrize("space", ["hint_location", "alpha_temperature", "data_fraction"])

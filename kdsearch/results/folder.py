@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from kdsearch.errors import Refusal, unknown
 from kdsearch.results.facts import Facts
 from kdsearch.results.files import STATES, said
-from kdsearch.results.tables import REFERENCES, Tables
+from kdsearch.results.tables import Tables
 
 RUN = ".run"
 """Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
@@ -54,8 +54,7 @@ def is_running(folder: Path) -> bool:
 
 def standing(tables: Tables, facts: Facts) -> dict[str, Any]:
     """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
-    states, ended = tables.tally()
-    total = facts.trials + REFERENCES if facts.total is None else facts.total
+    (states, ended), total = tables.tally(), facts.all_trials
     state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
     return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}
 

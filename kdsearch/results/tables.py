@@ -52,9 +52,6 @@ JOURNAL = "optuna.journal"
 NOTED = ("add", "extend", "judged", "mark")
 """Methods of Tables that change them."""
 
-REFERENCES = 3
-"""Beside the draws, every search runs so many reference pipelines."""
-
 FAINT = 0.001
 """A weighted loss term with a smaller share of the gradient over a whole stage does not teach."""
 

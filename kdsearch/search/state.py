@@ -130,7 +130,7 @@ class Search:
     @property
     def total(self) -> int:
         """Trials in all: draws with their seeds, and references."""
-        return self.trials * self.seeds + (0 if self.space.reference is None else results_tables.REFERENCES)
+        return self.trials * self.seeds + (0 if self.space.reference is None else len(spaces.REFERENCES))
 
     @property
     def resumed(self) -> bool:
