@@ -51,6 +51,11 @@ ENDED = ("complete", "stopped", "failed")
 
 STATES = ("waiting", "running", *ENDED)
 
+IMPOSSIBLE = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, pa.ArrowException
+)  # fmt: skip
+"""Errors that come of a file in which something stands that cannot be."""
+
 
 def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
     """The schema's columns first, then every other one that a row has; the file is replaced whole."""
@@ -81,17 +86,17 @@ def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]
         others = [table.schema.field(name) for name in table.schema.names if name not in schema.names]
         wanted = pa.schema([*schema, *others])
         return table.select(wanted.names).cast(wanted).to_pylist()
-    except (OSError, LookupError, TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+    except (OSError, *IMPOSSIBLE) as error:
         raise Refusal(f"The table '{path}' is damaged ({said(error)}); {mend}.") from None
 
 
 def check_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Raises an error of Arrow's, TypeError or ValueError where a row lacks what every row has, or has another kind."""
+    """Raises one of IMPOSSIBLE where a row lacks what every row has, or has it of another kind."""
     pa.Table.from_pylist(list(rows), schema).cast(schema)
 
 
 def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raises LookupError, TypeError or ValueError for a trial that cannot be."""
+    """Raises one of IMPOSSIBLE for a trial that cannot be."""
     for row in rows:
         sized = row["parameters"] > 0 and 0 < row["compression"] < math.inf and links(row) > 0
         judged = row["state"] != "complete" or (row["accuracy"] is not None and 0 <= row["accuracy"] <= 1)

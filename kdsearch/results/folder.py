@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from kdsearch.errors import Refusal, unknown
 from kdsearch.results.facts import Facts
-from kdsearch.results.files import STATES, said
+from kdsearch.results.files import IMPOSSIBLE, STATES, said
 from kdsearch.results.tables import Tables
 
 RUN = ".run"
@@ -32,7 +32,7 @@ def readable(folder: Path) -> Iterator[None]:
     """Where a search's files, each whole by itself, contradict each other or their types: Refusal."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except IMPOSSIBLE as error:
         raise Refusal(
             f"The files of '{folder}' contradict each other ({said(error)}): one of them is damaged, or another "
             f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."

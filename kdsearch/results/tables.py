@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from kdsearch.errors import Refusal
 from kdsearch.results import files, front
 from kdsearch.results.files import ENDED, EPOCHS, TABLES, TRIALS, VERDICTS, read_table, write_table
@@ -106,7 +104,7 @@ class Tables:
             files.check_rows(self.trials.values(), TRIALS)
             files.check_trials(self.trials.values())
             self._sum_up()
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
+        except files.IMPOSSIBLE as error:
             way_out = "delete it: what it says is done again" if path.exists() else "the search must be run again"
             table = path if path.exists() else self.folder / "trials.parquet"
             raise Refusal(f"The table '{table}' is damaged ({files.said(error)}); {way_out}.") from None
