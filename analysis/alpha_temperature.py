@@ -14,6 +14,7 @@ import pandas as pd
 
 from kdsearch.papers import printed
 from kdsearch.results.cells import Cell
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
@@ -25,7 +26,7 @@ X = alt.X("T:O", title="T").axis(labelAngle=0)
 Y = alt.Y("alpha:O", title="α", sort="ascending").axis(format=".1f")
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The grid of means beside the printed grid."""
     found = intervals.found(tables, facts)
     if said := intervals.missing(found, "alpha", "T"):

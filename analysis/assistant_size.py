@@ -9,6 +9,7 @@ picture.
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import intervals
@@ -17,6 +18,6 @@ ROWS = {"labels": "labels", "KD": "none", "4": "4", "6": "6", "8": "8", "8â†’6â†
 """Assistants by the rows of the table."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """Nobody, the teacher, one assistant, all three."""
     return intervals.by_arm(tables, facts, "assistant", list(ROWS.values()), {"seed2-table3": ROWS})

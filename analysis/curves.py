@@ -4,16 +4,15 @@ Validation accuracy over the epochs of a student's last stage, a line a trial. F
 costs epochs of the same budget, so trials with hints have shorter lines.
 """
 
-from typing import Any
-
 import altair as alt
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> alt.Chart:
+def chart(tables: Tables, facts: Facts) -> alt.Chart:
     """One line a trial; the one that was clicked is bold."""
     drawn = frames.curves(tables)
     # Few epochs would else have ticks between them.

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
@@ -22,7 +23,7 @@ COLOURS = {"labels": "#9a5b00", "KD": "#2563a8"}
 SIZE = {"width": 420, "height": 320}
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """Accuracy over the share of the images, by labels and by KD."""
     found = intervals.found(tables, facts)
     if said := intervals.missing(found, "fraction", "taught"):

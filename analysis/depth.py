@@ -8,6 +8,7 @@ paper printed, by the protocol under the picture; where these are of other data,
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, intervals
@@ -16,7 +17,7 @@ ARMS = {"1→1": "3", "1→2": "6", "1→3": "9", "1→4": "12"}
 """Convolutions, by the pairs that the tables name."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The four students, shallow to deep."""
     table = captions.of_data(facts, "seed1-table3", "seed1-table4")
     return intervals.by_arm(tables, facts, "depth", list(ARMS.values()), {table: ARMS})

@@ -5,10 +5,9 @@ lies above the others at equal compression, depth pays; where one shape does, th
 trained accuracy of each depth and hint, and in brackets the number of trials behind it: one is an anecdote.
 """
 
-from typing import Any
-
 import altair as alt
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
@@ -16,7 +15,7 @@ from . import frames, pareto
 HINTS = ["none", "1", "2", "3", "1+2", "2+3", "1+3", "1+2+3"]
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> alt.HConcatChart:
+def chart(tables: Tables, facts: Facts) -> alt.HConcatChart:
     """Trials by depth and hint, beside the heatmap of depth and hint."""
     return alt.hconcat(_trials(tables), _heatmap(tables)).resolve_scale(color="independent", x="independent")
 

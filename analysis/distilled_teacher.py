@@ -9,6 +9,7 @@ teaches stands at generation 1, though a student like itself had taught it, and 
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import intervals
@@ -17,6 +18,6 @@ ROWS = {"labels": "0", "teacher": "1", "α=0.4 T=4": "2"}
 """Generations by the rows of the table."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """Four generations."""
     return intervals.by_arm(tables, facts, "generation", [*ROWS.values(), "3"], {"seed2-distilled-teacher": ROWS})

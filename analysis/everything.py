@@ -5,16 +5,15 @@ that lies above the others at equal compression pays. Right, the importances: a 
 matter at all.
 """
 
-from typing import Any
-
 import altair as alt
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
+def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     """Trials by assistant (colour) and share of the data (size)."""
     drawn = frames.drawn(tables)
     base = alt.Chart(drawn).encode(pareto.X, pareto.Y)

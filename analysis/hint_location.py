@@ -8,6 +8,7 @@ the paper printed, by the protocol under the picture; where these are of other d
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, intervals
@@ -15,7 +16,7 @@ from . import captions, intervals
 ARMS = ["labels", "KD", "1→3", "2→6", "3→9"]
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The five cells, early to late."""
     table = captions.of_data(facts, "seed1-table1", "seed1-table2")
     return intervals.by_arm(tables, facts, "hint", ARMS, {table: {name: name for name in ARMS}})

@@ -14,6 +14,7 @@ import altair as alt
 import pandas as pd
 
 from kdsearch.results import costs
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -26,7 +27,7 @@ TITLES = {
 BLUE = "#2563a8"
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """A step line over student epochs; beside it the same over the two other costs."""
     steps = frame(tables, facts)
     if steps.empty:
@@ -39,7 +40,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
     return frames.together([wide, *(other.properties(width=220, height=240) for other in others)])
 
 
-def frame(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:
+def frame(tables: Tables, facts: Facts) -> pd.DataFrame:
     """ledger.growth, and what each completed trial added."""
     columns = ["trial", "completed", *costs.COSTS, "hypervolume"]
     steps = pd.DataFrame(costs.growth(tables, facts), columns=columns)

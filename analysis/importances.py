@@ -9,7 +9,6 @@ which of the two knobs matters more.
 
 import math
 import warnings
-from typing import Any
 
 import altair as alt
 import numpy as np
@@ -18,6 +17,7 @@ import pandas as pd
 from optuna.distributions import json_to_distribution
 
 from kdsearch.results import front
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -29,7 +29,7 @@ NEVER = (-1.0, -1000.0)
 """Accuracy and log10 of compression of a stopped trial: behind every one that was fully trained."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart | alt.Chart:
+def chart(tables: Tables, facts: Facts) -> alt.LayerChart | alt.Chart:
     """A bar a knob, with its uncertainty."""
     frame = importances(tables, facts)
     if frame.empty:
@@ -45,9 +45,9 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart | alt.Chart:
     return alt.layer(bars, lines).properties(width=440, title="Importances for reaching the front")
 
 
-def importances(tables: Tables, facts: dict[str, Any]) -> pd.DataFrame:
+def importances(tables: Tables, facts: Facts) -> pd.DataFrame:
     """Columns knob, low, median, high: percentiles 5, 50, 95 over bootstrap samples; empty for too few trials."""
-    ranges = {name: json_to_distribution(text) for name, text in facts.get("knobs", {}).items()}
+    ranges = {name: json_to_distribution(text) for name, text in facts.knobs.items()}
     drawn = [row for row in tables.trials.values() if row["reference"] is None]
     done = [row for row in drawn if row["state"] in ("complete", "stopped")]
     columns = ["knob", "low", "median", "high"]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from kdsearch.results import cells as results_cells
 from kdsearch.results.cells import Cell
+from kdsearch.results.facts import Facts
 from kdsearch.results.front import by_cell
 from kdsearch.results.tables import Tables
 
@@ -22,9 +23,9 @@ APART = 3.0
 """Printed numbers get an axis of their own where a shared one would be so many times longer than each alone."""
 
 
-def found(tables: Tables, facts: Mapping[str, Any]) -> list[Cell]:
+def found(tables: Tables, facts: Facts) -> list[Cell]:
     """The cells of a search."""
-    return results_cells.cells(tables, facts["validation_images"])
+    return results_cells.cells(tables, facts.validation_images)
 
 
 def missing(found: Sequence[Cell], *knobs: str) -> alt.Chart | None:
@@ -71,10 +72,10 @@ def _rows(cell: Cell, trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     return [own | whole | {"trial": f"mean of {cell.name}", "of": f"{len(seeds)} seeds"}, *seeds]
 
 
-def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Mapping[str, Any]) -> bool:
+def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Facts) -> bool:
     """Printed numbers are of other data, or so far away that a shared axis would flatten both."""
     tables = set(published["table"])
-    if any(captions.PROTOCOLS[name][0] != facts["data"] for name in tables):
+    if any(captions.dataset(name) != facts.data for name in tables):
         return True
     ours = pd.concat([shown["accuracy"], shown["low"], shown["high"]]).astype(float)
     both = pd.concat([ours, published["accuracy"]])
@@ -88,7 +89,7 @@ def y(title: str, field: str = "accuracy:Q") -> alt.Y:
 
 
 def by_arm(
-    tables: Tables, facts: Mapping[str, Any], knob: str, arms: Sequence[str], prints: Mapping[str, Mapping[str, str]]
+    tables: Tables, facts: Facts, knob: str, arms: Sequence[str], prints: Mapping[str, Mapping[str, str]]
 ) -> Any:
     """Mean and interval of each of a knob's values, in the order of `arms`; `prints`: arms of rows, by table."""
     cells = found(tables, facts)
@@ -107,7 +108,7 @@ def by_arm(
 
 
 def _panels(
-    shown: pd.DataFrame, published: pd.DataFrame, facts: Mapping[str, Any], axis: tuple[str, list[str], list[str]]
+    shown: pd.DataFrame, published: pd.DataFrame, facts: Facts, axis: tuple[str, list[str], list[str]]
 ) -> list[Any]:
     """One panel, or two where the printed numbers need an axis of their own."""
     knob, order, lost = axis

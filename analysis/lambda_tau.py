@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
@@ -32,7 +33,7 @@ PRINTED = {"lambda": 0.75, "tau": 2.0}
 """Where the paper on hints trained all its students."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The surface, the trials on it, the paper's point."""
     trials = points(tables)
     if len(trials) < LEAST:
@@ -51,7 +52,7 @@ def chart(tables: Tables, facts: dict[str, Any]) -> Any:
         f"{100 * top['accuracy']:.1f} ± {100 * top['error']:.1f} % (standard deviation).",
         f"It spans {100 * span:.1f} points; the noise between trials has a standard deviation of {100 * noise:.1f}. "
         f"Where it is dotted, few trials are near: the surface itself is uncertain by over {100 * sure:.1f} points.",
-        f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.PROTOCOLS[table][0]]} test images, one run.",
+        f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.dataset(table)]} test images, one run.",
     ]
     return captions.under([layers.properties(width=560, height=380, title="Landscape of λ and τ")], lines)
 

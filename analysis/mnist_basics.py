@@ -8,6 +8,7 @@ the picture.
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import intervals
@@ -15,6 +16,6 @@ from . import intervals
 ARMS = ["labels", "KD"]
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """Labels beside KD."""
     return intervals.by_arm(tables, facts, "taught", ARMS, {"seed2-table1": {name: name for name in ARMS}})

@@ -8,6 +8,7 @@ the protocol under the picture, which differ in what the hint's loss was; it had
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import captions, intervals
@@ -17,7 +18,7 @@ SEVERAL = {"1→3 2→6": "1+2", "2→6 3→9": "2+3", "1→3 3→9": "1+3"}
 """Hints by the pairs that the tables name."""
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The seven cells: one hint, two, three."""
     single = captions.of_data(facts, "seed1-table1", "seed1-table2")
     several = captions.of_data(facts, "seed1-table5", "seed1-table6")

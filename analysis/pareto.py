@@ -7,12 +7,11 @@ circles, where the front was confirmed, are means over new seeds, each on the 95
 the same validation images; a circle below its dot is what selection cost.
 """
 
-from typing import Any
-
 import altair as alt
 import pandas as pd
 
 from kdsearch.results import seeds
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -25,7 +24,7 @@ Y = alt.Y("accuracy:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
+def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     """Front, trials, references and teacher, in layers."""
     frame = frames.trials(tables)
     drawn = frame.query("reference.isna()")
@@ -45,19 +44,19 @@ def chart(tables: Tables, facts: dict[str, Any]) -> alt.LayerChart:
         shape=shape.legend(orient="bottom"),
         tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
     )
-    means = _confirmed(seeds.members(tables, facts["validation_images"]))
+    means = _confirmed(seeds.members(tables, facts.validation_images))
     layers = alt.layer(line.encode(X, Y), points, *means, frames.ring(base), dots.add_params(frames.PICKED))
     return layers.properties(width=440, height=340, title="Accuracy against compression")
 
 
-def _marks(references: pd.DataFrame, facts: dict[str, Any]) -> pd.DataFrame:
+def _marks(references: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     rows = [
         {"mark": row["reference"], **{name: row[name] for name in ("accuracy", "compression", "parameters")}}
         for _, row in references[references["state"] == "complete"].iterrows()
     ]
-    if facts.get("teacher_accuracy") is not None:
-        size = facts.get("teacher_parameters")
-        rows.append({"mark": "teacher", "accuracy": facts["teacher_accuracy"], "compression": 1.0, "parameters": size})
+    if facts.teacher_accuracy is not None:
+        size = facts.teacher_parameters
+        rows.append({"mark": "teacher", "accuracy": facts.teacher_accuracy, "compression": 1.0, "parameters": size})
     return pd.DataFrame(rows, columns=["mark", "accuracy", "compression", "parameters"])
 
 

@@ -2,7 +2,6 @@
 
 import html
 import importlib
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,10 @@ from kdsearch.errors import Refusal
 from kdsearch.results import cells, costs, files, front, seeds
 from kdsearch.results import confirmed as results_confirmed
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
 from kdsearch.search import spaces
+from kdsearch.storage.files import whole
 
 from . import curves, hypervolume, importances, pareto, stops
 
@@ -46,24 +47,20 @@ def charts(folder: Path) -> dict[str, Any]:
 
     Of a grid, the answer comes first, and what would say nothing is left out.
     """
-    tables, facts = results_tables.read(folder), files.read_facts(folder)
+    tables, facts = results_tables.read(folder), read_facts(folder)
     if not any(row["accuracy"] is not None for row in tables.trials.values()):
         raise Refusal(f"A report needs a trial that has been judged, but '{folder}' has none yet.")
-    name = facts.get("space", "")
+    name = facts.space
     own = [name] if name in spaces.names() else []
     # Where all students are of one size, there is no front to draw.
     sized = ["pareto"] if len({row["compression"] for row in tables.trials.values()}) > 1 else []
     stopped = any(not row["goes_on"] for row in tables.verdicts)
-    judged = ["stops"] if stopped or (sized and not _is_grid(facts)) else []
+    judged = ["stops"] if stopped or (sized and not facts.is_grid) else []
     order = [*sized, *own, "curves", *judged, "hypervolume", "importances"]
-    if _is_grid(facts):
+    if facts.is_grid:
         order = [*own, *sized, "curves", *judged]
     modules = {each: SHARED.get(each) or importlib.import_module(f"kdsearch.analysis.{each}") for each in order}
     return {each: module.chart(tables, facts) for each, module in modules.items()}
-
-
-def _is_grid(facts: Mapping[str, Any]) -> bool:
-    return facts.get("sampler") == "grid"
 
 
 def write(folder: Path, target: Path, png: bool) -> list[Path]:
@@ -71,10 +68,8 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
     found = charts(folder)
     if target.is_dir():
         raise Refusal(f"A report is written to a file, but '{target}' is a folder; name a file in it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(page(folder, found), encoding="utf-8")
-    os.replace(draft, target)
+    with whole(target) as draft:
+        draft.write_text(page(folder, found), encoding="utf-8")
     written = [target]
     for name, chart in found.items() if png else ():
         written.append(target.with_name(f"{target.stem}-{name}.png"))
@@ -84,13 +79,13 @@ def write(folder: Path, target: Path, png: bool) -> list[Path]:
 
 def page(folder: Path, found: dict[str, Any]) -> str:
     """The page as text: one Vega view, so that a click in one chart is seen in all."""
-    tables, facts = results_tables.read(folder), files.read_facts(folder)
+    tables, facts = results_tables.read(folder), read_facts(folder)
     with warnings.catch_warnings():
         # One selection in many charts is the point.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
         view = alt.vconcat(*(row.resolve_scale(**APART) for row in _rows(found))).resolve_scale(**APART)
     view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
-    name = facts.get("space", "")
+    name = facts.space
     question = spaces.names().get(name, "")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>kdsearch: {html.escape(folder.name)}</title>
@@ -100,7 +95,7 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 {_warnings(tables)}
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
 <div id="charts"></div>
-{_cells(tables, facts) if _is_grid(facts) else _front(tables, facts)}
+{_cells(tables, facts) if facts.is_grid else _front(tables, facts)}
 {_confirmed(tables, facts)}
 {_references(tables, facts)}
 <h2>What it cost</h2>
@@ -126,29 +121,29 @@ def _rows(found: dict[str, Any]) -> list[Any]:
     return [*rows, *([alt.hconcat(*last)] if last else [])]
 
 
-def _front(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _front(tables: results_tables.Tables, facts: Facts) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
-    area = front.reached(tables.trials.values(), facts["classes"])
+    area = front.reached(tables.trials.values(), facts.classes)
     return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
 {_table(members, seeds_of(tables.folder))}
 <p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""
 
 
-def _cells(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _cells(tables: results_tables.Tables, facts: Facts) -> str:
     """A grid's cells, and what their seeds can tell apart."""
-    images = facts["validation_images"]
+    images = facts.validation_images
     found = cells.cells(tables, images)
-    said = cells.said(found, images, facts["classes"])
+    said = cells.said(found, images, facts.classes)
     return (
         f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
     )
 
 
-def _references(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _references(tables: results_tables.Tables, facts: Facts) -> str:
     """Nothing for a grid without references: they are cells of their own there."""
     rows = [row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"]
-    if not rows and _is_grid(facts):
+    if not rows and facts.is_grid:
         return ""
     return f"<h2>References: one student, equal budgets</h2>{_table(rows, {})}"
 
@@ -168,13 +163,13 @@ def _embedding(view: alt.TopLevelMixin) -> str:
     return f'vegaEmbed("#charts", {spec}, {options});'
 
 
-def _told(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _told(tables: results_tables.Tables, facts: Facts) -> str:
     states = [row["state"] for row in tables.trials.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in files.STATES if state in states)
     return (
-        f"{facts.get('command', '')} · data {Path(str(facts.get('data'))).name}, {facts.get('images'):,} training and "
-        f"{facts.get('validation_images'):,} validation images, {facts.get('classes')} classes · {counts} · "
-        f"teacher {percent(facts.get('teacher_accuracy'))}"
+        f"{facts.command} · data {Path(facts.data).name}, {facts.images:,} training and "
+        f"{facts.validation_images:,} validation images, {facts.classes} classes · {counts} · "
+        f"teacher {percent(facts.teacher_accuracy)}"
     )
 
 
@@ -201,9 +196,9 @@ def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _confirmed(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _confirmed(tables: results_tables.Tables, facts: Facts) -> str:
     """The front's members with other seeds, and what these say; nothing where nothing was confirmed."""
-    images = facts["validation_images"]
+    images = facts.validation_images
     found = seeds.members(tables, images)
     if not found:
         return ""
@@ -222,7 +217,7 @@ SPENT = {
 }
 
 
-def _costs(tables: results_tables.Tables, facts: dict[str, Any]) -> str:
+def _costs(tables: results_tables.Tables, facts: Facts) -> str:
     spent = costs.spent(tables, facts)
     return _lines(COSTS, [[SPENT[kind], *_cost(sums)] for kind, sums in spent.items()])
 

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -22,12 +23,12 @@ BY_SIZE = ("union", "strata")
 ON_FRONT = "on the final front"
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """The milestones' panels, three in a row."""
     verdicts = frame(tables)
     if verdicts.empty:
         return frames.sentence("No trial was judged before its end.")
-    rules = cutoffs(verdicts) if facts.get("rule") in BY_SIZE else verdicts.iloc[:0]
+    rules = cutoffs(verdicts) if facts.rule in BY_SIZE else verdicts.iloc[:0]
     sizes = [verdicts["parameters"].min(), verdicts["parameters"].max()]
     panels = [
         _panel(at, verdicts.query("milestone == @at"), rules.query("milestone == @at"), sizes)

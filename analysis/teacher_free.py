@@ -8,6 +8,7 @@ circles are what the paper printed, by the protocol under the picture; it had no
 
 from typing import Any
 
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 from . import intervals
@@ -17,6 +18,6 @@ OWN = {"labels": "labels", "α=0.4 T=2": "itself, T 2", "α=0.4 T=4": "itself, T
 VIRTUAL = ["virtual, 0.99", "virtual, 0.9"]
 
 
-def chart(tables: Tables, facts: dict[str, Any]) -> Any:
+def chart(tables: Tables, facts: Facts) -> Any:
     """No teacher, the twin, the teachers made by hand."""
     return intervals.by_arm(tables, facts, "teacher", [*OWN.values(), *VIRTUAL], {"seed2-teacher-free": OWN})

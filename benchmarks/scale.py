@@ -27,6 +27,7 @@ from simulation import DIGITS, FILES, Driver, looked, reopened, reports, residen
 from kdsearch.results import curves
 from kdsearch.results import tables as results_tables
 from kdsearch.search import driver as search_driver
+from kdsearch.search import spaces
 from kdsearch.search.tuner import tune_trials
 
 LOOKS = (500, 1000, 2000, 5000, 10000)
@@ -47,8 +48,8 @@ def simulated(told: argparse.Namespace) -> dict[str, Any]:
         begun = time.perf_counter()
 
         def look(ended: int) -> None:
-            if ended - results_tables.REFERENCES in due:
-                looks[ended - results_tables.REFERENCES] = driver.look()
+            if ended - len(spaces.REFERENCES) in due:
+                looks[ended - len(spaces.REFERENCES)] = driver.look()
 
         driver.run(look)
         found = {"seconds": time.perf_counter() - begun, "epochs": len(driver.search.tables.epochs)}
@@ -105,7 +106,7 @@ def in_ray(told: argparse.Namespace) -> dict[str, Any]:
         own = looked(Path(there) / "results" / "s", told.ray_trials, "tpe")
         own.show = show
         tune_trials(own, trial)
-        assert own.tables.tally()[1] == told.ray_trials + results_tables.REFERENCES
+        assert own.tables.tally()[1] == told.ray_trials + len(spaces.REFERENCES)
     return summed(looks, told.ray_trials)
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from kdsearch.results import curves, tables
 from kdsearch.search import driver as search
-from kdsearch.search import samplers
+from kdsearch.search import samplers, spaces
 from kdsearch.search.look import look
 from kdsearch.search.searcher import Sampler
 from kdsearch.search.tune import asked_for, begun
@@ -88,9 +88,9 @@ class Driver:
 
     def begin(self) -> None:
         self.asked += 1
-        if self.asked - tables.REFERENCES in self.by_tpe:
+        if self.asked - len(spaces.REFERENCES) in self.by_tpe:
             self.sampler._study.sampler = samplers.make("tpe", 0, startup=10)
-        with self.timed("tpe" if self.asked - tables.REFERENCES in self.by_tpe else "suggest"):
+        with self.timed("tpe" if self.asked - len(spaces.REFERENCES) in self.by_tpe else "suggest"):
             config = self.sampler.suggest(f"ray{self.asked}")
         self.sampler._study.sampler = self.usual
         trial = SimpleNamespace(config=config, trial_id=f"ray{self.asked}", num_failures=0)

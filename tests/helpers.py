@@ -6,6 +6,7 @@ from kdsearch.config.net import Net
 from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.data.memory import Images
 from kdsearch.data.views import Batch
+from kdsearch.results.facts import Facts
 
 TEACHER = Net(widths=(8, 8, 8), depth=3, hidden=16)
 STUDENT = Net(widths=(4, 4, 4), depth=6, hidden=8)
@@ -17,6 +18,16 @@ MADE = {
     "teachers": [], "accuracy": 0.5,
 }  # fmt: skip
 """What a student's number depends on, as its file says it."""
+FACTS = {
+    "space": "s", "command": "kdsearch tune s", "trials": 1, "seed": 3, "data": "digits", "fingerprint": "f",
+    "images": 10, "validation_images": 10, "classes": 10, "knobs": {},
+}  # fmt: skip
+"""The least that a search.json holds."""
+
+
+def facts(**more: object) -> Facts:
+    """Those of a small search; keywords change them."""
+    return Facts.model_validate(FACTS | more)
 
 
 def pipeline(**student: object) -> Pipeline:

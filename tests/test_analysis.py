@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import pipeline
+from helpers import FACTS, pipeline
 
 from kdsearch.config.pipeline import KD
 from kdsearch.results import costs as results_costs
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import read_facts, write_facts
 from kdsearch.search import spaces
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -71,15 +72,8 @@ def written(folder: Path) -> Path:
             tables.verdicts.append(verdict(name, accuracies[0], facts["parameters"], not stopped))
         tables.mark(name, "stopped" if stopped else "complete", "too late" if stopped else None)
     tables.write(at_once=True)
-    facts = {
-        "space": "depth_vs_hint",
-        "command": "kdsearch tune <b>",
-        "data": "digits",
-        "images": 9,
-        "validation_images": 1,
-    }
-    more = {"classes": 10, "teacher_accuracy": 0.9, "teacher_parameters": 5000, "knobs": RANGES}
-    files.write_facts(folder, facts | more | {"trials": 12, "seed": 0, "fingerprint": "f", "rule": "union"})
+    told = {"space": "depth_vs_hint", "command": "kdsearch tune <b>", "trials": 12, "knobs": RANGES, "rule": "union"}
+    write_facts(folder, FACTS | told | {"teacher_accuracy": 0.9, "teacher_parameters": 5000})
     return folder
 
 
@@ -87,7 +81,7 @@ def written(folder: Path) -> Path:
 def test_every_space_has_an_answer_that_asks_the_same_question(name, searched):
     module = analysis(name)
     assert (module.__doc__ or "").splitlines()[0] == spaces.question(spaces.find(name))
-    module.chart(results_tables.read(searched), files.read_facts(searched)).to_dict()
+    module.chart(results_tables.read(searched), read_facts(searched)).to_dict()
 
 
 @pytest.mark.parametrize("name", ["pareto", "curves", "stops", "hypervolume", "importances"])
@@ -95,18 +89,18 @@ def test_a_chart_says_how_to_read_it_and_can_be_drawn(name, searched):
     module = analysis(name)
     title, _, rest = (module.__doc__ or "").partition("\n\n")
     assert title.endswith("?") and len(rest) > 100
-    module.chart(results_tables.read(searched), files.read_facts(searched)).to_dict()
+    module.chart(results_tables.read(searched), read_facts(searched)).to_dict()
 
 
 def test_importances_are_shares_with_an_interval(searched):
-    frame = analysis("importances").importances(results_tables.read(searched), files.read_facts(searched))
+    frame = analysis("importances").importances(results_tables.read(searched), read_facts(searched))
     assert list(frame["knob"]) == list(RANGES)
     assert (frame["low"] <= frame["median"]).all() and (frame["median"] <= frame["high"]).all()
     assert frame["high"].max() > 0.1 and frame["high"].max() <= 1
 
 
 def test_too_few_trials_have_no_importances(searched, tmp_path):
-    assert analysis("importances").importances(results_tables.Tables(tmp_path), files.read_facts(searched)).empty
+    assert analysis("importances").importances(results_tables.Tables(tmp_path), read_facts(searched)).empty
 
 
 def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_front(searched, tmp_path):
@@ -120,7 +114,7 @@ def test_a_knob_that_only_decides_who_is_stopped_is_important_for_reaching_the_f
             "trial": str(place), "reference": None, "state": "stopped" if stopped else "complete",
             "accuracy": accuracy, "compression": compression, "knob.depth": 3 if stopped else 12, "knob.tau": tau,
         }  # fmt: skip
-    importances, facts = analysis("importances").importances, files.read_facts(searched)
+    importances, facts = analysis("importances").importances, read_facts(searched)
     assert importances(tables, facts).set_index("knob")["median"]["depth"] > 0.8
     for row in tables.trials.values():
         row["state"] = "stopped"
@@ -136,7 +130,7 @@ def test_a_knob_that_all_trials_share_but_those_of_the_front_is_important(search
             "accuracy": 0.9 - place / 100 - 0.5 * (not best), "compression": 10.0 + place - 9 * (not best),
             "knob.depth": 12 if best else 3, "knob.tau": 1.0 + place % 4,
         }  # fmt: skip
-    shares = analysis("importances").importances(tables, files.read_facts(searched)).set_index("knob")["median"]
+    shares = analysis("importances").importances(tables, read_facts(searched)).set_index("knob")["median"]
     assert shares["depth"] > 0.8
 
 
@@ -146,7 +140,7 @@ def rows_of(chart: dict, layer: dict) -> list[dict]:
 
 
 def test_the_hypervolume_is_drawn_over_each_cost_as_the_ledger_has_it(searched):
-    tables, facts = results_tables.read(searched), files.read_facts(searched)
+    tables, facts = results_tables.read(searched), read_facts(searched)
     whole = analysis("hypervolume").chart(tables, facts).to_dict()
     costs = [panel["layer"][0]["encoding"]["x"]["field"] for panel in whole["concat"]]
     assert costs == list(results_costs.COSTS)
@@ -159,7 +153,7 @@ def test_the_hypervolume_is_drawn_over_each_cost_as_the_ledger_has_it(searched):
 
 
 def test_the_line_of_the_hypervolume_goes_on_to_what_has_been_spent_since_it_last_grew(searched):
-    tables, facts = results_tables.read(searched), files.read_facts(searched)
+    tables, facts = results_tables.read(searched), read_facts(searched)
     for name in ("10", "11"):
         tables.trials[name]["state"] = "running"
     whole = analysis("hypervolume").chart(tables, facts).to_dict()
@@ -169,13 +163,13 @@ def test_the_line_of_the_hypervolume_goes_on_to_what_has_been_spent_since_it_las
 
 
 def test_what_a_completed_trial_added_to_the_hypervolume_adds_up(searched):
-    steps = analysis("hypervolume").frame(results_tables.read(searched), files.read_facts(searched))
+    steps = analysis("hypervolume").frame(results_tables.read(searched), read_facts(searched))
     assert len(steps) == 10 and (steps["added"] >= 0).all()
     assert steps["added"].sum() == pytest.approx(steps["hypervolume"].iloc[-1])
 
 
 def test_each_milestone_shows_who_was_stopped_and_rings_the_front(searched):
-    tables, facts = results_tables.read(searched), files.read_facts(searched)
+    tables, facts = results_tables.read(searched), read_facts(searched)
     tables.verdicts += [verdict("6", 0.8, 1000, True, 3), verdict("7", None, 1100, False, 3)]
     for name, row in tables.trials.items():
         row["front"] = name in ("0", "6")
@@ -199,13 +193,13 @@ def test_a_size_s_line_is_its_last_cut_off_over_the_sizes_that_were_judged(searc
 
 @pytest.mark.parametrize("rule, lines", [("union", 2), ("strata", 2), ("asha", 0), ("moasha", 0), ("none", 0)])
 def test_the_sizes_lines_are_drawn_for_the_rules_that_read_them(searched, rule, lines):
-    tables, facts = results_tables.read(searched), files.read_facts(searched) | {"rule": rule}
+    tables, facts = results_tables.read(searched), read_facts(searched).model_copy(update={"rule": rule})
     whole = analysis("stops").chart(tables, facts).to_dict()
     assert len(rows_of(whole, whole["concat"][0]["layer"][0])) == lines
 
 
 def test_where_there_is_nothing_to_show_a_sentence_says_so(searched, tmp_path):
-    facts, nothing = files.read_facts(searched), results_tables.Tables(tmp_path)
+    facts, nothing = read_facts(searched), results_tables.Tables(tmp_path)
     said = {name: analysis(name).chart(nothing, facts).to_dict() for name in ("stops", "hypervolume", "importances")}
     texts = {name: [row["text"] for row in rows_of(chart, chart)] for name, chart in said.items()}
     assert texts == {
@@ -277,7 +271,7 @@ def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on
     assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
     (rule,) = [
         layer
-        for layer in analysis("pareto").chart(results_tables.read(folder), files.read_facts(folder)).to_dict()["layer"]
+        for layer in analysis("pareto").chart(results_tables.read(folder), read_facts(folder)).to_dict()["layer"]
         if layer["mark"]["type"] == "rule"
     ]
     assert rule["encoding"]["y"]["field"] == "low" and rule["encoding"]["y2"]["field"] == "high"

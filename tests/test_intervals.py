@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import pipeline
+from helpers import FACTS, facts, pipeline
 
 from kdsearch.papers import printed
-from kdsearch.results import cells, files
+from kdsearch.results import cells
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, write_facts
 from kdsearch.search import spaces
 
 HINTS = ["labels", "KD", "1→3", "2→6", "3→9"]
@@ -57,7 +58,7 @@ def analysis(name: str) -> Any:
 
 def searched(
     folder: Path, space: str, data: str = "digits", seeds: int = 3, near: float = 0.75, failed: tuple = ()
-) -> tuple[results_tables.Tables, dict[str, Any]]:
+) -> tuple[results_tables.Tables, Facts]:
     """A grid as tune leaves it, accuracies around `near`; all seeds of the cells `failed` failed."""
     tables = results_tables.Tables(folder)
     for place, knobs in enumerate(KNOBS[space]):
@@ -74,14 +75,13 @@ def searched(
                 tables.mark(name, "complete")
             else:
                 tables.mark(name, "failed", "Loss became nan")
-    facts = {
-        "space": space, "command": "kdsearch tune", "data": data, "images": 40_000, "validation_images": 10_000,
-        "classes": 10, "teacher_accuracy": 0.9, "knobs": {}, "trials": len(tables.trials), "seed": 0, "epochs": 20,
-        "fingerprint": "f", "sampler": "grid", "rule": "none",
+    told = {
+        "space": space, "data": data, "images": 40_000, "validation_images": 10_000, "trials": len(tables.trials),
+        "epochs": 20, "sampler": "grid", "rule": "none", "teacher_accuracy": 0.9,
     }  # fmt: skip
-    files.write_facts(folder, facts)
+    write_facts(folder, FACTS | told)
     tables.write(at_once=True)
-    return tables, facts
+    return tables, facts(**told)
 
 
 def drawn(tmp_path: Path, space: str, *told: Any, **more: Any) -> dict[str, Any]:
@@ -125,10 +125,10 @@ def test_a_corrected_print_is_drawn_as_corrected(tmp_path):
 
 
 def test_a_cell_is_its_mean_with_its_interval_beside_its_seeds(tmp_path):
-    tables, facts = searched(tmp_path, "hint_location")
-    chart = analysis("hint_location").chart(tables, facts).to_dict()
+    tables, own = searched(tmp_path, "hint_location")
+    chart = analysis("hint_location").chart(tables, own).to_dict()
     (rules,), (dots,) = marks(chart, "rule"), marks(chart, "circle")
-    found = {cell.name: cell.mean for cell in cells.cells(tables, facts["validation_images"])}
+    found = {cell.name: cell.mean for cell in cells.cells(tables, own.validation_images)}
     assert len(rules) == 5 and len(dots) == 5 + 15
     for row in rules:
         mean = found[row["arm"]]
@@ -156,8 +156,8 @@ def test_one_seed_has_no_interval_and_the_caption_says_so(space, tmp_path):
 
 @pytest.mark.parametrize("space", KNOBS)
 def test_a_failed_cell_is_named_and_the_others_are_drawn(space, tmp_path):
-    tables, facts = searched(tmp_path, space, failed=(1,))
-    chart = analysis(space).chart(tables, facts).to_dict()
+    tables, own = searched(tmp_path, space, failed=(1,))
+    chart = analysis(space).chart(tables, own).to_dict()
     cell = cells.cells(tables, 1)[1]
     name, arm = cell.name, str(next(iter(cell.knobs.values())))
     assert f"failed: {name} (Loss became nan)" in caption(chart)
@@ -170,10 +170,10 @@ def test_a_failed_cell_is_named_and_the_others_are_drawn(space, tmp_path):
 
 
 def test_a_cell_of_which_one_seed_failed_says_how_many(tmp_path):
-    tables, facts = searched(tmp_path, "hint_location")
+    tables, own = searched(tmp_path, "hint_location")
     tables.mark("1-2", "failed", "Loss became nan")
     assert "failed: KD (1 of 3 seeds: Loss became nan)" in caption(
-        analysis("hint_location").chart(tables, facts).to_dict()
+        analysis("hint_location").chart(tables, own).to_dict()
     )
 
 
@@ -188,9 +188,9 @@ def test_printed_numbers_share_an_axis_where_data_and_height_are_ours(data, near
 @pytest.mark.parametrize("space", sorted(set(spaces.names()) - {"depth_vs_hint", "everything"}))
 def test_where_no_trial_has_the_knobs_or_is_trained_a_sentence_says_so(space, tmp_path):
     other = "mnist_basics" if space == "depth" else "depth"
-    facts = searched(tmp_path, other)[1]
+    own = searched(tmp_path, other)[1]
     for tables in (results_tables.read(tmp_path), results_tables.Tables(tmp_path)):
-        chart = analysis(space).chart(tables, facts).to_dict()
+        chart = analysis(space).chart(tables, own).to_dict()
         (row,) = chart["datasets"][chart["data"]["name"]]
         assert "needs" in row["text"]
 
@@ -213,9 +213,6 @@ def landscape(folder: Path, count: int) -> results_tables.Tables:
     return tables
 
 
-FACTS = {"data": "digits", "images": 100, "validation_images": 50, "epochs": 12}
-
-
 def test_the_landscape_is_highest_near_the_best_trials(tmp_path):
     surface, noise = analysis("lambda_tau").landscape(analysis("lambda_tau").points(landscape(tmp_path, 40)))
     top = surface.loc[surface["accuracy"].idxmax()]
@@ -230,40 +227,42 @@ def test_the_landscape_is_less_certain_where_no_trial_was(tmp_path):
 
 
 def test_the_landscape_shows_the_trials_on_one_scale_with_it_and_seed_1_s_point(tmp_path):
-    chart = analysis("lambda_tau").chart(landscape(tmp_path, 12), FACTS).to_dict()
+    chart = analysis("lambda_tau").chart(landscape(tmp_path, 12), facts(epochs=12)).to_dict()
     (dots,) = [rows for rows in marks(chart, "circle") if rows and "trial" in rows[0]]
     (mark,) = marks(chart, "point", filled=False)
     assert len(dots) == 12
     assert [(row["lambda"], row["tau"], row["accuracy"]) for row in mark] == [(0.75, 2.0, pytest.approx(0.7464))]
     assert "12 fully trained trials, 12 epochs each" in caption(chart) and "noise between trials" in caption(chart)
-    other = analysis("lambda_tau").chart(landscape(tmp_path, 12), FACTS | {"data": "cifar100"}).to_dict()
+    other = analysis("lambda_tau").chart(landscape(tmp_path, 12), facts(data="cifar100")).to_dict()
     assert marks(other, "point", filled=False)[0][0]["accuracy"] == pytest.approx(0.3574)
 
 
 def test_seven_trials_are_no_landscape(tmp_path):
-    chart = analysis("lambda_tau").chart(landscape(tmp_path, 7), FACTS).to_dict()
+    chart = analysis("lambda_tau").chart(landscape(tmp_path, 7), facts()).to_dict()
     (row,) = chart["datasets"][chart["data"]["name"]]
     assert row["text"] == "A landscape needs 8 fully trained trials with λ and τ; here are 7."
 
 
-def test_every_table_has_a_protocol_of_its_own():
+def test_every_printed_table_is_told_by_its_data_and_how_it_was_made():
     captions = analysis("captions")
     assert set(captions.PROTOCOLS) == set(printed.names())
-    assert all(data in captions.TITLES for data, _ in captions.PROTOCOLS.values())
+    assert {captions.dataset(name) for name in printed.names()} == set(captions.TITLES)
+    said = captions.told("seed1-table6")
+    assert said.startswith("○ printed (seed1-table6): CIFAR-100 test images, one unseeded run, 15 epochs without")
 
 
 @pytest.mark.parametrize("space", ["hint_location", "alpha_temperature", "data_fraction"])
 def test_the_report_of_a_grid_has_its_answer_its_cells_and_what_they_tell_apart(space, tmp_path):
-    tables, facts = searched(tmp_path, space, failed=(1,))
+    tables, own = searched(tmp_path, space, failed=(1,))
     written = analysis("report").write(tmp_path, tmp_path / "r.html", png=True)
     # One size, nobody stopped: neither a front nor milestones.
     assert [path.name for path in written] == ["r.html", f"r-{space}.png", "r-curves.png"]
     text = (tmp_path / "r.html").read_text()
     assert "The front:" not in text and "<h2>References" not in text
     table = text.partition("<h2>Cells")[2].partition("<h2>")[0]
-    found = cells.cells(tables, facts["validation_images"])
+    found = cells.cells(tables, own.validation_images)
     assert table.count("<tr>") == 1 + len(found) and "0, 3 failed" in table
-    assert all(sentence in table for sentence in cells.sentences(found, facts["validation_images"]))
+    assert all(sentence in table for sentence in cells.sentences(found, own.validation_images))
 
 
 def test_a_grid_over_sizes_shows_its_front_too(tmp_path):

@@ -72,6 +72,7 @@ def confirm(
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
     from kdsearch.results import searches as results_searches
     from kdsearch.results import tables as results_tables
+    from kdsearch.results.facts import read_facts
     from kdsearch.search.progress import Steps
     from kdsearch.storage.bucket import at
 
@@ -84,7 +85,7 @@ def confirm(
 
         wanted = Wanted(seeds, test, data_dir, max_concurrent)
         folder = trained(search, storage, wanted, watch.show, watch.read)
-    images = files.read_facts(folder)["validation_images"]
+    images = read_facts(folder).validation_images
     found = results_seeds.members(results_tables.read(folder), images)
     if as_json:
         print(json.dumps({"search": str(folder), **plain(found, images)}))

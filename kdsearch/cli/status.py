@@ -71,22 +71,23 @@ def _line(one: dict[str, Any]) -> list[str]:
 def _show(folder: Path, storage: Any, as_json: bool) -> None:
     from kdsearch.cli import tables as cli_tables
     from kdsearch.results import cells as results_cells
-    from kdsearch.results import costs, files, format
+    from kdsearch.results import costs, format
     from kdsearch.results import searches as results_searches
     from kdsearch.results import tables as results_tables
+    from kdsearch.results.facts import read_facts
     from kdsearch.results.front import members, reached
 
-    facts, found = files.read_facts(folder), results_tables.read(folder)
+    facts, found = read_facts(folder), results_tables.read(folder)
     stands = results_searches.standing(storage, found, facts)
     if as_json:
         rows = [found.trials[name] for name in members(found.trials.values())]
         seeds = format.seeds_of(folder)
         front = [{**row, "pipeline": json.loads(row["pipeline"]), "seeds": 1 + seeds[row["trial"]]} for row in rows]
-        area = reached(found.trials.values(), facts["classes"])
+        area = reached(found.trials.values(), facts.classes)
         spent = costs.spent(found, facts)
-        told = {"search": str(folder), **facts, **stands, "front": front, "hypervolume": area, "spent": spent}
-        if facts.get("sampler") == "grid":
-            told["cells"] = results_cells.plain(found, facts["validation_images"])
+        told = {"search": str(folder), **facts.plain(), **stands, "front": front, "hypervolume": area, "spent": spent}
+        if facts.is_grid:
+            told["cells"] = results_cells.plain(found, facts.validation_images)
         print(json.dumps(told))
         return
     console = show.console()
@@ -96,5 +97,5 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
     place = f"{storage.uri}: {folder.name}" if results_searches.in_bucket(folder, storage) else folder
     console.print(f"{place}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
     cli_tables.summary(found, facts, console)
-    if stands["state"] == "interrupted" and "resume" in facts:
-        console.print(f"Go on:   {facts['resume']}", soft_wrap=True)
+    if stands["state"] == "interrupted" and facts.resume:
+        console.print(f"Go on:   {facts.resume}", soft_wrap=True)

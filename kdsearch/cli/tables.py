@@ -8,6 +8,7 @@ from rich.table import Table
 
 from kdsearch.results import cells, front, show
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts
 from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
 
 
@@ -17,16 +18,16 @@ def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mappi
     return show.table(title, COLUMNS, shown, left=("trial", "pairs"), folded=("pairs",))
 
 
-def summary(tables: results_tables.Tables, facts: Mapping[str, Any], console: Console) -> None:
+def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> None:
     """The front, the references, and what deserves a warning."""
     trials = tables.trials
     members, confirmed = [trials[name] for name in front.members(trials.values())], seeds_of(tables.folder)
-    if facts.get("sampler") == "grid":
+    if facts.is_grid:
         _grid(tables, facts, console)
     elif members:
         title = "Front: fully trained trials, accuracy on the validation images"
         console.print(trials_table(members, title, confirmed))
-        area = front.reached(trials.values(), facts["classes"])
+        area = front.reached(trials.values(), facts.classes)
         spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
         said = "(decades of compression × accuracy above chance)"
         console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
@@ -35,10 +36,10 @@ def summary(tables: results_tables.Tables, facts: Mapping[str, Any], console: Co
     references = [row for row in trials.values() if row["reference"] and row["state"] == "complete"]
     if references:
         console.print(trials_table(references, "References: one student, equal budgets", {}))
-    if "why_ended" in facts:
-        console.print(f"Ended after {facts['trials']} draws: {facts['why_ended']}.", soft_wrap=True)
-    if facts.get("teacher_accuracy") is not None:
-        console.print(f"Teacher: accuracy {percent(facts['teacher_accuracy'])}")
+    if facts.why_ended is not None:
+        console.print(f"Ended after {facts.trials} draws: {facts.why_ended}.", soft_wrap=True)
+    if facts.teacher_accuracy is not None:
+        console.print(f"Teacher: accuracy {percent(facts.teacher_accuracy)}")
     for name, stage, term in results_tables.faint(tables.epochs):
         console.print(
             f"Warning: trial {name}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: "
@@ -49,10 +50,10 @@ def summary(tables: results_tables.Tables, facts: Mapping[str, Any], console: Co
         console.print(f"Failed: trial {row['trial']}: {row['cause']}", style="red", soft_wrap=True)
 
 
-def _grid(tables: results_tables.Tables, facts: Mapping[str, Any], console: Console) -> None:
+def _grid(tables: results_tables.Tables, facts: Facts, console: Console) -> None:
     """The cells of a grid, the best first, and what their seeds can tell apart."""
-    found, images = cells.cells(tables, facts["validation_images"]), facts["validation_images"]
+    found, images = cells.cells(tables, facts.validation_images), facts.validation_images
     title, rows = "Cells: validation accuracy in percent", cells.table(found)
     console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
-    for sentence in cells.said(found, images, facts["classes"]):
+    for sentence in cells.said(found, images, facts.classes):
         console.print(sentence, soft_wrap=True)

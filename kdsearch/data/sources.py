@@ -19,6 +19,7 @@ from torch import Tensor
 from kdsearch.config.datasets import KNOWN
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.storage import cache
+from kdsearch.storage.files import whole
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and out of how much."""
@@ -56,11 +57,10 @@ def decoded(
         pass  # not there, or damaged: it is only a copy, made anew below
     pixels, labels, classes = read(name, part, data_dir, wanted, progress)
     fingerprint = _fingerprint(pixels, labels, classes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    save_file({"pixels": pixels, "labels": labels}, draft, {"classes": json.dumps(classes), "fingerprint": fingerprint})
-    os.chmod(draft, 0o644)  # others on a shared disk read it too
-    os.replace(draft, path)
+    words = {"classes": json.dumps(classes), "fingerprint": fingerprint}
+    with whole(path) as draft:
+        save_file({"pixels": pixels, "labels": labels}, draft, words)
+        os.chmod(draft, 0o644)  # others on a shared disk read it too
     return pixels, labels, classes, fingerprint
 
 

@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from kdsearch.storage.files import whole
 
 
 def digest(net: nn.Module) -> str:
@@ -31,16 +32,13 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str]) -> None:
     """A safetensors file, which is there whole or not at all; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, words)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as draft:
+        try:
+            save_file(plain, draft, words)
+        except SafetensorError as error:  # of a disk that is full
+            raise OSError(f"'{path}' could not be written: {error}") from error
         os.chmod(draft, 0o644)  # others on a shared disk read it too
-        os.replace(draft, path)
-    except SafetensorError as error:  # of a disk that is full
-        raise OSError(f"'{path}' could not be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 class Taught:

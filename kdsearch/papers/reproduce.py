@@ -14,8 +14,10 @@ from kdsearch.errors import Refusal
 from kdsearch.papers import tables
 from kdsearch.papers.sizes import sizes_or_cause
 from kdsearch.papers.tables import TEACHER, Protocol
+from kdsearch.results import facts as results_facts
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts
 from kdsearch.results.searches import TABLES
 from kdsearch.search.asked import Asked
 from kdsearch.search.driver import Show
@@ -57,12 +59,12 @@ def reproduce(table: Table, asked: Mapping[str, Any], show: Show, progress: Prog
     sizes = sizes_or_cause(protocol, images.shape, len(images.classes))
     rows = {name: row for name, row in protocol.rows.items() if "cause" not in sizes[name]}
     space, before = _space(table, rows), _before(table)
-    if before and before["source"] != space.source:
+    if before and before.source != space.source:
         raise Refusal(
             f"A table goes on with the rows that it began with, but those of '{table.name}' have changed since; delete "
             f"'{folder}': what the store holds is not trained again."
         )
-    seeds = max(asked["seeds"], before.get("seeds", 1))  # what is known stays, whatever is asked for
+    seeds = max(asked["seeds"], before.seeds if before else 1)  # what is known stays, whatever is asked for
     options = Asked(space=table.name, results=table.storage.word, **{**asked, "seeds": seeds})
     if rows and not _done(table, len(rows), seeds):
         run(look(options, space, Place(table.storage, folder, table.command, before, table.command), progress), show)
@@ -93,16 +95,16 @@ def _done(table: Table, rows: int, seeds: int) -> bool:
     return sum(row["state"] == "complete" for row in found.trials.values()) >= wanted
 
 
-def _before(table: Table) -> Mapping[str, Any]:
-    """search.json of a table that was begun; empty where there is none."""
+def _before(table: Table) -> Facts | None:
+    """search.json of a table that was begun."""
     path = table.folder / "search.json"
     if not path.exists() and not table.storage.pull(path):
-        return {}
-    return files.read_facts(table.folder)
+        return None
+    return results_facts.read_facts(table.folder)
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
-    images, found = files.read_facts(folder)["validation_images"], results_tables.read(folder)
+    images, found = results_facts.read_facts(folder).validation_images, results_tables.read(folder)
     return [
         {
             "row": row["knob.row"], "seed": row["seed"], "accuracy": row["accuracy"], "cause": row["cause"],
@@ -117,10 +119,10 @@ def other_precisions(table: Table, asked: str) -> Iterator[str]:
     """In which networks were trained, where they were there before: the store makes nothing twice."""
     if asked == "auto":
         return
-    facts, store = files.read_facts(table.folder), Store(table.storage.folder / "store", table.storage)
+    facts, store = results_facts.read_facts(table.folder), Store(table.storage.folder / "store", table.storage)
     for row in results_tables.read(table.folder).trials.values():
         pipeline = Pipeline.model_validate_json(row["pipeline"])
-        key = key_of(pipeline, len(pipeline.links) - 1, facts["fingerprint"])
+        key = key_of(pipeline, len(pipeline.links) - 1, facts.fingerprint)
         if row["state"] == "complete" and key in store:
             found = read_facts(store.path(key))["precision"]
             if found != asked:

@@ -1,10 +1,10 @@
 """What a search has spent, and what front it had for that: pure functions over its tables."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kdsearch.results import front
+from kdsearch.results import files, front
+from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 COSTS = ("epochs", "weighted_epochs", "seconds")
@@ -18,7 +18,7 @@ KINDS = ("students", "references", "teachers", "recording")
 Row = Mapping[str, Any]
 
 
-def spent(tables: Tables, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def spent(tables: Tables, facts: Facts) -> dict[str, dict[str, Any]]:
     """COSTS of each of KINDS, and the `count` of networks (of recording: views) that they were spent on.
 
     `students`: those that were drawn, whatever became of them; `references`: theirs; `teachers`: the teacher and the
@@ -30,7 +30,7 @@ def spent(tables: Tables, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]
     for row in tables.epochs:
         rows[_kind(row, tables, links)].append(row)
     students = {name: trial["macs"] for name, trial in tables.trials.items()}
-    teachers = {name: network.get("macs") for name, network in facts.get("networks", {}).items()}
+    teachers = {name: network.macs for name, network in facts.networks.items()}
     return {
         "students": _sum(rows["students"], students, _trial),
         "references": _sum(rows["references"], students, _trial),
@@ -40,7 +40,7 @@ def spent(tables: Tables, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]
     }
 
 
-def growth(tables: Tables, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def growth(tables: Tables, facts: Facts) -> list[dict[str, Any]]:
     """A row each time a draw was completed, in the order in which their last epochs came in: `trial`, how many were
     `completed` by then, COSTS of all draws by then (stopped and unfinished ones count) and the front's `hypervolume`:
     decades of compression × share of the images, above compression 1 and chance accuracy."""
@@ -59,8 +59,8 @@ def growth(tables: Tables, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         if place in ends:
             ended.append(own)
-            area = front.reached(ended, facts["classes"])
-            if facts.get("seeds", 1) == 1:  # else a seed to come may still lift, or sink, a mean
+            area = front.reached(ended, facts.classes)
+            if facts.seeds == 1:  # else a seed to come may still lift, or sink, a mean
                 members = set(front.members(ended))
                 ended = [row for row in ended if row["trial"] in members]
             found.append({"trial": row["trial"], "completed": len(found) + 1, **costs, "hypervolume": area})
@@ -93,7 +93,7 @@ def _kind(row: Row, tables: Tables, links: Mapping[str, int]) -> str:
 
 def _student_links(tables: Tables) -> dict[str, int]:
     """The number of each trial's last link; of the teacher and assistants, which are no trials, there is none."""
-    return {name: len(json.loads(trial["pipeline"])["links"]) - 1 for name, trial in tables.trials.items()}
+    return {name: files.links(trial) - 1 for name, trial in tables.trials.items()}
 
 
 def _ends(tables: Tables) -> set[int]:

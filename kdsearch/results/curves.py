@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdsearch.errors import Refusal, Unknown, listed, unknown
-from kdsearch.results import files, front, searches
 from kdsearch.results import folder as results_folder
+from kdsearch.results import front, searches
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.front import Point
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.files import whole
 
 COLUMNS = pa.schema(
     [
@@ -140,11 +141,11 @@ def from_parquet(path: Path) -> Curves:
 
 def from_search(folder: Path) -> Curves:
     """Its fully trained draws; raises Refusal where trials were stopped or it has not ended."""
-    facts, tables = files.read_facts(folder), results_tables.read(folder)
-    return curves_of(folder.name, rows_of(tables, facts, folder.name), facts)
+    facts, tables = read_facts(folder), results_tables.read(folder)
+    return curves_of(folder.name, rows_of(tables, facts, folder.name), facts.plain())
 
 
-def rows_of(tables: results_tables.Tables, facts: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def rows_of(tables: results_tables.Tables, facts: Facts, name: str) -> list[dict[str, Any]]:
     """A search's epochs as rows of COLUMNS; raises Refusal where they are not whole."""
     stands = results_folder.standing(tables, facts)
     stopped, drawn = stands["states"].get("stopped", 0), {n: r for n, r in tables.trials.items() if not r["reference"]}
@@ -233,7 +234,6 @@ def write(path: Path, curves: Curves) -> None:
         for number, (accuracy, seconds) in enumerate(zip(one.accuracies, one.seconds, strict=True), start=1)
     ]
     table = pa.Table.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], COLUMNS.names).cast(COLUMNS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata({"kdsearch": json.dumps(curves.facts)}), draft, compression="zstd")
-    os.replace(draft, path)
+    table = table.replace_schema_metadata({"kdsearch": json.dumps(curves.facts)})
+    with whole(path) as draft:
+        pq.write_table(table, draft, compression="zstd")

@@ -1,6 +1,6 @@
 """A search's folder: found, named, locked, and how the search in it stands."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdsearch.errors import Refusal, unknown
-from kdsearch.results.files import STATES, _said
-from kdsearch.results.tables import REFERENCES, Tables
+from kdsearch.results.facts import Facts
+from kdsearch.results.files import IMPOSSIBLE, STATES, said
+from kdsearch.results.tables import Tables
 
 RUN = ".run"
 """Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
@@ -31,9 +32,9 @@ def readable(folder: Path) -> Iterator[None]:
     """Where a search's files, each whole by itself, contradict each other or their types: Refusal."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except IMPOSSIBLE as error:
         raise Refusal(
-            f"The files of '{folder}' contradict each other ({_said(error)}): one of them is damaged, or another "
+            f"The files of '{folder}' contradict each other ({said(error)}): one of them is damaged, or another "
             f"version of kdsearch wrote it. --debug shows where; bring it back, or run the search again."
         ) from error
 
@@ -51,10 +52,9 @@ def is_running(folder: Path) -> bool:
         return True
 
 
-def standing(tables: Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+def standing(tables: Tables, facts: Facts) -> dict[str, Any]:
     """state (running, finished, interrupted), trials that ended, their total, and how many are in each state."""
-    states, ended = tables.tally()
-    total = facts.get("total", facts.get("trials", 0) + REFERENCES)
+    (states, ended), total = tables.tally(), facts.all_trials
     state = "running" if is_running(tables.folder) else "finished" if ended >= total else "interrupted"
     return {"state": state, "ended": ended, "total": total, "states": {n: states[n] for n in STATES if states[n]}}
 

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -12,9 +12,10 @@ from typing import Any
 from filelock import Timeout
 
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
+from kdsearch.results import front
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.folder import taken
 from kdsearch.storage.bucket import Storage, at
 from kdsearch.storage.lease import Lease, hold, holder
@@ -108,12 +109,12 @@ def renew(storage: Storage, folder: Path) -> None:
     _bring(storage, folder)
 
 
-def _their_run(storage: Storage, folder: Path) -> Any:
+def _their_run(storage: Storage, folder: Path) -> str | None:
     """Whose tables the bucket has; raises Refusal where it has no such search."""
     aside = reading(storage.word)
     there = aside.folder / folder.relative_to(storage.folder)
     _bring_facts(aside, there)
-    return files.read_facts(there).get("run")
+    return read_facts(there).run
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def bring_networks(storage: Storage, keys: Iterable[str]) -> None:
             storage.pull(path)
 
 
-def standing(storage: Storage, tables: results_tables.Tables, facts: Mapping[str, Any]) -> dict[str, Any]:
+def standing(storage: Storage, tables: results_tables.Tables, facts: Facts) -> dict[str, Any]:
     """results.standing, where the driver may run on another machine."""
     stands = results_folder.standing(tables, facts)
     if stands["state"] == "interrupted" and in_bucket(tables.folder, storage) and holder(storage, tables.folder):
@@ -176,7 +177,7 @@ def _outline(storage: Storage, folder: Path) -> dict[str, Any]:
         own = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
         there = [folder / name for name in ("search.json", "trials.parquet", "confirmed.parquet")]
         written = max(storage.written(path) for path in there if path.exists())
-        return standing(storage, tables, files.read_facts(folder)) | {
+        return standing(storage, tables, read_facts(folder)) | {
             "accuracy": max(own, default=None),
             "front": len(front.members(rows)),
             "written": datetime.fromtimestamp(written, timezone.utc).isoformat(timespec="seconds"),

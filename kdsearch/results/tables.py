@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from kdsearch.errors import Refusal
 from kdsearch.results import files, front
-from kdsearch.results.files import ENDED, EPOCHS, STATES, TABLES, TRIALS, VERDICTS, _said, read_table, write_table
+from kdsearch.results.files import ENDED, EPOCHS, TABLES, TRIALS, VERDICTS, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,6 @@ JOURNAL = "optuna.journal"
 
 NOTED = ("add", "extend", "judged", "mark")
 """Methods of Tables that change them."""
-
-REFERENCES = 3
-"""Beside the draws, every search runs so many reference pipelines."""
 
 FAINT = 0.001
 """A weighted loss term with a smaller share of the gradient over a whole stage does not teach."""
@@ -104,17 +99,15 @@ class Tables:
             for name, *told in Pending(path).events():
                 if name in NOTED:
                     getattr(self, name)(*told)
-            for own, schema in ((self.epochs[epochs:], EPOCHS), (self.verdicts[verdicts:], VERDICTS)):
-                pa.Table.from_pylist(own, schema)
-                files.whole(own, schema.names, filled=("seconds",) if schema is EPOCHS else ())
-            pa.Table.from_pylist(list(self.trials.values()), TRIALS)
-            files.whole(self.trials.values(), TRIALS.names, filled=("seconds",))
-            files.trials(self.trials.values(), STATES)
+            files.check_rows(self.epochs[epochs:], EPOCHS)
+            files.check_rows(self.verdicts[verdicts:], VERDICTS)
+            files.check_rows(self.trials.values(), TRIALS)
+            files.check_trials(self.trials.values())
             self._sum_up()
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
+        except files.IMPOSSIBLE as error:
             way_out = "delete it: what it says is done again" if path.exists() else "the search must be run again"
             table = path if path.exists() else self.folder / "trials.parquet"
-            raise Refusal(f"The table '{table}' is damaged ({_said(error)}); {way_out}.") from None
+            raise Refusal(f"The table '{table}' is damaged ({files.said(error)}); {way_out}.") from None
 
     def _sum_up(self) -> None:
         """What trials say of their epochs, by the epochs themselves: one table may be written without the other."""

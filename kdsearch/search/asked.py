@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from kdsearch.config.net import Part
 from kdsearch.config.pipeline import SEEDS
 from kdsearch.errors import Refusal, listed
-from kdsearch.results import files, folder
+from kdsearch.results import folder
+from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import taken
 
 FREE = {
@@ -114,8 +115,8 @@ class Asked(Part, frozen=True):
             )
         if folder.is_running(place):
             raise taken(place)
-        before = files.read_facts(place).get("options")
-        if not isinstance(before, dict):
+        before = read_facts(place).options
+        if before is None:
             raise Refusal(f"'{place}' was made by a version of kdsearch that could not go on; start a new search.")
         told, given = self.model_dump(), self.model_fields_set
         self._refuse_changes(told, before, given - FREE - {"storage_named"})

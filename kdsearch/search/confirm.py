@@ -22,6 +22,7 @@ from kdsearch.data.images import load, load_test
 from kdsearch.distill.store import Store, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.interrupts import remembered_ctrl_c
+from kdsearch.results import facts as results_facts
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import driver_lock, keep_trace
@@ -208,9 +209,9 @@ def _alone(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _resources(folder: Path, made: Made) -> dict[str, float]:
+def _resources(folder: Path, made: Made) -> Mapping[str, float]:
     plain = {"cpu": made.threads, "gpu": 1 if made.device == "cuda" else 0}
-    found = files.read_facts(folder).get("resources", plain)
+    found = results_facts.read_facts(folder).resources or plain
     there = ray.cluster_resources()
     for kind in ("CPU", "GPU"):
         asked, given = found[kind.lower()], there.get(kind, 0)

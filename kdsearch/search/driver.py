@@ -10,7 +10,8 @@ from uuid import uuid4
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
-from kdsearch.results import files, folder
+from kdsearch.results import facts as results_facts
+from kdsearch.results import folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
 from kdsearch.search.plan import Plan
@@ -126,6 +127,6 @@ class Driver:
     def write_facts(self) -> None:
         """search.json, with all that is known by now."""
         place = self.plan.place
-        files.write_facts(place.folder, self.plan.facts() | {"run": self.run} | self.facts)
+        results_facts.write_facts(place.folder, self.plan.facts() | {"run": self.run} | self.facts)
         (place.folder / folder.RUN).write_text(self.run, encoding="utf-8")
         place.storage.push(place.folder / "search.json")

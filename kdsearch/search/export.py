@@ -14,6 +14,7 @@ from kdsearch.errors import Refusal, unknown
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import best as best_of
 from kdsearch.results.front import members
+from kdsearch.storage.files import whole
 
 
 def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, front: bool) -> list[str]:
@@ -54,17 +55,15 @@ def _made(folder: Path, row: dict) -> dict:
 
 
 def _write(folder: Path, row: dict, made: dict, output: Path) -> Path:
-    target, draft = output / row["trial"], output / f".{row['trial']}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    shutil.copyfile(folder / "students" / f"{row['trial']}.safetensors", draft / "student.safetensors")
+    target, weights = output / row["trial"], folder / "students" / f"{row['trial']}.safetensors"
     text = config_text(json.loads(row["pipeline"]), made, f"Trial {row['trial']} of the search '{folder.name}'.")
-    (draft / "config.yaml").write_text(text, encoding="utf-8")
     columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
     metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], "made": made}
-    (draft / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
+    with whole(target) as draft:
+        draft.mkdir()
+        shutil.copyfile(weights, draft / "student.safetensors")
+        (draft / "config.yaml").write_text(text, encoding="utf-8")
+        (draft / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     return target
 
 

@@ -34,7 +34,8 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     described = _described(space, drawn)
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     images = load(described, Path(asked.data_dir), progress)
-    study = place.before.get("study") or f"{place.folder.name}-{uuid4().hex[:8]}"
+    before = place.before
+    study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"
     plan = Plan(
         asked, space, place, settings, sampler, rule, limits, trials, tuple(drawn), references, images, epochs,
         _milestones(asked, epochs), cache.limit(), study,
@@ -44,7 +45,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     looked_at = [*(draw.pipeline for draw in plan.draws[:LOOKED_AT]), *references.values()]
     _check_pairs(plan)
     # A search that goes on keeps its views, whatever room this machine has for them.
-    views = place.before.get("views") or most_views(looked_at, images, plan.cache_limit)
+    views = (before and before.views) or most_views(looked_at, images, plan.cache_limit)
     if views < images.views:
         settings = replace(settings, most_views=views)
         drawn, references = _drawn(space, settings, sampler)
@@ -108,7 +109,8 @@ def _sized(plan: Plan) -> Plan:
     before = plan.place.before
     if before:
         check_images(before, plan.images.fingerprint)
-        return replace(plan, sizes=tuple(before["sizes"]))
+    if before and before.sizes:
+        return replace(plan, sizes=before.sizes)
     sizes = [plan.survey(draw.pipeline.student.net).parameters for draw in plan.draws[: 2 * LOOKED_AT]]
     return replace(plan, sizes=(min(sizes), max(sizes)))
 

@@ -1,6 +1,5 @@
 """A search from Python: its tables as they stand, also while it runs; its charts; what is made of it."""
 
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from kdsearch.errors import unknown
 from kdsearch.results import files, folder, front, searches
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts, read_facts
 from kdsearch.search import export
 from kdsearch.search.progress import Steps
 from kdsearch.storage.bucket import at
@@ -62,9 +62,9 @@ class Search:
         return _frame([row for row in rows if row["reference"]], files.TRIALS.names)
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Facts:
         """What search.json holds: what was asked for, images, versions."""
-        return files.read_facts(self.folder)
+        return read_facts(self.folder)
 
     @property
     def state(self) -> str:
@@ -121,7 +121,7 @@ class Search:
     @property
     def confirmed(self) -> list[results_seeds.Member]:
         """The front's members that have confirmed seeds, from the largest to the smallest."""
-        return results_seeds.members(self._tables(), self.facts["validation_images"])
+        return results_seeds.members(self._tables(), self.facts.validation_images)
 
     def _tables(self) -> results_tables.Tables:
         with folder.readable(self.folder):

@@ -13,7 +13,7 @@ from kdsearch.data.images import Images
 from kdsearch.distill.store import Store
 from kdsearch.nets import pairs
 from kdsearch.nets.survey import Survey, survey
-from kdsearch.results import tables
+from kdsearch.results.facts import Facts
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.settings import Costs, Limits, Settings
@@ -30,8 +30,8 @@ class Place:
     folder: Path
     resume: str = ""
     """The command that goes on with it."""
-    before: Mapping[str, Any] = field(default_factory=dict)
-    """search.json of a search that goes on in its folder; empty: a new one."""
+    before: Facts | None = None
+    """What search.json holds of a search that goes on in its folder; None: a new one."""
     command: str = ""
     """That began it."""
 
@@ -110,7 +110,7 @@ class Plan:
     @property
     def total(self) -> int:
         """Trials in all: draws with their seeds, and references."""
-        return self.drawn + (0 if self.space.reference is None else tables.REFERENCES)
+        return self.drawn + (0 if self.space.reference is None else len(spaces.REFERENCES))
 
     def survey(self, net: AnyNet) -> Survey:
         """A network's shapes and costs on this search's images."""

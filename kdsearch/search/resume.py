@@ -1,31 +1,30 @@
 """What must be as it was when a search goes on. Imports neither torch nor ray."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from kdsearch.errors import Refusal
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import Facts
 
 
-def check_source(facts: Mapping[str, Any], source: str, path: Path) -> None:
+def check_source(facts: Facts, source: str, path: Path) -> None:
     """Raises Refusal where the space's file is another, or does something else, than when the search began."""
-    if facts["space"] != path.stem:
-        raise Refusal(f"A search goes on with its own space, '{facts['space']}', but got '{path.stem}'; name that one.")
-    if facts.get("source") != source:
+    if facts.space != path.stem:
+        raise Refusal(f"A search goes on with its own space, '{facts.space}', but got '{path.stem}'; name that one.")
+    if facts.source != source:
         raise Refusal(
             f"A search goes on with the space that it began with, but '{path}' has changed since; bring it back, or "
             f"start a new search with another --name."
         )
 
 
-def check_images(facts: Mapping[str, Any], fingerprint: str) -> None:
+def check_images(facts: Facts, fingerprint: str) -> None:
     """Raises Refusal where the images are others than when the search began."""
-    if facts["fingerprint"] != fingerprint:
+    if facts.fingerprint != fingerprint:
         raise Refusal(
-            f"A search goes on with the images that it began with, but those of '{facts['data']}' have changed since "
-            f"(fingerprint {facts['fingerprint']} then, {fingerprint} now); bring them back, or start a new search."
+            f"A search goes on with the images that it began with, but those of '{facts.data}' have changed since "
+            f"(fingerprint {facts.fingerprint} then, {fingerprint} now); bring them back, or start a new search."
         )
 
 

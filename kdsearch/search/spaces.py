@@ -23,6 +23,8 @@ from kdsearch.search.settings import Settings, override, resolve
 SAMPLERS = ("tpe", "random", "grid")
 """Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
 
+REFERENCES = ("labels", "kd", "hint+kd")
+"""What teaches a space's one reference student, beside the draws; its trials' names."""
 
 PATIENCE = 60.0
 """Seconds that a space's file may take to load, and to draw."""
@@ -237,10 +239,10 @@ def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str,
             f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "
             f"give them --epochs 2 or more."
         )
-    arms: dict[str, dict] = {"labels": {}, "kd": {"kd": KD()}, "hint+kd": {"kd": KD(), "hints": Hints(pairs=(pair,))}}
+    arms: tuple[dict, ...] = ({}, {"kd": KD()}, {"kd": KD(), "hints": Hints(pairs=(pair,))})
     return {
         name: resolve(Pipeline(links=(teacher, Link(net=space.reference, fit=fit, **arm)), data=first.data), settings)
-        for name, arm in arms.items()
+        for name, arm in zip(REFERENCES, arms, strict=True)
     }
 
 

@@ -12,7 +12,8 @@ from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
 from kdsearch.data.sources import placed
 from kdsearch.errors import Refusal
-from kdsearch.results import files, searches
+from kdsearch.results import searches
+from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
@@ -81,13 +82,13 @@ def begun(asked: Asked, command: str = "") -> tuple[Asked, spaces.Space, Place]:
     asked = asked.model_copy(update={"space": word})
     if asked.data is not None:
         asked = asked.model_copy(update={"data": placed(asked.data)})
-    storage, facts = at(asked.results), {}
+    storage, facts = at(asked.results), None
     if asked.resume:
         name = searches.only(path.stem, storage) if asked.name is None else asked.name
         check_name(name)
         folder = searches.resumed(name, storage)
         asked = asked.resumed(folder)
-        facts = files.read_facts(folder)
+        facts = read_facts(folder)
         check_source(facts, spaces.source(path), path)
     else:
         folder = folder_for(storage.folder, path.stem, asked.name, searches.names_taken(storage))
@@ -95,4 +96,4 @@ def begun(asked: Asked, command: str = "") -> tuple[Asked, spaces.Space, Place]:
     if asked.results != "results":
         again += ["--storage", asked.results]
     again = shlex.join([*again, "--resume"])
-    return asked, spaces.load(path), Place(storage, folder, again, facts, facts.get("command") or command)
+    return asked, spaces.load(path), Place(storage, folder, again, facts, facts.command if facts else command)

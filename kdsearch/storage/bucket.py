@@ -2,10 +2,8 @@
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import pyarrow as pa
 from kdsearch.errors import Refusal, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
+from kdsearch.storage.files import whole
 
 BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes that pyarrow knows, beside file://."""
@@ -67,30 +66,20 @@ class Storage:
                     found = stream.read()
             except FileNotFoundError:
                 return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
+        with whole(path) as draft:
             draft.write_bytes(found)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
         return True
 
-    def pull_folder(
-        self, path: Path, suffixes: Sequence[str] = (), recursive: bool = False, absent: bool = False
-    ) -> None:
+    def pull_folder(self, path: Path, suffixes: Sequence[str] = (), absent: bool = False) -> None:
         """Bring a folder's files: those with one of the suffixes, if any are named; `absent`: only what is not here.
 
-        Names that begin with a dot stay where they are.
+        Names that begin with a dot stay where they are, and so do folders in it.
         """
         if self.uri is None:
             return
-        found = [path / name for name, is_file in self._listed(path, recursive) if is_file]
-        hidden = [file for file in found if any(part.startswith(".") for part in file.relative_to(path).parts)]
+        found = [path / name for name, is_file in self._listed(path) if is_file and not name.startswith(".")]
         wanted = [
-            file
-            for file in found
-            if file not in hidden and (not suffixes or file.suffix in suffixes) and not (absent and file.exists())
+            file for file in found if (not suffixes or file.suffix in suffixes) and not (absent and file.exists())
         ]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self.pull, wanted))
@@ -127,7 +116,7 @@ class Storage:
     def names(self, path: Path) -> list[str]:
         """Of what lies directly in a folder, here or in the bucket, sorted, without those that begin with a dot."""
         here = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        there = {name for name, _ in self._listed(path, False)} if self.uri else set()
+        there = {name for name, _ in self._listed(path)} if self.uri else set()
         return sorted(name for name in here | there if not name.startswith("."))
 
     def check(self) -> None:
@@ -176,15 +165,15 @@ class Storage:
         base = (self.uri or "").partition("?")[0].rstrip("/")
         return "/".join([base, *path.relative_to(self.folder).parts])
 
-    def _listed(self, path: Path, recursive: bool) -> Iterator[tuple[str, bool]]:
-        """Names relative to a folder of the bucket, and whether each is a file."""
+    def _listed(self, path: Path) -> Iterator[tuple[str, bool]]:
+        """Names in a folder of the bucket, and whether each is a file."""
         from pyarrow import fs
 
         key = self._key(path)
         with _told("listed", self._shown(path)):
-            found = self._files.get_file_info(fs.FileSelector(key, recursive=recursive, allow_not_found=True))
+            found = self._files.get_file_info(fs.FileSelector(key, allow_not_found=True))
         for info in found:
-            yield str(PurePosixPath(info.path).relative_to(key)), info.is_file
+            yield info.base_name, info.is_file
 
 
 def at(word: str | Path) -> Storage:

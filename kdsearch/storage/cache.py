@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ LIMIT = 20.0
 
 KINDS = ("images", "targets")
 """Its folders."""
+
+OURS = re.compile(r".*\.safetensors|\..*\.safetensors\..*")
+"""Names of its files and of their drafts."""
 
 ABANDONED = 3600.0
 """Seconds without a write after which a draft is nobody's."""
@@ -72,7 +76,7 @@ def entries(root: Path) -> list[Entry]:
             stat = path.stat()
         except FileNotFoundError:  # another process was faster
             continue
-        if path.is_file() and path.name.endswith(".safetensors"):
+        if path.is_file() and OURS.fullmatch(path.name):
             found.append(Entry(path, stat.st_size, max(stat.st_atime, stat.st_mtime)))
     return sorted(found, key=lambda entry: entry.used)
 

@@ -9,9 +9,9 @@ import pytest
 from helpers import pipeline
 
 from kdsearch.cli import app
-from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import write_facts
 
 Say = Callable[[str], str]
 FACTS = {
@@ -47,7 +47,7 @@ def searched(folder: Path, *accuracies: float) -> Path:
         tables.mark(str(number), "complete")
     folder.mkdir(parents=True)
     tables.write(at_once=True)
-    files.write_facts(folder, FACTS)
+    write_facts(folder, FACTS)
     return folder
 
 

@@ -4,7 +4,7 @@ import io
 import math
 
 import pytest
-from helpers import pipeline
+from helpers import facts, pipeline
 
 from kdsearch.cli import tables as cli_tables
 from kdsearch.results import files, format, show
@@ -15,7 +15,7 @@ def printed(tables: results_tables.Tables) -> str:
     out = io.StringIO()
     console = show.console()
     console.file, console.width = out, 100
-    cli_tables.summary(tables, {"teacher_accuracy": 0.991, "classes": 10}, console)
+    cli_tables.summary(tables, facts(teacher_accuracy=0.991), console)
     return out.getvalue()
 
 
@@ -67,7 +67,7 @@ def test_why_a_search_ended_early_is_told(tables):
     out = io.StringIO()
     console = show.console()
     console.file = out
-    cli_tables.summary(tables, {"classes": 10, "trials": 9, "why_ended": "every cell of 's' was drawn"}, console)
+    cli_tables.summary(tables, facts(trials=9, why_ended="every cell of 's' was drawn"), console)
     assert "Ended after 9 draws: every cell of 's' was drawn." in out.getvalue()
 
 

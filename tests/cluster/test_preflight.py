@@ -69,7 +69,7 @@ def test_a_bucket_is_shared_by_all(options, cluster, images, tmp_path):
     nodes = asked(storage, images)
     check(nodes)
     assert nodes[1].cells["storage"] == "ok" and storage.names(tmp_path) == []
-    assert [name for name, is_file in storage._listed(tmp_path, True) if is_file] == []
+    assert [name for name, is_file in storage._listed(tmp_path) if is_file] == []
 
 
 def test_a_folder_that_a_node_does_not_see_is_told(cluster, images, tmp_path):

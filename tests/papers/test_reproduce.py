@@ -16,7 +16,7 @@ from kdsearch.cli import app
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.distill.store import key_of, read_facts
 from kdsearch.papers import reproduce, tables
-from kdsearch.results import files
+from kdsearch.results import facts as results_facts
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.search import progress, trial
@@ -60,7 +60,7 @@ def where(shared, tmp_path, monkeypatch) -> Path:
 def table(where: Path, name: str = "seed2-table1-tiny-digits") -> dict[tuple[str, int], dict]:
     """Trials by row and seed, with their key in the store; without what the rows of others may change."""
     folder = where / "results" / "reproduce" / name
-    found, fingerprint = results_tables.read(folder).trials.values(), files.read_facts(folder)["fingerprint"]
+    found, fingerprint = results_tables.read(folder).trials.values(), results_facts.read_facts(folder).fingerprint
     return {(row["knob.row"], row["seed"]): row | {"key": key(row, fingerprint), "front": None} for row in found}
 
 
@@ -84,7 +84,7 @@ def test_every_table_is_made_and_stands_beside_the_print(name, shared, say, monk
         assert row["cause"] is None and seed["accuracy"] == row["accuracy"]["value"]
     rows = table(shared, f"{name}-tiny-digits").values()
     assert {row["epochs"] for row in rows} <= {0, 2}  # 0: the store had it
-    assert files.read_facts(shared / "results" / "reproduce" / f"{name}-tiny-digits")["validation_images"] == 364
+    assert results_facts.read_facts(shared / "results" / "reproduce" / f"{name}-tiny-digits").validation_images == 364
 
 
 def test_networks_that_tables_have_in_common_were_trained_once(shared):
@@ -238,14 +238,14 @@ def test_a_folder_without_test_images_is_judged_by_held_out_ones_and_says_so(whe
     )
     assert "accuracy on the validation images" in " ".join(out.split())
     assert len(rows) == 3
-    assert files.read_facts(where / "results" / "reproduce" / folder.name)["validation_images"] == 8
+    assert results_facts.read_facts(where / "results" / "reproduce" / folder.name).validation_images == 8
     shutil.copytree(where / "photos" / "train", where / "photos" / "test")
     code, out, err = say("seed2-table1 --scale tiny --data photos")
     assert code == 2 and "have changed since; delete" in err  # other rows: the test images judge them
     shutil.rmtree(folder)
     code, out, _ = say("seed2-table1 --scale tiny --data photos")
-    facts = files.read_facts(where / "results" / "reproduce" / folder.name)
-    assert code == 0 and facts["validation_images"] == 40 and "held out" not in out
+    facts = results_facts.read_facts(where / "results" / "reproduce" / folder.name)
+    assert code == 0 and facts.validation_images == 40 and "held out" not in out
 
 
 def test_a_table_is_made_by_one_process(where, say):

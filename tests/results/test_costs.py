@@ -4,11 +4,12 @@ import json
 import math
 
 import pytest
+from helpers import facts
 
 from kdsearch.results import costs
 from kdsearch.results import tables as results_tables
 
-FACTS = {"classes": 10, "networks": {"teacher": {"macs": 1_000}}}
+FACTS = facts(networks={"teacher": {"macs": 1_000}})
 
 
 def row(trial: str, stage: str = "kd", link: int = 1, seconds: float = 1.0, epoch: int = 1) -> dict:
@@ -71,7 +72,7 @@ def test_an_assistant_that_a_trial_had_to_train_itself_is_booked_to_the_teachers
 
 
 def test_a_search_that_did_not_write_its_teacher_s_macs_has_no_weighted_epochs_of_it(whole):
-    spent = costs.spent(whole, {"classes": 10, "networks": {"teacher": {}}})
+    spent = costs.spent(whole, facts(networks={"teacher": {}}))
     assert spent["teachers"]["weighted_epochs"] is None and spent["teachers"]["epochs"] == 2
 
 

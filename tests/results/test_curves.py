@@ -4,10 +4,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import FACTS
 
 from kdsearch.errors import Refusal
-from kdsearch.results import curves, files
+from kdsearch.results import curves
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import write_facts
 from kdsearch.storage.bucket import at
 
 
@@ -21,11 +23,7 @@ def rows(trial: str = "0", parameters: int = 1_000, ends: int = 3, before: int =
 
 def searched(folder: Path, **states: str) -> Path:
     """A search with a trial a keyword, by its state."""
-    facts = {"space": "s", "command": "c", "trials": 2, "seed": 0, "data": "digits", "fingerprint": "f", "images": 10,
-             "validation_images": 10, "classes": 4, "knobs": {}, "teacher_accuracy": 0.9,
-             "teacher_parameters": 50_000}  # fmt: skip
-    folder.mkdir()
-    files.write_facts(folder, facts)
+    write_facts(folder, FACTS | {"classes": 4, "teacher_parameters": 50_000})
     tables = results_tables.Tables(folder)
     for name, state in states.items():
         more = {"parameters": 1_000, "compression": 50.0, "training_parameters": 1_000, "macs": 10}

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from helpers import MADE, STUDENT, pipeline
+from helpers import FACTS, MADE, STUDENT, pipeline
 
 from kdsearch.cli import app
 from kdsearch.cli.options import name_of
@@ -17,6 +17,7 @@ from kdsearch.nets import build
 from kdsearch.results import files, searches
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import read_facts, write_facts
 from kdsearch.results.tables import Pending
 from kdsearch.storage import lease
 from kdsearch.storage.bucket import Storage, at
@@ -38,9 +39,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     tables.mark("0", "complete")
     save_net(folder / "students" / "0.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE)
     tables.write(at_once=True)
-    told = {"space": "s", "command": "tune", "trials": 1, "seed": 3, "data": "digits", "images": 10}
-    more = {"validation_images": 10, "classes": 10, "knobs": {}, "teacher_accuracy": None, "fingerprint": "f"}
-    files.write_facts(folder, told | more)
+    write_facts(folder, FACTS)
     for path in folder.rglob("*.*"):
         there.push(path)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "reader"))
@@ -159,8 +158,7 @@ def drive(bucket, monkeypatch, tmp_path) -> Callable[..., Storage]:
         folder = searches.resumed("s", there)
         tables = results_tables.Tables(folder, pending=Pending(folder / results_tables.PENDING), push=there.push)
         tables.take_over()
-        facts = files.read_facts(folder) | {"run": run}
-        files.write_facts(folder, facts)
+        write_facts(folder, read_facts(folder).plain() | {"run": run})
         (folder / results_folder.RUN).write_text(run)
         there.push(folder / "search.json")
         epochs = 1 + len(tables.epochs)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import pipeline
+from helpers import FACTS, pipeline
 from PIL import Image
 
 from kdsearch.cli import app
@@ -17,6 +17,7 @@ from kdsearch.distill.store import read_facts
 from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import write_facts
 from kdsearch.search import confirm, trial
 from kdsearch.search.work import Orders
 from kdsearch.storage.bucket import at
@@ -60,9 +61,8 @@ def searched(tmp_path_factory) -> Iterator[Path]:
         tables.mark(name, "complete")
     tables.write(at_once=True)
     images = load(data, where)
-    told = {"space": "s", "command": "tune", "trials": 2, "seed": 3, "data": data.name, "images": len(images.train)}
-    more = {"validation_images": len(images.validation), "classes": 2, "knobs": {}, "teacher_accuracy": None}
-    files.write_facts(folder, told | more | {"fingerprint": images.fingerprint})
+    told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2}
+    write_facts(folder, FACTS | told | {"images": len(images.train), "validation_images": len(images.validation)})
     yield where
     confirm.ray.shutdown()
 

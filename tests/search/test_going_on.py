@@ -15,7 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from unbroken import SPACE, assert_equal, call, ran
 
-from kdsearch.results import files, tables
+from kdsearch.results import tables
+from kdsearch.results.facts import read_facts
 
 pytestmark = pytest.mark.kill
 KILLS = 20
@@ -24,7 +25,7 @@ KILLS = 20
 def states(folder: Path) -> dict[str, tuple[TrialState, list[float] | None]]:
     """What Optuna's journal says of each trial that was drawn."""
     storage = JournalStorage(JournalFileBackend(str(folder / tables.JOURNAL)))
-    draws = optuna.load_study(study_name=files.read_facts(folder)["study"], storage=storage).get_trials()
+    draws = optuna.load_study(study_name=read_facts(folder).study, storage=storage).get_trials()
     assert len(draws) == len({draw.user_attrs["trial"] for draw in draws})
     return {draw.user_attrs["trial"]: (draw.state, draw.values) for draw in draws}
 

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import read_facts
 from kdsearch.search import look
 
 
@@ -26,7 +27,7 @@ def ended(folder: Path, sampler: str, trials: int, deaths: list[int], seeds: int
             continue
     found = results_tables.read(folder / "s")
     storage = JournalStorage(JournalFileBackend(str(folder / "s" / "optuna.journal")))
-    draws = optuna.load_study(study_name=files.read_facts(folder / "s")["study"], storage=storage).get_trials()
+    draws = optuna.load_study(study_name=read_facts(folder / "s").study, storage=storage).get_trials()
     kept = [(draw.number, draw.params, draw.state, draw.values, draw.user_attrs) for draw in draws]
     return {name: {**row, "front": None} for name, row in found.trials.items()}, kept
 
@@ -64,3 +65,9 @@ def test_a_search_that_dies_anywhere_and_goes_on_has_the_trials_of_one_that_live
     assert sorted(own) == sorted(states.items())
     if sampler != "tpe":  # what TPE draws depends on who had ended by then
         assert broken == whole and redrawn == draws
+
+
+def test_all_that_a_driver_writes_of_its_search_has_a_name(tmp_path):
+    Driver(tmp_path, "random", 2, -1).run()
+    found = read_facts(tmp_path / "s")
+    assert not found.model_extra and (found.trials, found.total) == (2, 5)

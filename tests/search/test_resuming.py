@@ -1,6 +1,5 @@
 """What a search that goes on refuses before anything of it is touched."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,13 @@ from driver import SPACE, Driver
 
 from kdsearch.cli import app
 from kdsearch.errors import Refusal
-from kdsearch.results import files, folder
+from kdsearch.results import folder
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import read_facts, write_facts
 from kdsearch.search import driver as search
 from kdsearch.search import look, plan, resume, run, tune, tuner
 from kdsearch.search.rungs import Rungs
+from kdsearch.storage.files import whole
 
 Say = Callable[[str], tuple[int, str]]
 
@@ -25,13 +26,13 @@ def say(tmp_path, monkeypatch, capsys) -> Say:
     """`tune --resume` of a search of four draws, up to the point where Ray would start."""
     monkeypatch.setattr(look, "DRAWS", 30)
     Driver(tmp_path, "random", 4, -1).run()
-    facts = files.read_facts(tmp_path / "s")
+    facts = read_facts(tmp_path / "s").plain()
     facts["options"] |= {
         "data": None, "image_size": None, "trials": 4, "epochs": 4, "teacher_epochs": 1, "seed": 0, "sampler": "random",
         "rule": "none", "reduction": 3.0, "milestones": None, "max_params": None, "max_macs": None, "precision": "auto",
         "min_compression": None, "overrides": None, "cpus_per_trial": 1.0, "results": ".", "space": "./lost.py",
     }  # fmt: skip
-    files.write_facts(tmp_path / "s", facts)
+    write_facts(tmp_path / "s", facts)
     monkeypatch.chdir(tmp_path)
 
     def until_ray(found: plan.Plan, *shown: Any) -> search.Driver:
@@ -66,7 +67,20 @@ def test_a_search_goes_on_when_nothing_differs_and_grows(say):
     code, error = say("")
     assert code in (0, 1) and error == ""
     say("--trials 9")
-    assert files.read_facts(Path("s"))["trials"] == 9
+    assert read_facts(Path("s")).trials == 9
+
+
+def test_drafts_that_a_killed_driver_or_worker_left_are_gone_whichever_version_wrote_them(say):
+    with whole(Path("s/new.parquet")) as draft:
+        ours = draft.name
+        draft.touch()
+    Path("s/new.parquet").unlink()
+    left = [f"s/{ours}", "s/.search.json.4711", "s/.epochs.parquet.4711.139872", "s/students/.0.safetensors.ab12cd3f"]
+    Path("s/students").mkdir(exist_ok=True)
+    for name in left:
+        Path(name).touch()
+    assert say("")[0] in (0, 1)
+    assert not [name for name in left if Path(name).exists()]
 
 
 def test_a_search_that_there_is_not_is_refused_and_leaves_no_folder(say):
@@ -115,8 +129,8 @@ def test_a_space_that_does_something_else_is_refused_and_one_that_reads_otherwis
 
 
 def test_another_space_is_refused(say):
-    facts = files.read_facts(Path("s"))
-    files.write_facts(Path("s"), facts | {"space": "other"})
+    facts = read_facts(Path("s")).plain()
+    write_facts(Path("s"), facts | {"space": "other"})
     refused(say, "", "goes on with its own space, 'other'", "got 'lost'")
 
 
@@ -125,8 +139,8 @@ def test_fewer_trials_than_were_drawn_are_refused(say):
 
 
 def test_images_that_changed_are_refused_with_both_fingerprints(say):
-    facts = files.read_facts(Path("s"))
-    files.write_facts(Path("s"), facts | {"fingerprint": "f" * 16})
+    facts = read_facts(Path("s")).plain()
+    write_facts(Path("s"), facts | {"fingerprint": "f" * 16})
     refused(say, "", "f" * 16 + " then", facts["fingerprint"] + " now", "bring them back")
 
 
@@ -136,9 +150,9 @@ def test_a_search_that_runs_is_refused(say):
 
 
 def test_a_search_of_a_version_that_kept_no_options_is_refused(say):
-    facts = json.loads(Path("s/search.json").read_text())
+    facts = read_facts(Path("s")).plain()
     del facts["options"]
-    files.write_facts(Path("s"), facts)
+    write_facts(Path("s"), facts)
     refused(say, "", "could not go on; start a new search")
 
 
@@ -147,9 +161,9 @@ def test_a_search_of_a_version_that_kept_no_options_is_refused(say):
     [("epochs", "many"), ("seed", -1), ("cpus_per_trial", []), ("overrides", 3), ("rule", 7), ("trials", 2.5)],
 )
 def test_options_of_other_kinds_are_refused_with_the_option_and_its_value(say, name, value):
-    facts = files.read_facts(Path("s"))
+    facts = read_facts(Path("s")).plain()
     facts["options"][name] = value
-    files.write_facts(Path("s"), facts)
+    write_facts(Path("s"), facts)
     refused(say, "", f"{name} is {value!r} in its options")
 
 

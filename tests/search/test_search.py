@@ -17,7 +17,8 @@ from kdsearch.cli import app
 from kdsearch.config.net import Net
 from kdsearch.distill.recorded import Recorded
 from kdsearch.nets import survey
-from kdsearch.results import files, front, tables
+from kdsearch.results import front, tables
+from kdsearch.results.facts import read_facts
 
 SPACE = """
 '''Does a tiny search do what a large one must?'''
@@ -151,8 +152,8 @@ def test_what_a_teacher_answers_is_recorded_once_for_all_trials(trials, epochs, 
     records = epochs[epochs["stage"] == "record"]
     # Of the teacher and of the assistant: logits, and the hint if it was asked for later. Not once for each trial.
     assert 2 <= len(records) <= 4 < len(trials) and set(records["link"]) == {0, 1} and set(records["epoch"]) == {0}
-    kept = files.read_facts(ran[0] / "results" / "s")["networks"]
-    assert [net["targets"] for net in kept.values()] == [{}, {"kd": "recorded"}]
+    kept = read_facts(ran[0] / "results" / "s").networks
+    assert [net.targets for net in kept.values()] == [{}, {"kd": "recorded"}]
 
 
 def test_epochs_and_accuracies_of_the_two_tables_agree(trials, epochs):
@@ -186,7 +187,7 @@ def test_status_tells_programs_what_was_spent(ran, trials, epochs, monkeypatch, 
     assert spent["students"]["seconds"] == pytest.approx(draws["seconds"].sum())
     assert spent["references"]["count"] == 3
     # The teacher and the assistant, three epochs each; each counts with its own multiply-accumulates.
-    own = [network["macs"] for network in files.read_facts(ran[0] / "results" / "s")["networks"].values()]
+    own = [network.macs or 0 for network in read_facts(ran[0] / "results" / "s").networks.values()]
     teacher = survey.survey(Net(widths=(8, 8, 8), depth=3, hidden=16), (1, 8, 8), 10)
     assert own == [teacher.macs, trials["macs"]["labels"]]
     assert (spent["teachers"]["epochs"], spent["teachers"]["weighted_epochs"]) == (6, 3 * sum(own))
@@ -322,7 +323,7 @@ def test_views_are_fewer_where_all_the_hints_would_not_fit(ran, monkeypatch, cap
 def test_the_cache_is_shown_and_cleared(ran, monkeypatch, capsys, tmp_path):
     told = say("cache", ran[0], monkeypatch, capsys)[1]
     assert "decoded images:" in told and "of at most 20.0 GB" in told
-    key = files.read_facts(ran[0] / "results" / "s")["teacher"]
+    key = read_facts(ran[0] / "results" / "s").teacher
     assert f"{key}-" in told and "ago" in told
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
     (tmp_path / "targets").mkdir()

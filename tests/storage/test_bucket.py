@@ -113,7 +113,7 @@ def test_a_folder_is_pulled_with_what_was_asked_for(bucket, tmp_path):
     assert found() == {"s/trials.parquet"}
     there.pull_folder(there.folder / "s")
     assert found() == {"s/trials.parquet", "s/search.json"}
-    there.pull_folder(there.folder / "s", recursive=True)
+    there.pull_folder(there.folder / "s" / "students")
     assert found() == {"s/trials.parquet", "s/search.json", "s/students/1.safetensors"}
     there.pull_folder(there.folder / "nowhere")
 
@@ -154,7 +154,7 @@ def test_a_check_leaves_nothing(kept):
     kept.check()
     assert list(kept.folder.iterdir()) == []
     if kept.uri:
-        assert list(kept._listed(kept.folder, True)) == []
+        assert list(kept._listed(kept.folder)) == []
 
 
 def test_a_storage_travels_to_another_process(kept):

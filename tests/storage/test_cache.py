@@ -8,6 +8,7 @@ import pytest
 
 from kdsearch.errors import Refusal
 from kdsearch.storage import cache
+from kdsearch.storage.files import whole
 
 
 def write(path: Path, size: int, most: int = 10**6, ago: float = 0.0) -> Path:
@@ -58,6 +59,16 @@ def test_a_draft_that_nobody_writes_is_deleted(tmp_path):
     os.utime(stale, (0, 0))
     write(tmp_path / "t" / "b" / "0.safetensors", 10)
     assert not stale.exists()
+
+
+def test_a_draft_of_images_that_a_killed_process_left_is_cleared_and_one_in_work_is_not(tmp_path):
+    path = tmp_path / "images" / "a.safetensors"
+    with whole(path) as draft:
+        draft.write_bytes(b"x" * 100)
+        assert cache.clear(tmp_path) == 0
+        os.utime(draft, (0, 0))
+        assert cache.clear(tmp_path) == 100 and not draft.exists()
+        draft.touch()
 
 
 def test_a_full_disk_is_told_with_the_ways_out(tmp_path, monkeypatch):

@@ -1,0 +1,60 @@
+"""Whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from kdsearch.storage.files import whole
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_draft_becomes_the_file_at_the_end_in_a_folder_that_need_not_be_there(tmp_path):
+    path = tmp_path / "new" / "t.parquet"
+    with whole(path) as draft:
+        draft.write_text("rows")
+        assert not path.exists() and draft.parent == path.parent
+    assert path.read_text() == "rows" and names(path.parent) == ["t.parquet"]
+
+
+@pytest.mark.parametrize("end", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_or_is_interrupted_leaves_the_old_file_and_no_draft(tmp_path, end):
+    path = tmp_path / "t.parquet"
+    path.write_text("old")
+    with pytest.raises(type(end)), whole(path) as draft:
+        draft.write_text("half")
+        raise end
+    assert path.read_text() == "old" and names(tmp_path) == ["t.parquet"]
+
+
+def test_nobody_who_writes_at_the_same_time_has_the_same_draft(tmp_path):
+    path = tmp_path / "t.parquet"
+    with whole(path) as one, whole(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one != other
+    assert path.read_text() == "one" and names(tmp_path) == ["t.parquet"]
+
+
+def test_a_folder_replaces_the_one_that_was_there(tmp_path):
+    path = tmp_path / "0"
+    path.mkdir()
+    (path / "old").touch()
+    with whole(path) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+        assert names(path) == ["old"]
+    assert names(path) == ["new"] and names(tmp_path) == ["0"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one_and_no_draft(tmp_path):
+    path = tmp_path / "0"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(ZeroDivisionError), whole(path) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+        raise ZeroDivisionError
+    assert names(path) == ["old"] and names(tmp_path) == ["0"]
