@@ -56,6 +56,16 @@ def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Ima
     return replace(images, validation=pixels.contiguous(memory_format=last), validation_labels=labels)
 
 
+def account(name: str, images: Images) -> str:
+    """What was read: `digits: 1,437 images of 10 classes (139–146 each), 8×8, grey; 287 more for validation`."""
+    counts, (channels, height, width) = images.labels.bincount(minlength=len(images.classes)), images.shape
+    each = "–".join(f"{count:,}" for count in dict.fromkeys((int(counts.min()), int(counts.max()))))
+    return (
+        f"{Path(name).name}: {len(images.train):,} images of {len(images.classes)} classes ({each} each), "
+        f"{width}×{height}, {'grey' if channels == 1 else 'colour'}; {len(images.validation):,} more for validation"
+    )
+
+
 def _told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
     """A statistic that a config tells, of as many channels as the images' own; (C, 1, 1)."""
     if values is None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
+from kdsearch.data.images import account
 from kdsearch.data.sources import placed
 from kdsearch.errors import Refusal
 from kdsearch.results import searches
@@ -40,11 +42,23 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
         try:
             asked = asked_for(space, options)
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
+            for sentence in _first(plan):
+                watch.out.print(sentence, soft_wrap=True)
             if not asked.dry_run:
                 run(plan, watch.show, watch.out.print, watch.read)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_left(plan)) from None
     return plan if plan.asked.dry_run else Search(plan.folder, plan.asked.results)
+
+
+def _first(plan: Plan) -> Iterator[str]:
+    """What a user is told before anything is trained."""
+    yield account(plan.data.name, plan.images)
+    place, asked, space = plan.place, plan.asked, plan.space.name
+    if not (asked.dry_run or place.before or asked.name):
+        taken = [*searches.names_taken(place.storage), plan.folder.name]
+        another = folder_for(place.storage.folder, space, None, taken).name
+        yield f"{plan.folder}: a new search; the same command again begins another, {another} (--resume: goes on)"
 
 
 def _left(plan: Plan | None) -> str:

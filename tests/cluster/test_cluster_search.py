@@ -13,7 +13,7 @@ import pytest
 from driver import planned
 from unbroken import SPACE, assert_equal, ran
 
-from kdsearch.results import tables
+from kdsearch.results import files, searches, tables
 from kdsearch.search import look
 from kdsearch.search.driver import Driver
 
@@ -113,3 +113,26 @@ def test_as_many_trials_share_a_gpu_as_their_fractions_allow(cluster, tmp_path, 
     assert len(spans) == 9
     together = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
     assert max(together) == most
+
+
+def test_a_front_in_a_bucket_is_confirmed_by_nodes_that_see_nothing_but_the_bucket(
+    cluster, options, tmp_path, monkeypatch
+):
+    word = f"s3://searches/nodes{options}"
+    for name in ("one", "two"):  # each node has a copy of its own
+        monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / name))
+        cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "driver"))
+    ended(begun(tmp_path, cluster, "--trials", "1", "--epochs", "4", "--storage", word))
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    words = [sys.executable, "-m", "kdsearch.cli", "confirm", "s", "--seeds", "2", "--storage", word]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "third"))
+    storage = searches.reading(word)
+    folder = searches.find("s", storage)
+    rows = files.confirmed(folder)
+    assert len(rows) == 2 and all(row["accuracy"] is not None and row["cause"] is None for row in rows)
+    assert storage.names(folder / "confirmed") == [f"{row['trial']}-{row['seed']}.safetensors" for row in rows]
+    trained = {path.parent.parent.name for path in tmp_path.glob("*/**/confirmed/*.safetensors")}
+    assert trained

@@ -3,9 +3,12 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -15,11 +18,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from unbroken import SPACE, assert_equal, call, ran
 
-from kdsearch.results import tables
+from kdsearch.results import files, tables
 from kdsearch.results.facts import read_facts
 
 pytestmark = pytest.mark.kill
 KILLS = 20
+KDSEARCH = (sys.executable, "-m", "kdsearch.cli")
 
 
 def states(folder: Path) -> dict[str, tuple[TrialState, list[float] | None]]:
@@ -156,3 +160,59 @@ def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(tm
     assert driver.returncode == 130 and "ended by a signal. Go on: kdsearch tune" in said
     assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
     assert_equal(whole, folder)
+
+
+def killed_when(there: Callable[[], object], words: list[str], where: Path) -> None:
+    """Starts a command and ends all its processes as soon as something is there."""
+    driver = subprocess.Popen(words, cwd=where, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not there():
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+
+
+def confirmed(folder: Path) -> tuple[list[dict], dict[str, bytes]]:
+    """Rows without what they took, and the students."""
+    rows = [row | {"seconds": None} for row in files.confirmed(folder)]
+    students = {path.name: path.read_bytes() for path in (folder / "confirmed").iterdir()}
+    return sorted(rows, key=lambda row: (row["trial"], row["seed"])), students
+
+
+def test_a_confirmation_that_is_killed_goes_on_where_it_was_and_ends_as_one_that_was_not(tmp_path):
+    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=1, epochs=40"))
+    broken = whole.with_name("broken")
+    shutil.copytree(whole, broken)
+    words = [*KDSEARCH, "confirm", "broken", "--seeds", "2", "--max-concurrent", "1"]
+    for number in (1, 2):  # in the first seed, and with it in the table in the second
+        killed_when(lambda at=number: len(files.confirmed(broken)) == at - 1 and kept(broken), words, tmp_path)
+        before, (checkpoint,) = files.confirmed(broken), kept(broken)
+        old = checkpoint.read_bytes()
+        killed_when(lambda at=checkpoint, old=old: not at.exists() or at.read_bytes() != old, words, tmp_path)
+        assert files.confirmed(broken)[: len(before)] == before  # with the seconds that they took the first time
+    for words in ([*words[:4], "whole", *words[5:]], words):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert confirmed(broken) == confirmed(whole) and not kept(broken)
+
+
+def kept(folder: Path) -> list[Path]:
+    """Checkpoints of what is trained."""
+    return list((folder / "checkpoints").glob("[!.]*"))
+
+
+def test_a_paper_s_table_that_is_killed_goes_on_and_ends_as_one_that_was_not(tmp_path):
+    words = [*KDSEARCH, "reproduce", "seed2-table1", "--scale", "tiny", "--data", "digits", "--storage"]
+    store, table = tmp_path / "broken" / "store", tmp_path / "broken" / "reproduce" / "seed2-table1-tiny-digits"
+    killed_when(lambda: list(store.glob("[!.]*.safetensors")), [*words, "broken"], tmp_path)  # the teacher
+    killed_when(lambda: complete(table), [*words, "broken"], tmp_path)
+    before = complete(table)
+    for name in ("whole", "broken"):
+        done = subprocess.run([*words, name], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert {name: complete(table)[name] for name in before} == before
+    whole = tmp_path / "whole"
+    assert_equal(whole / "reproduce" / table.name, table)
+    for path in (whole / "store").glob("*.safetensors"):
+        assert (store / path.name).read_bytes() == path.read_bytes()
