@@ -50,6 +50,9 @@ JOURNAL = "optuna.journal"
 NOTED = ("add", "extend", "judged", "mark")
 """Methods of Tables that change them."""
 
+LOOKS = 20
+"""Times that the tables of a running search are read at most, until nobody wrote meanwhile."""
+
 FAINT = 0.001
 """A weighted loss term with a smaller share of the gradient over a whole stage does not teach."""
 
@@ -227,6 +230,21 @@ def faint(epochs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
 
 def read(folder: Path) -> Tables:
     """The tables of a search that runs, has ended or was killed; raises Refusal where they are damaged."""
+    for last in range(LOOKS):
+        before = _written(folder)
+        try:
+            found = _read_once(folder)
+        except Refusal:
+            if _written(folder) == before or last == LOOKS - 1:
+                raise
+        else:
+            if _written(folder) == before:
+                return found
+    return _read_once(folder)
+
+
+def _read_once(folder: Path) -> Tables:
+    """The tables as they are now: of several times, where somebody writes meanwhile."""
     again = "the search must be run again"
     trials, epochs, verdicts = (
         read_table(folder / f"{name}.parquet", schema, again) for name, schema in TABLES.items()
@@ -234,3 +252,9 @@ def read(folder: Path) -> Tables:
     found = Tables(folder, {row["trial"]: row for row in trials}, epochs, verdicts)
     found.catch_up()
     return found
+
+
+def _written(folder: Path) -> list[tuple[int, int]]:
+    """Which files the tables are: each writing makes new ones."""
+    stats = [path.stat() for path in (folder / f"{name}.parquet" for name in TABLES) if path.exists()]
+    return [(stat.st_ino, stat.st_mtime_ns) for stat in stats]

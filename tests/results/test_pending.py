@@ -1,10 +1,13 @@
 """What a killed search noted since its tables were last written."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
 
@@ -98,3 +101,21 @@ def test_what_a_trial_tells_again_after_a_break_counts_once(tmp_path):
     for seconds in (1.5, 1.5, 2.5):  # a view that the disk had lost is recorded again, and that counts
         tables.extend("0", [record | {"seconds": seconds}], student=1)
     assert [row["seconds"] for row in tables.epochs if row["stage"] == "record"] == [1.5, 2.5]
+
+
+def test_a_look_at_tables_that_are_written_meanwhile_is_of_one_time(tmp_path, monkeypatch):
+    tables, real = results_tables.Tables(tmp_path, pending=Pending(tmp_path / results_tables.PENDING)), files.read_table
+    for event in (("add", "0", 1), ("running", "0", 1), ("write", "0", 1)):
+        happen(tables, event)
+    to_come = [("epochs", "0", 3), ("write", "0", 1), ("complete", "0", 1)]
+
+    def read(path: Path, *told: Any) -> list[dict]:
+        found = real(path, *told)
+        while to_come:
+            happen(tables, to_come.pop(0))
+        return found
+
+    monkeypatch.setattr(results_tables, "read_table", read)
+    found = results_tables.read(tmp_path)
+    assert found.trials["0"]["state"] == "complete" and found.trials["0"]["accuracy"] == 0.3
+    assert [row["epoch"] for row in found.epochs] == [1, 2, 3]

@@ -191,8 +191,8 @@ def test_a_confirmation_that_is_killed_goes_on_where_it_was_and_ends_as_one_that
         old = checkpoint.read_bytes()
         killed_when(lambda at=checkpoint, old=old: not at.exists() or at.read_bytes() != old, words, tmp_path)
         assert files.confirmed(broken)[: len(before)] == before  # with the seconds that they took the first time
-    for words in ([*words[:4], "whole", *words[5:]], words):
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    for name in ("whole", "broken"):
+        done = subprocess.run([*words[:4], name, *words[5:]], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert confirmed(broken) == confirmed(whole) and not kept(broken)
 
