@@ -7,6 +7,13 @@ from kdsearch.config.pipeline import Choice, Count, Precision
 
 Stage = Literal["hint", "kd"]
 
+RECIPE = 3
+"""Raised whenever the same pipeline would come to another number.
+
+2: before recipes were written down. 3: splits draw whose turn it is among classes that are equally far; images of a
+folder have at most 64 pixels a side unless told, and those with more than 8 bits the range that they show; a plain
+network averages the last map of images above 32×32."""
+
 
 class MadeTeacher(Part, frozen=True):
     """A network that taught a student, as it was in the store."""
@@ -45,3 +52,5 @@ class Made(Part, frozen=True):
     """From the first link on."""
     accuracy: float | None
     """Validation, last epoch."""
+    recipe: int = 2
+    """RECIPE when it was trained."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kdsearch.config.pipeline import Link, Pipeline
-from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.device import machine
@@ -88,6 +88,7 @@ def made_with(pipeline: Pipeline, means: Means, accuracy: float | None) -> dict[
         "std": tuple(images.std.flatten().tolist()),
         "teachers": tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
         "accuracy": accuracy,
+        "recipe": RECIPE,
     }
     return Made.model_validate(made).model_dump(mode="json")
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kdsearch.data.memory import Images, moved_to
-from kdsearch.data.sources import Progress
+from kdsearch.data.pictures import Progress
 from kdsearch.data.views import Batch
 from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal

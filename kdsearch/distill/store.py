@@ -12,12 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from kdsearch.config.pipeline import Pipeline
+from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import save_tensors
 from kdsearch.errors import Refusal
 from kdsearch.storage.bucket import Storage
-
-RECIPE = 2
-"""Raised whenever training the same pipeline would give other weights."""
 
 AGAIN = "Delete it, and it will be trained again."
 

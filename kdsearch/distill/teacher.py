@@ -10,7 +10,8 @@ from torch import Tensor
 
 from kdsearch.config.pipeline import Choice, Pipeline
 from kdsearch.data.memory import Images
-from kdsearch.data.sources import Progress, silent
+from kdsearch.data.pictures import Progress
+from kdsearch.data.sources import silent
 from kdsearch.data.views import Batch
 from kdsearch.distill.terms import stages
 from kdsearch.distill.weights import Taught

@@ -83,6 +83,10 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     """The data set's name, or its folder."""
     fingerprint: str
     """Of the training images."""
+    recipe: int = 2
+    """config.provenance.RECIPE when it began."""
+    account: str | None = None
+    """What was read of the data set."""
     images: PositiveInt
     """For training."""
     validation_images: PositiveInt

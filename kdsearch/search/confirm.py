@@ -29,6 +29,7 @@ from kdsearch.results.folder import driver_lock, keep_trace
 from kdsearch.results.searches import bring_networks, bring_students, driven, in_bucket
 from kdsearch.search.plan import Progress
 from kdsearch.search.progress import Step
+from kdsearch.search.resume import check_recipe
 from kdsearch.search.teachers import lacking
 from kdsearch.search.trial import task
 from kdsearch.search.work import Orders, Work
@@ -185,6 +186,7 @@ def check(wanted: Wanted, seed: Seed, progress: Progress) -> Iterator[str]:
 
 def _steps(own: Confirming, pressed: threading.Event, progress: Progress) -> Iterator[Step | str]:
     cache.check()
+    check_recipe(results_facts.read_facts(own.folder))
     rows = {(row["trial"], row["seed"]): row for row in files.confirmed(own.folder)}
     work = missing(own, rows)
     if not work:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
@@ -46,8 +47,11 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     _check_pairs(plan)
     # A search that goes on keeps its views, whatever room this machine has for them.
     views = (before and before.views) or most_views(looked_at, images, plan.cache_limit)
-    if views < images.views:
-        settings = replace(settings, most_views=views)
+    _, height, width = images.shape
+    settled = settings if described.name in KNOWN else replace(settings, size=(width, height))
+    settled = replace(settled, most_views=views) if views < images.views else settled
+    if settled != settings:
+        settings = settled
         drawn, references = _drawn(space, settings, sampler)
         plan = replace(plan, settings=settings, draws=tuple(drawn), references=references)
         plan = _within_limits(plan, progress)

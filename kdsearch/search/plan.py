@@ -9,6 +9,7 @@ from typing import Any
 
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Data, Link, Pipeline
+from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
 from kdsearch.distill.store import Store
 from kdsearch.nets import pairs
@@ -161,6 +162,8 @@ class Plan:
             "resources": dict(self.resources),
             "data": self.data.name,
             "fingerprint": images.fingerprint,
+            "recipe": RECIPE,
+            "account": images.account,
             "images": len(images.train),
             "validation_images": len(images.validation),
             "image": list(images.shape),

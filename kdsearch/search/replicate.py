@@ -10,10 +10,11 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data import images as data_images
-from kdsearch.data import sources
+from kdsearch.data.pictures import Progress
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.device import machine
@@ -96,7 +97,7 @@ def train(
 
 
 def replicates(
-    recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: sources.Progress
+    recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: Progress
 ) -> Iterator[Step | Student | str]:
     """Train a config's student with its own seed and those after it; yields steps, warnings, and each student.
 
@@ -108,6 +109,8 @@ def replicates(
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)
     device.set_up(torch.get_num_threads())
+    if made and chosen.data.image_size is None and chosen.data.name not in KNOWN:  # an older config: the size is known
+        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"image_size": made.image[:0:-1]})})
     images = data_images.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
     if chosen.data.views is None:
         images = replace(images, views=most_views([chosen], images, cache.limit()))
@@ -169,4 +172,7 @@ def differences(made: Made | None, images: data_images.Images) -> list[str]:
         "fingerprint": images.fingerprint,
     }
     told = ((name, getattr(made, name), value) for name, value in now.items()) if made else ()
-    return [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]
+    found = [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]
+    if made and made.recipe != RECIPE:
+        found.append(f"its number belongs to recipe {made.recipe}, and here pipelines are trained by recipe {RECIPE}")
+    return found

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from kdsearch.config.provenance import RECIPE
 from kdsearch.errors import Refusal
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
@@ -16,6 +17,17 @@ def check_source(facts: Facts, source: str, path: Path) -> None:
         raise Refusal(
             f"A search goes on with the space that it began with, but '{path}' has changed since; bring it back, or "
             f"start a new search with another --name."
+        )
+
+
+def check_recipe(facts: Facts) -> None:
+    """Raises Refusal where the same pipelines would come to other numbers than when the search began."""
+    if facts.recipe != RECIPE:
+        began = facts.versions.get("kdsearch", "an older one")
+        raise Refusal(
+            f"A search is trained by one recipe, but this one began by recipe {facts.recipe} (kdsearch {began}) and "
+            f"here it is {RECIPE}: the same pipelines come to other numbers. Look at it (status, report, export), "
+            f"start a new search, or go on with that version."
         )
 
 

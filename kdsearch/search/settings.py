@@ -77,6 +77,8 @@ class Settings:
     teacher_epochs_given: bool = False
     data: str | None = None
     image_size: int | None = None
+    size: tuple[int, int] | None = None
+    """Of a folder's images once they were read: it stays."""
     seed: int = 0
     most_views: int = 64
     """Of an image's fixed views, where the space leaves their number to what is usual."""
@@ -111,6 +113,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
         raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
     views = resolved.data.views or min(resolved.data.fixed_views, settings.most_views)
     data = resolved.data.model_copy(update={"augment": resolved.data.changes, "views": views})
+    if settings.size and data.image_size is None:
+        data = data.model_copy(update={"image_size": settings.size})
     return resolved.model_copy(update={"data": data})
 
 

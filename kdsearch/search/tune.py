@@ -11,8 +11,7 @@ from rich.console import Console
 
 from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
-from kdsearch.data.images import account
-from kdsearch.data.sources import placed
+from kdsearch.data.folder import placed
 from kdsearch.errors import Refusal
 from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
@@ -23,7 +22,7 @@ from kdsearch.search.look import look
 from kdsearch.search.opened import Search
 from kdsearch.search.plan import Place, Plan
 from kdsearch.search.progress import Watch
-from kdsearch.search.resume import check_source
+from kdsearch.search.resume import check_recipe, check_source
 from kdsearch.search.run import run
 from kdsearch.storage.bucket import at
 
@@ -53,7 +52,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
 
 def _first(plan: Plan) -> Iterator[str]:
     """What a user is told before anything is trained."""
-    yield account(plan.data.name, plan.images)
+    yield plan.images.account
     place, asked, space = plan.place, plan.asked, plan.space.name
     if not (asked.dry_run or place.before or asked.name):
         taken = [*searches.names_taken(place.storage), plan.folder.name]
@@ -103,6 +102,7 @@ def begun(asked: Asked, command: str = "") -> tuple[Asked, spaces.Space, Place]:
         folder = searches.resumed(name, storage)
         asked = asked.resumed(folder)
         facts = read_facts(folder)
+        check_recipe(facts)
         check_source(facts, spaces.source(path), path)
     else:
         folder = folder_for(storage.folder, path.stem, asked.name, searches.names_taken(storage))
