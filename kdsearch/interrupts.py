@@ -32,6 +32,10 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     return found[0]
 
 
+AGAIN = 1.0
+"""Seconds after which time is called over once more."""
+
+
 class Late(BaseException):
     """Time is over; no Exception, so that the work itself does not catch it."""
 
@@ -47,7 +51,8 @@ def at_most(seconds: float) -> Iterator[None]:
         raise Late(f"it took over {seconds:g} s")
 
     handler = signal.signal(signal.SIGALRM, over)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again and again: Python drops what is raised inside a destructor.
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 
+import pytest
 from damage import examples, few_draws, share
 from driver import planned
 from hypothesis import given
@@ -82,6 +83,7 @@ def bad_spaces(draw: Callable) -> str:
     return text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an alarm rang inside a destructor
 @examples(1000)
 @given(text=bad_spaces())
 def test_a_space_file_that_is_damaged_is_told_in_a_sentence_or_is_none(monkeypatch, tmp_path_factory, text):
