@@ -21,8 +21,25 @@ MOST = 30
 """Words listed after a failed lookup."""
 
 
+def visible(text: str) -> str:
+    """Text in which control characters are shown and not obeyed, and bytes of a name that are no UTF-8, too."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name read from a file may be that of a file: no path, nothing hidden, nothing that cannot be shown."""
+    return (
+        name.isprintable() and not name.startswith((".", "~")) and not set(name) & set("/\\:") and 0 < len(name) < 200
+    )
+
+
 class Refusal(Exception):
     """A request that cannot be met: the rule, the value and the way out, in one or two sentences."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class Unknown(Refusal):

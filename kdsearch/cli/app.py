@@ -1,8 +1,11 @@
 """Words to functions; the only place that exits with an error."""
 
 import importlib
+import io
+import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -46,10 +49,25 @@ clusters.command("check")(cluster.check)
 app.add_typer(clusters, name="cluster")
 
 
+def _check_words(words: Sequence[str]) -> None:
+    """Raises Refusal for names that are no UTF-8: they can be no part of a search's record."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise Refusal(
+                f"Names and folders are UTF-8, but '{word}' is not; rename it (convmv does), or link to it."
+            ) from None
+
+
 def main() -> None:
     """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""
     words = [word for word in sys.argv[1:] if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no λ shows a question mark
     try:
+        _check_words([*words, os.getcwd()])
         app(words, prog_name="kdsearch")
     except Refusal as error:
         if len(words) < len(sys.argv) - 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from kdsearch.config.parse import load_yaml
 from kdsearch.errors import Refusal
 
 WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
@@ -50,7 +51,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
+        config = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refusal(f"The cluster file '{path}' cannot be read: {error.strerror}.") from None
     except Exception as error:  # PyYAML lets errors of Python's own constructors through: dates, numbers, depth

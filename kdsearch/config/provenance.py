@@ -1,11 +1,16 @@
 """What a trained student's number depends on, beside its pipeline."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kdsearch.config.net import Part
 from kdsearch.config.pipeline import Choice, Count, Precision
 
 Stage = Literal["hint", "kd"]
+
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\Z")]
+"""Of a network in the store, whose file it names."""
 
 RECIPE = 3
 """Raised whenever the same pipeline would come to another number.
@@ -18,7 +23,7 @@ network averages the last map of images above 32×32."""
 class MadeTeacher(Part, frozen=True):
     """A network that taught a student, as it was in the store."""
 
-    key: str
+    key: Key
     digest: str
     """Hash of its weights."""
     threads: Count

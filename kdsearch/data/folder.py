@@ -95,6 +95,9 @@ def look(found: Folder, part: str) -> Listing:
         raise Refusal(f"A folder of images must hold '{part}/<class>/*' for this, but there is no '{root}'.")
     apart = SET_APART if root == found.path else ()
     classes = [name for name in _folders(root) if name not in apart]
+    odd = [name for name in classes if name != name.encode(errors="replace").decode()]
+    if odd:
+        raise Refusal(f"Names of classes are UTF-8, but {listed(odd)} in '{root}' is not; rename it (convmv does).")
     if len(classes) < 2:
         raise Refusal(f"Classes are the folders in '{root}', and at least two are needed, but got {listed(classes)}.")
     files: list[Path] = []

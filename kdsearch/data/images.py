@@ -90,13 +90,14 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
         f"{Path(data.name).name}: {taken} images of {len(found.classes):,} classes ({each} each), {found.span}"
         + ("" if found.span == size else f", brought to {size}")
     ]
-    by = {"test": "those of its test images", "validation": "those of its validation folder"}
     judged = len(judging.labels[validation].unique())
     share = f" ({judged:,} of {len(found.classes):,} classes have any)" if judged < len(found.classes) else ""
     if judging is found:
         said.append(f"{len(validation):,} kept for validation{share}")
     else:
-        said.append(f"validated by {len(validation):,}, {by[judging.part]}{share}")
+        there = folder(data.name)
+        where = there.part(judging.part).name if there else judging.part
+        said.append(f"validated by the {len(validation):,} of {where}/{share}")
     if passed := [*found.passed, *(judging.passed if judging is not found else ())]:
         said.append(f"passed over: {errors.listed(passed)}")
     return "; ".join(said)

@@ -9,11 +9,11 @@ from typing import Any
 
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import RECIPE
-from kdsearch.distill.weights import save_tensors
+from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.errors import Refusal
 from kdsearch.storage.bucket import Storage
 
@@ -33,17 +33,33 @@ def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
 
 
 def save_net(path: Path, net: nn.Module, facts: dict) -> None:
-    """Weights and facts (plain data) in one safetensors file."""
-    save_tensors(path, net.state_dict(), {"facts": json.dumps(facts)})
+    """Weights, their hash and facts (plain data) in one safetensors file."""
+    tensors = dict(sorted(net.state_dict().items()))
+    save_tensors(path, tensors, {"facts": json.dumps(facts), "weights": digest_of(tensors)})
 
 
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
     with _opened(path, AGAIN) as file:
         # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
-        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        weights = _checked(file)
         net.load_state_dict(weights, assign=True)
         return json.loads(file.metadata()["facts"])
+
+
+def check_net(path: Path, mend: str = AGAIN) -> dict:
+    """The facts of a network whose weights are those that were written; raises Refusal where they are not."""
+    with _opened(path, mend) as file:
+        _checked(file)
+        return json.loads(file.metadata()["facts"])
+
+
+def _checked(file: Any) -> dict[str, Tensor]:
+    """All weights; raises ValueError where their hash is another than that beside them (older files have none)."""
+    weights = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
+    if file.metadata().get("weights") not in (None, digest_of(weights)):
+        raise ValueError("its weights are not those that were written")
+    return weights
 
 
 def read_facts(path: Path, mend: str = AGAIN) -> dict:

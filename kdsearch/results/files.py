@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdsearch.errors import Refusal, cause_of
+from kdsearch.errors import Refusal, cause_of, is_plain
 from kdsearch.storage.files import whole
 
 TEXT, COUNT, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -98,6 +98,8 @@ def check_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
 def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
     """Raises one of IMPOSSIBLE for a trial that cannot be."""
     for row in rows:
+        if not is_plain(row["trial"]):
+            raise ValueError(f"a trial's id is a plain name, but one is {row['trial']!r}")
         sized = row["parameters"] > 0 and 0 < row["compression"] < math.inf and links(row) > 0
         judged = row["state"] != "complete" or (row["accuracy"] is not None and 0 <= row["accuracy"] <= 1)
         if not (sized and judged and row["state"] in STATES):

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from kdsearch.errors import unknown
 from kdsearch.results import files, folder, front, searches
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
+from kdsearch.results.show import console
 from kdsearch.search import export
 from kdsearch.search.progress import Steps
 from kdsearch.storage.bucket import at
@@ -114,7 +114,7 @@ class Search:
         from kdsearch.search.confirm import Wanted, confirm
 
         wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
-        with Steps(Console(quiet=not progress)) as watch:
+        with Steps(console(quiet=not progress)) as watch:
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 

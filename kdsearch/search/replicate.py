@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import KNOWN
@@ -24,6 +23,7 @@ from kdsearch.distill.teacher import Targets, most_views
 from kdsearch.distill.train import accuracy
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
+from kdsearch.results.show import console
 from kdsearch.search.export import Recipe, config_text, read_config
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
@@ -83,8 +83,7 @@ def train(
     else:
         storage.pull_folder(store, absent=True)
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
-    console = Console(markup=False, highlight=False, quiet=not progress)
-    with Steps(console) as watch, searches.sent(storage, store):
+    with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store):
         for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read):
             if not isinstance(said, Student):
                 watch.show(said)

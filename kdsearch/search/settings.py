@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from kdsearch.config.parse import parse
+from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, unknown
 
@@ -156,7 +156,7 @@ def _set(node: Any, steps: list[str], value: str, path: str) -> list[Any]:
             return []
     old = _inside(node, steps[-1], path)
     try:
-        new = yaml.safe_load(value)
+        new = load_yaml(value)
     except yaml.YAMLError:
         raise Refusal(f"The value of --set {path} must be YAML, but got '{value}'.") from None
     node[int(steps[-1]) if isinstance(node, list) else steps[-1]] = new

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rich.console import Console
-
 from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
 from kdsearch.data.folder import placed
@@ -16,6 +14,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
+from kdsearch.results.show import console
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.look import look
@@ -37,7 +36,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
     Raises Refusal; at Ctrl-C, KeyboardInterrupt once all that runs is kept: `resume=True` goes on.
     """
     plan = None
-    with Watch(Console(markup=False, highlight=False, quiet=not progress)) as watch, own_ray():
+    with Watch(console(quiet=not progress)) as watch, own_ray():
         try:
             asked = asked_for(space, options)
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)

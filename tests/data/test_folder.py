@@ -89,7 +89,7 @@ def test_a_validation_folder_is_the_validation_set(root, name):
             picture(root / name / label / f"{number}.png", 40 + 3 * place + number)
     found = load(root)
     assert (len(found.train), len(found.validation)) == (12, 6)
-    assert "validated by 6, those of its validation folder" in found.account and found.fingerprint != alone.fingerprint
+    assert f"validated by the 6 of {name}/" in found.account and found.fingerprint != alone.fingerprint
     picture(root / name / "cat" / "more.png")
     assert load(root).fingerprint != found.fingerprint
     (root / name / "cat").rename(root / name / "cow")
