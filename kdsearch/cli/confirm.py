@@ -65,6 +65,7 @@ def confirm(
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="New seeds of each member of the front.")] = 5,
     test: Annotated[bool, typer.Option("--test", help="Read the test images, once for each student.")] = False,
     data_dir: DataDir = DATA_DIR,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the folder of images lies now.")] = None,
     results: Results = RESULTS,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Seeds at a time, at most.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -83,7 +84,7 @@ def confirm(
         from kdsearch.search.confirm import Wanted
         from kdsearch.search.confirm import confirm as trained
 
-        wanted = Wanted(seeds, test, data_dir, max_concurrent)
+        wanted = Wanted(seeds, test, data_dir, data, max_concurrent)
         folder = trained(search, storage, wanted, watch.show, watch.read)
     images = read_facts(folder).validation_images
     found = results_seeds.members(results_tables.read(folder), images)

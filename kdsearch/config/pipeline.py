@@ -210,6 +210,10 @@ class Pipeline(Part, frozen=True):
     def student(self) -> Link:
         return self.links[-1]
 
+    def on(self, data: str) -> "Pipeline":
+        """The same, with its images in another place."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"name": data})})
+
     def with_seed(self, seed: int) -> "Pipeline":
         """A replicate: another seed of the student; whoever teaches it stays."""
         return self.model_copy(

@@ -16,9 +16,9 @@ from kdsearch.results.folder import taken
 
 FREE = {
     "space", "trials", "seeds", "max_concurrent", "gpus_per_trial", "data_dir", "results", "address", "resume", "name",
-    "dry_run",
+    "dry_run", "data",
 }  # fmt: skip
-"""Options that may change when a search goes on: none of them changes a trial."""
+"""Options that may change when a search goes on: none of them changes a trial, and other images have another print."""
 Several = Annotated[int, Field(ge=1)]
 
 

@@ -18,6 +18,7 @@ from kdsearch.cluster.tasks import Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.data.folder import placed
 from kdsearch.data.images import load, load_test
 from kdsearch.distill.store import Store, read_facts
 from kdsearch.errors import Refusal
@@ -46,6 +47,8 @@ class Wanted:
     test: bool = False
     """Students are judged on the test images, too."""
     data_dir: Path = Path("data")
+    data: str | None = None
+    """Where the folder of images lies now; they must be the same."""
     max_concurrent: int | None = None
     """Seeds at a time, at most."""
 
@@ -149,6 +152,8 @@ def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dic
     made = parse(Made, read_facts(selected, "The search must be run again to have it."), f"'made' in '{selected}'")
     known = sum(row["trial"] == name and not row["selected"] for row in rows.values())
     chosen = Pipeline.model_validate_json(trial["pipeline"])
+    if own.wanted.data is not None:
+        chosen = chosen.on(placed(own.wanted.data))
     for number in range(max(own.wanted.seeds, known) + 1):
         seed = (trial["seed"] + number) % SEEDS
         row = rows.get((name, seed)) or _row(trial, seed, selected=number == 0)

@@ -83,7 +83,7 @@ class Driver:
     def work(self, name: str) -> Work:
         """The orders of a trial in the tables."""
         row, orders = self.tables.trials[name], self.orders
-        pipeline = Pipeline.model_validate_json(row["pipeline"])
+        pipeline = Pipeline.model_validate_json(row["pipeline"]).on(self.plan.data.name)  # they may have moved
         return orders.work(
             pipeline, trial=name, judged=row["reference"] is None, milestones=self.plan.milestones,
             student=orders.file("students", name), checkpoint=orders.file("checkpoints", name),

@@ -112,6 +112,8 @@ class Recipe:
 
     pipeline: Pipeline
     made: Made | None
+    moved: bool = False
+    """Its images lie elsewhere now: they must be the same."""
 
 
 def read_config(path: Path) -> Recipe:

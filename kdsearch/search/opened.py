@@ -107,13 +107,14 @@ class Search:
         *,
         test: bool = False,
         data_dir: str | Path = "data",
+        data: str | None = None,
         max_concurrent: int | None = None,
         progress: bool = True,
     ) -> list[results_seeds.Member]:
         """Train the front's members again with other seeds; `test`: and judge them on the test images."""
         from kdsearch.search.confirm import Wanted, confirm
 
-        wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
+        wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
         with Steps(console(quiet=not progress)) as watch:
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed

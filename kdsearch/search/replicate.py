@@ -1,6 +1,7 @@
 """A config trained outside any search, once a seed."""
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data import images as data_images
+from kdsearch.data.folder import placed
 from kdsearch.data.pictures import Progress
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
@@ -20,7 +22,8 @@ from kdsearch.distill.device import machine
 from kdsearch.distill.pipeline import Means, Row, made_with
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
-from kdsearch.distill.train import accuracy
+from kdsearch.distill.train import Diverged, accuracy
+from kdsearch.errors import Refusal
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
@@ -31,7 +34,7 @@ from kdsearch.storage import cache
 from kdsearch.storage.bucket import at
 
 
-def nobody(student: Any, recorded: float | None) -> None:
+def nobody(*told: Any) -> None:
     """Hears nothing."""
 
 
@@ -65,6 +68,7 @@ def train(
     seeds: int = 1,
     *,
     test: bool = False,
+    data: str | None = None,
     output: str | Path | None = None,
     data_dir: str | Path = "data",
     results: str | Path = "results",
@@ -73,18 +77,21 @@ def train(
 ) -> list[Student]:
     """Run a config.yaml outside any search, once a seed: its own and those after it.
 
-    `test`: read the test images, once, at the end; `output`: save the students and configs there. `ended` hears of
-    each student, and of the accuracy that the config tells of its seed. Raises Refusal.
+    `test`: read the test images, once, at the end; `data`: where the config's images lie now; `output`: save the
+    students and configs there. `ended` hears of each student, and of the accuracy that the config tells of its seed.
+    Raises Refusal.
     """
     recipe, storage = read_config(Path(config)), at(str(results))
+    if data is not None:
+        recipe = replace(recipe, pipeline=recipe.pipeline.on(placed(data)), moved=True)
     store, students = storage.folder / "store", []
     if recipe.made:
         searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
     else:
         storage.pull_folder(store, absent=True)
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
-    with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store):
-        for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read):
+    with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store), _told():
+        for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read, watch.out.print):
             if not isinstance(said, Student):
                 watch.show(said)
                 continue
@@ -95,10 +102,28 @@ def train(
     return students
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """A loss that is no number, as a sentence: a search makes it its trial's outcome."""
+    try:
+        yield
+    except Diverged as error:
+        raise Refusal(
+            f"The config cannot be trained: {error}; lower fit.learning_rate of the network that was at work."
+        ) from error
+
+
 def replicates(
-    recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: Progress
+    recipe: Recipe,
+    seeds: int,
+    data_dir: Path,
+    store: Path,
+    test: bool,
+    progress: Progress,
+    tell: Callable[[str], None] = nobody,
 ) -> Iterator[Step | Student | str]:
-    """Train a config's student with its own seed and those after it; yields steps, warnings, and each student.
+    """Train a config's student with its own seed and those after it; yields steps, warnings, and each student; `tell`
+    hears what was read.
 
     On the device that the config was made on, where there is one; on the GPU for a config made by hand.
     """
@@ -115,6 +140,13 @@ def replicates(
         images = replace(images, views=most_views([chosen], images, cache.limit()))
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
     tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
+    tell(images.account)
+    if recipe.moved and made and images.fingerprint != made.fingerprint:
+        raise Refusal(
+            f"Images may lie elsewhere, but must be the same, and those of '{chosen.data.name}' are others "
+            f"(fingerprint {made.fingerprint} in the config, {images.fingerprint} here); leave --data out, or write "
+            f"that folder into the config's data.name."
+        )
     yield from (f"{text}; the accuracy may differ." for text in differences(made, images))
     means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
     first = chosen.student.seed

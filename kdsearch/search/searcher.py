@@ -78,6 +78,8 @@ class Sampler(OptunaSearch):
             study_name=plan.study,
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
+        if self._study.metric_names is None:
+            self._study.set_metric_names(["accuracy", "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
@@ -247,8 +249,9 @@ class Sampler(OptunaSearch):
 
 
 def _sorted(pipeline: dict | str) -> str:
-    """One text for equal pipelines."""
-    return json.dumps(json.loads(pipeline) if isinstance(pipeline, str) else pipeline, sort_keys=True)
+    """One text for equal pipelines, wherever their images lie."""
+    plain = json.loads(pipeline) if isinstance(pipeline, str) else pipeline
+    return json.dumps(plain | {"data": plain["data"] | {"name": ""}}, sort_keys=True)
 
 
 def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,22 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
 from kdsearch.storage.files import whole
 
 BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes that pyarrow knows, beside file://."""
+
+PLACES = frozenset(
+    (
+        "region", "scheme", "endpoint_override", "project_id", "retry_limit_seconds", "enable_tls",
+        "blob_storage_authority", "blob_storage_scheme", "dfs_storage_authority", "dfs_storage_scheme",
+        "replication", "buffer_size", "default_block_size",
+    )
+)  # fmt: skip
+"""What an address may say behind its `?`: where a storage is, and how it is reached."""
 
 PATIENCE = 14.0
 """Seconds in which `check` must have its answer."""
@@ -186,14 +195,24 @@ def at(word: str | Path) -> Storage:
     if scheme not in BUCKETS:
         raise unknown("storage with the scheme", scheme, [*BUCKETS, "file"])
     uri = str(word) if "?" in rest else str(word).rstrip("/")
-    owner, _, place = urlsplit(uri).netloc.rpartition("@")
-    if ":" in owner:
-        raise Refusal(
-            f"A storage's address is kept in tables and logs, so it must hold no password, but that of '{place}' does; "
-            f"give it through the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
+    _check_address(uri)
     _opened(uri)
     return Storage(cache.folder() / "storage" / _safe(uri), uri)
+
+
+def _check_address(uri: str) -> None:
+    """Raises Refusal, which repeats none, for an address with credentials: it is kept in tables, logs and pages."""
+    parts = urlsplit(uri)
+    owner, _, place = parts.netloc.rpartition("@")
+    others = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - PLACES)
+    if ":" in owner or (owner and not parts.scheme.startswith(("abfs", "hdfs"))):
+        others.insert(0, "a user or password")
+    if others:
+        raise Refusal(
+            f"A storage's address is kept in tables and logs, so it says where the storage is and no more, but that of "
+            f"'{place}' holds {listed(others)}; give credentials through the environment, such as AWS_ACCESS_KEY_ID "
+            f"and AWS_SECRET_ACCESS_KEY. What it may say beside: {listed(sorted(PLACES))}."
+        )
 
 
 def _safe(uri: str) -> str:

@@ -29,9 +29,15 @@ ABANDONED = 3600.0
 
 def folder() -> Path:
     """$KDSEARCH_CACHE, else kdsearch/ in the user's cache folder."""
-    chosen = os.environ.get("KDSEARCH_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(chosen) if chosen else base / "kdsearch").expanduser().resolve()
+    try:
+        if chosen := os.environ.get("KDSEARCH_CACHE"):
+            return Path(chosen).expanduser().resolve()
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return (Path(base) / "kdsearch").resolve()
+    except RuntimeError as error:
+        raise Refusal(
+            f"The cache lies in the user's home, but there is none ({error}); let KDSEARCH_CACHE name a folder."
+        ) from None
 
 
 def check() -> None:
