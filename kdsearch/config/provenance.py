@@ -9,7 +9,7 @@ from kdsearch.config.pipeline import Choice, Count, Precision
 
 Stage = Literal["hint", "kd"]
 
-Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}\Z")]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """Of a network in the store, whose file it names."""
 
 RECIPE = 3

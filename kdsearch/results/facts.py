@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from kdsearch.config.net import Part
-from kdsearch.config.provenance import Key
 from kdsearch.errors import Refusal, listed
 from kdsearch.storage.files import whole
 
@@ -19,7 +18,7 @@ SEVERAL = Field(default=None, strict=False)
 class Network(Part, frozen=True, extra="allow", strict=True):
     """The teacher or an assistant, as it is in the store."""
 
-    key: Key | None = None
+    key: str | None = None
     """Its name there."""
     accuracy: float | None = None
     """Validation, 0–1."""

@@ -49,9 +49,10 @@ class Columns:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The most columns for which there is room; at least two."""
+        free = options.update(max_width=10_000)  # else a table says that it fits, with its words cut off
         for count in range(len(self.columns), 1, -1):
             found = self._table(count)
-            if count == 2 or Measurement.get(console, options, found).minimum <= options.max_width:
+            if count == 2 or Measurement.get(console, free, found).minimum <= options.max_width:
                 yield found
                 return
 

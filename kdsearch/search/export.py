@@ -45,7 +45,7 @@ def export(folder: Path, tables: results_tables.Tables, trials: list[str], outpu
     made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
     targets = {trial: output / folder.name / trial for trial in trials}
     for trial, target in targets.items():
-        _check_target(target, made[trial])
+        _check_target(target, folder / "students" / f"{trial}.safetensors")
     return [_write(folder, tables.trials[trial], made[trial], target) for trial, target in targets.items()]
 
 
@@ -62,14 +62,15 @@ def _made(folder: Path, row: dict) -> dict:
     return made
 
 
-def _check_target(target: Path, made: dict) -> None:
+def _check_target(target: Path, weights: Path) -> None:
     """Raises Refusal where a file would be replaced that export did not write, or wrote of another student."""
     there = [name for name in FILES if (target / name).exists()]
     if not there:
         return
     try:
         told = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
-        same, sums = told["made"] == made, told["files"]
+        sums = told["files"]
+        same = sums["student.safetensors"] == _sum(weights)
         changed = [name for name in there if name in sums and sums[name] != _sum(target / name)]
     except (OSError, ValueError, LookupError, TypeError):
         same, changed = False, there
