@@ -90,6 +90,7 @@ def where(tmp_path_factory) -> Any:
     ray.shutdown()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("page", sorted(page for page in PAGES if steps(page)))
 def test_a_page_runs_from_its_first_line_to_its_last(page, where, monkeypatch, capsys):
     monkeypatch.chdir(where)
