@@ -124,8 +124,6 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert code == 0, (words, said)
     if words[1:] == ["cluster", "init"]:
         Path("cluster.yaml").write_text(SHIPPED)  # the lines that say CHANGE are changed
-    if words[1:] == ["cluster", "init"]:
-        Path("cluster.yaml").write_text(SHIPPED)  # the lines that say CHANGE are changed
 
 
 def test_the_commands_are_all_told():

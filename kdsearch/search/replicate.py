@@ -1,7 +1,7 @@
 """A config trained outside any search, once a seed."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from kdsearch.distill.pipeline import Means, Row, made_with
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
 from kdsearch.distill.train import accuracy
+from kdsearch.errors import Refusal
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.search.export import Recipe, config_text, read_config
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
-from kdsearch.storage.bucket import at
+from kdsearch.storage.bucket import at, usual
 
 
 def nobody(student: Any, recorded: float | None) -> None:
@@ -38,9 +39,9 @@ def nobody(student: Any, recorded: float | None) -> None:
 class Student:
     """A trained student and what it takes to write it down."""
 
-    net: nn.Sequential
-    pipeline: Pipeline
-    means: Means
+    net: nn.Sequential = field(repr=False)
+    pipeline: Pipeline = field(repr=False)
+    means: Means = field(repr=False)
     accuracy: float | None
     test: float | None
     """Accuracy on the test images, where asked for."""
@@ -66,7 +67,7 @@ def train(
     test: bool = False,
     output: str | Path | None = None,
     data_dir: str | Path = "data",
-    results: str | Path = "results",
+    results: str | Path | None = None,
     progress: bool = True,
     ended: Callable[[Student, float | None], None] = nobody,
 ) -> list[Student]:
@@ -75,7 +76,9 @@ def train(
     `test`: read the test images, once, at the end; `output`: save the students and configs there. `ended` hears of
     each student, and of the accuracy that the config tells of its seed. Raises Refusal.
     """
-    recipe, storage = read_config(Path(config)), at(str(results))
+    if seeds < 1:
+        raise Refusal(f"A config is trained once a seed, so seeds must be at least 1, but got {seeds}.")
+    recipe, storage = read_config(Path(config)), at(str(results or usual()))
     store, students = storage.folder / "store", []
     if recipe.made:
         searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
