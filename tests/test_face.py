@@ -115,6 +115,7 @@ def where(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_python_and_the_shell_give_equal_tables(where):
     shell, python = (kdsearch.open("s", where / name) for name in ("shell", "python"))
     epochs = [found.epochs[found.epochs["stage"] != "record"] for found in (shell, python)]  # the second finds answers
@@ -128,15 +129,17 @@ def test_python_and_the_shell_give_equal_tables(where):
     }
 
 
+@pytest.mark.whole
 def test_a_ray_that_was_started_for_it_is_gone(where):
     import ray
 
     assert not ray.is_initialized()
 
 
+@pytest.mark.whole
 def test_a_search_shows_its_parts(where, tmp_path):
     search = kdsearch.open("s", where / "python")
-    assert search.name == "s" and search.state == "finished"
+    assert search.name == "s" and search.state == "finished" and repr(search).startswith("<Search s: finished, ")
     assert list(search.references["trial"]) == ["labels", "kd", "hint+kd"]
     assert set(search.front["trial"]) == set(search.trials["trial"][search.trials["front"]])
     assert "<table" in search._repr_html_() and "finished" in search._repr_html_()
@@ -201,6 +204,5 @@ def test_a_replay_of_nothing_is_refused(told):
         kdsearch.replay("digits", progress=False, **told)
 
 
-def test_a_plan_and_a_search_are_a_line_in_a_notebook(where, tmp_path):
+def test_a_plan_is_a_line_in_a_notebook(tmp_path):
     assert len(repr(kdsearch.tune("depth", dry_run=True, results=tmp_path, progress=False))) < 120
-    assert repr(kdsearch.open("s", where / "shell")).startswith("<Search s: finished, ")

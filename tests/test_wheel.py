@@ -31,6 +31,9 @@ def call(*words: object, **more: Any) -> str:
     return done.stdout
 
 
+pytestmark = pytest.mark.whole
+
+
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory) -> Path:
     """Built from a copy, since setuptools leaves a build folder in what it builds from; the copy is then removed."""
