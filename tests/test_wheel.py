@@ -15,6 +15,7 @@ from test_analysis import written
 
 from kdsearch.cluster import file
 
+pytestmark = pytest.mark.whole
 ROOT = Path(__file__).parents[1]
 PARTS = ("kdsearch", "analysis", "search_spaces", "benchmarks", "pyproject.toml", "README.md")
 EVERY_MODULE = """
@@ -29,9 +30,6 @@ def call(*words: object, **more: Any) -> str:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **more)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
     return done.stdout
-
-
-pytestmark = pytest.mark.whole
 
 
 @pytest.fixture(scope="module")
