@@ -60,6 +60,19 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A good end that one more Ctrl-C would only break."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def never() -> bool:
     """Nobody asks for an end, or sees to a good one."""
     return False

@@ -115,6 +115,7 @@ def where(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_python_and_the_shell_give_equal_tables(where):
     shell, python = (kdsearch.open("s", where / name) for name in ("shell", "python"))
     epochs = [found.epochs[found.epochs["stage"] != "record"] for found in (shell, python)]  # the second finds answers
@@ -128,15 +129,17 @@ def test_python_and_the_shell_give_equal_tables(where):
     }
 
 
+@pytest.mark.whole
 def test_a_ray_that_was_started_for_it_is_gone(where):
     import ray
 
     assert not ray.is_initialized()
 
 
+@pytest.mark.whole
 def test_a_search_shows_its_parts(where, tmp_path):
     search = kdsearch.open("s", where / "python")
-    assert search.name == "s" and search.state == "finished"
+    assert search.name == "s" and search.state == "finished" and repr(search).startswith("<Search s: finished, ")
     assert list(search.references["trial"]) == ["labels", "kd", "hint+kd"]
     assert set(search.front["trial"]) == set(search.trials["trial"][search.trials["front"]])
     assert "<table" in search._repr_html_() and "finished" in search._repr_html_()
@@ -164,3 +167,42 @@ def test_a_dry_run_is_a_plan(tmp_path):
 def test_rules_are_compared_on_a_recorded_table():
     found = kdsearch.replay("digits", seeds=1, budget=(18,), progress=False)
     assert set(found.frame["rule"]) == {"union", "moasha", "strata", "asha", "none"} and "<table" in found._repr_html_()
+
+
+def test_none_is_an_option_that_is_not_given():
+    assert asked_for("depth_vs_hint", {"epochs": None, "seed": None}).model_fields_set == {
+        "space",
+        "storage_named",
+        "results",
+    }
+
+
+def test_an_option_has_the_command_s_names_too_but_one_at_a_time():
+    assert asked_for("depth_vs_hint", {"storage": "there", "set": "a=1"}).results == "there"
+    with pytest.raises(kdsearch.Refusal, match="two names of the same: set and overrides; leave one out"):
+        asked_for("depth_vs_hint", {"set": ["a=1"], "overrides": ["b=1"]})
+
+
+def test_python_keeps_searches_where_the_command_does(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDSEARCH_STORAGE", str(tmp_path))
+    told = asked_for("depth_vs_hint", {})
+    assert told.results == str(tmp_path) and told.storage_named
+    with pytest.raises(kdsearch.Refusal, match=f"no search in '{tmp_path}'"):
+        kdsearch.open("nothing")
+
+
+def test_a_space_of_the_script_that_runs_is_refused_and_not_run_again(monkeypatch):
+    running = ModuleType("__main__")
+    running.__file__ = __file__
+    with pytest.raises(kdsearch.Refusal, match="which is running; move it to another"):
+        file_of(running)
+
+
+@pytest.mark.parametrize("told", [{"seeds": 0}, {"workers": 0}, {"milestones": (0,)}, {"budget": (0,)}])
+def test_a_replay_of_nothing_is_refused(told):
+    with pytest.raises(kdsearch.Refusal, match="A replay counts from 1"):
+        kdsearch.replay("digits", progress=False, **told)
+
+
+def test_a_plan_is_a_line_in_a_notebook(tmp_path):
+    assert len(repr(kdsearch.tune("depth", dry_run=True, results=tmp_path, progress=False))) < 120

@@ -15,6 +15,7 @@ from test_analysis import written
 
 from kdsearch.cluster import file
 
+pytestmark = pytest.mark.whole
 ROOT = Path(__file__).parents[1]
 PARTS = ("kdsearch", "analysis", "search_spaces", "benchmarks", "pyproject.toml", "README.md")
 EVERY_MODULE = """

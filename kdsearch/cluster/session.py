@@ -15,7 +15,7 @@ import ray
 from kdsearch.cluster.file import gpus as declared_gpus
 from kdsearch.cluster.file import on_head
 from kdsearch.errors import Refusal
-from kdsearch.interrupts import within
+from kdsearch.interrupts import undisturbed, within
 from kdsearch.storage import cache
 
 PATIENCE = 12.0
@@ -134,7 +134,8 @@ def start_ray(option: str | None = None) -> str | None:
         os.environ["KDSEARCH_CACHE"] = str(cache.folder())
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     if ray.is_initialized():
-        return address
+        several = len([node for node in ray.nodes() if node["Alive"]]) > 1
+        return address or ("auto" if several else None)  # who joined a cluster himself is on one, too
     _check_sockets(address)
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
     if address:
@@ -178,4 +179,5 @@ def own_ray() -> Iterator[None]:
         yield
     finally:
         if not there and ray.is_initialized():
-            ray.shutdown()
+            with undisturbed():
+                ray.shutdown()

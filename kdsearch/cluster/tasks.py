@@ -35,6 +35,15 @@ class Tasks:
         # Ray's own retries would leave out as many rows as were heard, but work that goes on tells others.
         task = ray.remote(num_cpus=self.resources["cpu"], num_gpus=self.resources["gpu"], max_retries=0)(work)
         waiting, running, lost = list(asked), {}, Counter()
+        try:
+            yield from self._followed(task, asked, waiting, running, lost)
+        finally:
+            for left in running:  # nobody hears them any more
+                ray.cancel(left, force=True)
+
+    def _followed(
+        self, task: Any, asked: Mapping[Key, Any], waiting: list[Key], running: dict[Any, Key], lost: Counter[Key]
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
         while waiting or running:
             while waiting and len(running) < (self.most or len(asked)):
                 key = waiting.pop(0)

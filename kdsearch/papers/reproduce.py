@@ -19,7 +19,8 @@ from kdsearch.results import facts as results_facts
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
-from kdsearch.results.searches import TABLES
+from kdsearch.results.folder import is_running
+from kdsearch.results.searches import renew
 from kdsearch.search.asked import Asked
 from kdsearch.search.driver import Show
 from kdsearch.search.look import look
@@ -88,7 +89,6 @@ def _space(table: Table, rows: Mapping[str, Pipeline]) -> Space:
 
 def _done(table: Table, rows: int, seeds: int) -> bool:
     """Whether nothing is missing, and nothing has failed, which is tried again."""
-    table.storage.pull_folder(table.folder, TABLES, absent=True)
     if not (table.folder / "trials.parquet").exists():
         return False
     found = results_tables.read(table.folder)
@@ -98,8 +98,10 @@ def _done(table: Table, rows: int, seeds: int) -> bool:
 
 def _before(table: Table) -> Facts | None:
     """search.json of a table that was begun."""
-    path = table.folder / "search.json"
-    if not path.exists() and not table.storage.pull(path):
+    storage, folder = table.storage, table.folder
+    if storage.uri and folder.name in storage.names(folder.parent) and not is_running(folder):
+        renew(storage, folder)  # another machine may have gone on
+    if not (folder / "search.json").exists():
         return None
     return results_facts.read_facts(table.folder)
 

@@ -7,13 +7,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.results.facts import Facts
 from kdsearch.results.files import IMPOSSIBLE, STATES, said
 from kdsearch.results.tables import Tables
 
 RUN = ".run"
 """Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
+
+
+OTHERS = ("store", "reproduce")
+"""Folders beside those of searches."""
 
 
 def find(word: str, results: Path) -> Path:
@@ -69,8 +73,8 @@ def taken(folder: Path) -> Refusal:
 
 def check_name(name: str) -> None:
     """Raises Refusal for what is no search's name."""
-    if not name or Path(name).name != name or name.startswith(".") or name == "store":
-        raise Refusal(f"A search's name is that of a folder (and not 'store'), but got '{name}'.")
+    if not name or Path(name).name != name or name.startswith(".") or name in OTHERS:
+        raise Refusal(f"A search's name is that of a folder (and not {listed(OTHERS)}), but got '{name}'.")
 
 
 def folder_for(results: Path, space: str, name: str | None, taken: Collection[str]) -> Path:
@@ -84,7 +88,7 @@ def folder_for(results: Path, space: str, name: str | None, taken: Collection[st
             )
         return results / name
     number, folder = 1, results / space
-    while folder.name in taken or folder.name == "store":
+    while folder.name in taken or folder.name in OTHERS:
         number += 1
         folder = results / f"{space}-{number}"
     return folder

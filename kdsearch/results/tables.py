@@ -125,7 +125,8 @@ class Tables:
     @staticmethod
     def _tell(own: dict[str, Any], row: Mapping[str, Any], seconds: float) -> None:
         own |= {"epochs": row["epoch"], "kd_epochs": row["kd_epoch"] or 0, "seconds": seconds}
-        own["accuracy"] = row["accuracy"]
+        if own["state"] != "complete":  # its end is told by itself: another search may have trained it on
+            own["accuracy"] = row["accuracy"]
 
     def add(self, trial: str, pipeline: dict, facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
         """A trial that waits; facts are columns known before training."""
@@ -172,8 +173,8 @@ class Tables:
             self.verdicts.append(verdict)
 
     def mark(self, trial: str, state: str, cause: str | None = None, accuracy: float | None = None) -> None:
-        """A trial's new state, and the front with it; `accuracy`: of one that the store had, without any epoch."""
-        told = () if accuracy is None or self.trials[trial]["epochs"] else (accuracy,)
+        """A trial's new state, and the front with it; `accuracy`: at its end, also of one that the store had whole."""
+        told = () if accuracy is None else (accuracy,)
         self._note("mark", trial, state, cause, *told)
         self.trials[trial] |= {"state": state, "cause": cause} | ({"accuracy": accuracy} if told else {})
         if state == "complete":

@@ -1,6 +1,7 @@
 """What a search is asked for: the options of `tune` by their names, each checked; and how a search that goes on takes
 them. Imports neither torch nor ray."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from kdsearch.errors import Refusal, listed
 from kdsearch.results import folder
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import taken
+from kdsearch.storage.bucket import STORAGE, usual
 
 FREE = {
     "space", "trials", "seeds", "max_concurrent", "gpus_per_trial", "data_dir", "results", "address", "resume", "name",
@@ -83,7 +85,10 @@ class Asked(Part, frozen=True):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, told: Any) -> Any:
-        return {"storage_named": "results" in told, **told} if isinstance(told, dict) else told
+        if not isinstance(told, dict):
+            return told
+        named = "results" in told or STORAGE in os.environ
+        return {"storage_named": named, "results": usual(), **told}
 
     @field_validator("data_dir", "data", "results", "space", mode="before")
     @classmethod
@@ -98,6 +103,8 @@ class Asked(Part, frozen=True):
     @field_validator("overrides", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
         return tuple(f"{key}={word}" for key, word in value.items()) if isinstance(value, Mapping) else value
 
     def options(self) -> dict[str, Any]:

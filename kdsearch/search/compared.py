@@ -11,6 +11,7 @@ from kdsearch.results.curves import Curves, read, write
 from kdsearch.results.show import console
 from kdsearch.search.progress import Display
 from kdsearch.search.replay import Line, Setting, checked, lines, replays
+from kdsearch.storage.bucket import usual
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def replay(
     budget: tuple[int, ...] = (18, 55),
     seeds: int = 20,
     save: str | Path | None = None,
-    results: str = "results",
+    results: str | None = None,
     progress: bool = True,
 ) -> Comparison:
     """Compare all stopping rules on a search run with rule none, a .parquet file, digits or cifar10.
@@ -48,7 +49,7 @@ def replay(
     `budget`: in epochs of so many full-length trials; `seeds`: orders in which the trials are drawn; `save`: a file for
     the search's curves, as one parquet. Raises Refusal for a table that cannot be replayed.
     """
-    curves = read(str(table), searches.reading(results))
+    curves = read(str(table), searches.reading(results or usual()))
     setting = checked(curves, Setting(workers, reduction, milestones, budget, seeds))
     if save is not None:
         write(Path(save), curves)

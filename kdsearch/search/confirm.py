@@ -106,6 +106,8 @@ def confirm(
 
     `show` is handed steps, and warnings. Returns the search's folder. Raises Refusal before anything is trained.
     """
+    if wanted.seeds < 2:
+        raise Refusal(f"An interval needs two seeds or more, but got {wanted.seeds}.")
     pressed = threading.Event()
     with driven(search, storage) as (folder, lease, send):
         own = Confirming(storage if in_bucket(folder, storage) else Storage(folder.parent), folder, wanted)
@@ -199,6 +201,7 @@ def _steps(own: Confirming, pressed: threading.Event, progress: Progress) -> Ite
     yield from check(own.wanted, work[0], progress)
     start_ray()
     orders = own.orders(work[0].made)
+    own.storage.remove(orders.stop_file)  # of a search that was killed as it stopped
     tasks = Tasks(orders.resources, own.wanted.max_concurrent, pressed)
     yield from _networks(own, work, orders, tasks)
     yield from _seeds(own, work, rows, orders, tasks)
@@ -264,6 +267,8 @@ def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks:
             epochs = seed.pipeline.student.fit.epochs or 0
             yield Step(seed.name, done, len(work), row["epoch"], epochs, row["accuracy"])
         cause = said.get("cause") or said.get("full")
+        if "paused" in said:
+            continue
         if "accuracy" in said:
             found |= {"accuracy": said["accuracy"], "seconds": sum(seconds[place].values()), "cause": None}
         elif "test" in said:

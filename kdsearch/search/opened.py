@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdsearch.cluster.session import own_ray
 from kdsearch.errors import unknown
 from kdsearch.results import files, folder, front, searches
 from kdsearch.results import seeds as results_seeds
@@ -14,7 +15,7 @@ from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.show import console
 from kdsearch.search import export
 from kdsearch.search.progress import Steps
-from kdsearch.storage.bucket import at
+from kdsearch.storage.bucket import at, usual
 
 SHOWN = ("trial", "accuracy", "parameters", "compression", "epochs")
 """Columns of a front in a notebook, beside the knobs."""
@@ -23,9 +24,9 @@ SHOWN = ("trial", "accuracy", "parameters", "compression", "epochs")
 class Search:
     """One run of a space, found by its name in `results` or by its path. Raises Refusal where there is none."""
 
-    def __init__(self, name: str | Path, results: str | Path = "results") -> None:
-        self._name, self._storage = str(name), searches.reading(str(results))
-        self._results = str(results)
+    def __init__(self, name: str | Path, results: str | Path | None = None) -> None:
+        self._results = usual() if results is None else str(results)
+        self._name, self._storage = str(name), searches.reading(self._results)
         self.folder = searches.find(self._name, self._storage)
         """Where its files are; of a search in a bucket, a copy of its tables."""
 
@@ -115,7 +116,7 @@ class Search:
         from kdsearch.search.confirm import Wanted, confirm
 
         wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
-        with Steps(console(quiet=not progress)) as watch:
+        with Steps(console(quiet=not progress)) as watch, own_ray():
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 
@@ -125,8 +126,13 @@ class Search:
         return results_seeds.members(self._tables(), self.facts.validation_images)
 
     def _tables(self) -> results_tables.Tables:
+        if searches.in_bucket(self.folder, self._storage):
+            searches.find(self._name, self._storage)  # as they are there by now
         with folder.readable(self.folder):
             return results_tables.read(self.folder)
+
+    def __repr__(self) -> str:
+        return f"<Search {self.name}: {self.state}, {len(self.trials)} trials>"
 
     def _repr_html_(self) -> str:
         shown = self.front
@@ -145,8 +151,9 @@ def _frame(rows: Any, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(plain, columns=columns)
 
 
-def open(name: str | Path, results: str | Path = "results") -> Search:
-    """A search by its name or its path, also one that runs; `results`: where searches are, a folder or a bucket."""
+def open(name: str | Path, results: str | Path | None = None) -> Search:
+    """A search by its name or its path, also one that runs; `results`: where searches are, a folder or a bucket; None:
+    KDSEARCH_STORAGE, else results."""
     return Search(name, results)
 
 

@@ -37,7 +37,7 @@ class Place:
     """That began it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A search before it trains: all that follows from what was asked, the space and the images."""
 
@@ -73,6 +73,9 @@ class Plan:
     """A trial's, as Ray is asked for them."""
     why_ended: str = ""
     """Of a grid with fewer cells than were asked for."""
+
+    def __repr__(self) -> str:
+        return f"<Plan of {self.space.name}: {self.total} trials on {self.data.name}, {self.sampler}, rule {self.rule}>"
 
     @property
     def folder(self) -> Path:

@@ -104,6 +104,10 @@ def checked(curves: Curves, setting: Setting) -> Setting:
     longest = max(len(curve.accuracies) for curve in curves.trials)
     if not 1 < setting.reduction < math.inf:
         raise Refusal(f"A rule sends on the best 1/N, so --reduction must be above 1, but got {setting.reduction:g}.")
+    for name in ("seeds", "workers", "milestones", "budgets"):
+        told = getattr(setting, name)
+        if min(told if isinstance(told, tuple) else (told,), default=1) < 1:
+            raise Refusal(f"A replay counts from 1, but its {name} are {told}.")
     at = setting.milestones or milestones(longest, setting.reduction)
     if not at or at[-1] >= longest:
         raise Refusal(

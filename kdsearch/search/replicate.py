@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from kdsearch.search.export import Recipe, config_text, read_config
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
-from kdsearch.storage.bucket import at
+from kdsearch.storage.bucket import at, usual
 
 
 def nobody(*told: Any) -> None:
@@ -42,9 +42,9 @@ def nobody(*told: Any) -> None:
 class Student:
     """A trained student and what it takes to write it down."""
 
-    net: nn.Sequential
-    pipeline: Pipeline
-    means: Means
+    net: nn.Sequential = field(repr=False)
+    pipeline: Pipeline = field(repr=False)
+    means: Means = field(repr=False)
     accuracy: float | None
     test: float | None
     """Accuracy on the test images, where asked for."""
@@ -71,7 +71,7 @@ def train(
     data: str | None = None,
     output: str | Path | None = None,
     data_dir: str | Path = "data",
-    results: str | Path = "results",
+    results: str | Path | None = None,
     progress: bool = True,
     ended: Callable[[Student, float | None], None] = nobody,
 ) -> list[Student]:
@@ -81,7 +81,9 @@ def train(
     students and configs there. `ended` hears of each student, and of the accuracy that the config tells of its seed.
     Raises Refusal.
     """
-    recipe, storage = read_config(Path(config)), at(str(results))
+    if seeds < 1:
+        raise Refusal(f"A config is trained once a seed, so seeds must be at least 1, but got {seeds}.")
+    recipe, storage = read_config(Path(config)), at(str(results or usual()))
     if data is not None:
         recipe = replace(recipe, pipeline=recipe.pipeline.on(placed(data)), moved=True)
     store, students = storage.folder / "store", []

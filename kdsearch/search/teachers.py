@@ -8,6 +8,7 @@ from kdsearch.cluster.tasks import LOST, Tasks
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.distill.store import Store, key_of, read_facts
 from kdsearch.errors import Refusal
+from kdsearch.results.folder import keep_trace
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.trial import task
@@ -74,6 +75,8 @@ def train_networks(driver: Driver, chains: Mapping[str, Pipeline]) -> None:
     for key, said in lacking(plan.store, work, Tasks(plan.resources, None, driver.interrupted)):
         if plan.space.repeats and "cause" in said:  # rows that it does not teach go on
             driver.impossible[chains[key].links] = said["cause"]
+            if said["trace"]:
+                plan.storage.push(keep_trace(plan.folder, names[key], said["trace"]))
             continue
         _hear(driver, names[key], said)
     if driver.stopping.is_set():

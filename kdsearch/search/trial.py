@@ -84,6 +84,8 @@ def task(plain: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     work = Work.model_validate(plain)
     try:
+        if _stopping(work):
+            raise Paused
         if work.link is not None:
             # In its own chain this link is the last, but no student: no epoch of its counts as a KD epoch.
             rows = _flat(taught(work.pipeline, work.link, _means(work, silent)))

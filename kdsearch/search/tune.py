@@ -10,7 +10,7 @@ from typing import Any
 from kdsearch.cluster.session import own_ray, probe, resolve
 from kdsearch.config.parse import parse
 from kdsearch.data.folder import placed
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, listed
 from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
@@ -24,6 +24,9 @@ from kdsearch.search.progress import Watch
 from kdsearch.search.resume import check_recipe, check_source
 from kdsearch.search.run import run
 from kdsearch.storage.bucket import at
+
+ALSO = {"set": "overrides", "storage": "results"}
+"""Names that the command line has for options."""
 
 
 def tune(space: object, *, progress: bool = True, command: str = "", **options: Any) -> Search | Plan:
@@ -46,7 +49,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
                 run(plan, watch.show, watch.out.print, watch.read)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_left(plan)) from None
-    return plan if plan.asked.dry_run else Search(plan.folder, plan.asked.results)
+    return plan if plan.asked.dry_run else Search(plan.folder.name if plan.storage.uri else plan.folder, asked.results)
 
 
 def _first(plan: Plan) -> Iterator[str]:
@@ -66,8 +69,12 @@ def _left(plan: Plan | None) -> str:
 
 
 def asked_for(space: object, options: dict[str, Any]) -> Asked:
-    """The options of `tune`, checked; raises Refusal with the first that is wrong, or that there is not."""
-    told = {"overrides" if name == "set" else name: value for name, value in options.items()}
+    """The options of `tune`, checked, None as if it were not given; raises Refusal with the first that is wrong, or
+    that there is not."""
+    told = {ALSO.get(name, name): value for name, value in options.items() if value is not None}
+    if len(told) < sum(value is not None for value in options.values()):
+        twice = [f"{one} and {two}" for one, two in ALSO.items() if {one, two} <= set(options)]
+        raise Refusal(f"An option has one value, but got two names of the same: {listed(twice)}; leave one out.")
     return parse(Asked, {"space": file_of(space), **told}, "tune")
 
 
@@ -77,6 +84,8 @@ def file_of(space: object) -> str:
         return str(space)
     module = space if isinstance(space, ModuleType) else sys.modules.get(getattr(space, "__module__", ""))
     path = getattr(module, "__file__", None)
+    if path is not None and getattr(module, "__name__", "") == "__main__":
+        raise Refusal(f"A space has a file of its own, but got one in '{path}', which is running; move it to another.")
     if path is None or not Path(path).is_file():
         raise Refusal(
             f"A space is a file, since a search that goes on compares it, but got {space!r}, which has none; write it "

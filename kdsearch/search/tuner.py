@@ -159,8 +159,9 @@ class Watcher(tune.Callback):
         elif result.get("paused"):
             self._mark(trial, "waiting")
         elif result.get("cause"):
-            path = keep_trace(self.driver.plan.folder, trial.config["trial"], result["trace"])
-            self.driver.plan.storage.push(path)
+            if result["trace"]:
+                path = keep_trace(self.driver.plan.folder, trial.config["trial"], result["trace"])
+                self.driver.plan.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
             self._mark(trial, "complete", accuracy=result.get("accuracy"))

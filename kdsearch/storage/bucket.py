@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
 from kdsearch.storage.files import whole
+
+STORAGE = "KDSEARCH_STORAGE"
+"""The variable that names where searches are, unless something else is said."""
 
 BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes that pyarrow knows, beside file://."""
@@ -183,6 +187,11 @@ class Storage:
             found = self._files.get_file_info(fs.FileSelector(key, allow_not_found=True))
         for info in found:
             yield info.base_name, info.is_file
+
+
+def usual() -> str:
+    """Where searches are, unless something else is said: $KDSEARCH_STORAGE, else results."""
+    return os.environ.get(STORAGE) or "results"
 
 
 def at(word: str | Path) -> Storage:

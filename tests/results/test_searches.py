@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from helpers import FACTS, MADE, STUDENT, pipeline
 
+import kdsearch
 from kdsearch.cli import app
 from kdsearch.cli.options import name_of
 from kdsearch.distill.store import save_net
@@ -23,6 +24,7 @@ from kdsearch.storage import lease
 from kdsearch.storage.bucket import Storage, at
 
 Say = Callable[[str], tuple[int, str, str]]
+SIZES = {"parameters": 100, "compression": 10.0, "training_parameters": 100, "macs": 100}
 
 
 @pytest.fixture
@@ -33,8 +35,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     there = at(word)
     folder = there.folder / "s"
     tables = results_tables.Tables(folder)
-    facts = {"parameters": 100, "compression": 10.0, "reference": None, "training_parameters": 100, "macs": 100}
-    tables.add("0", pipeline().model_dump(mode="json"), facts, {})
+    tables.add("0", pipeline().model_dump(mode="json"), {**SIZES, "reference": None}, {})
     tables.trials["0"]["accuracy"] = 0.9
     tables.mark("0", "complete")
     save_net(folder / "students" / "0.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE)
@@ -69,6 +70,19 @@ def test_status_reads_a_search_in_a_bucket(bucket, say, monkeypatch, option):
     code, out, _ = say(f"status s --json{words}")
     assert code == 0 and [row["trial"] for row in json.loads(out)["front"]] == ["0"]
     assert json.loads(out)["state"] == "interrupted"
+
+
+def test_a_search_that_was_opened_in_a_bucket_shows_what_came_since(bucket, tmp_path, monkeypatch):
+    opened = kdsearch.open("s", str(bucket.uri))
+    assert set(opened.trials["trial"]) == {"0"}
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "writer"))
+    there = at(str(bucket.uri))
+    tables = results_tables.read(there.folder / "s")
+    tables.add("1", pipeline().model_dump(mode="json"), {**SIZES, "reference": None}, {})
+    tables.write(at_once=True)
+    there.push(there.folder / "s" / "trials.parquet")
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "reader"))
+    assert set(opened.trials["trial"]) == {"0", "1"}
 
 
 def test_all_searches_in_a_bucket_are_listed(bucket, say):

@@ -105,6 +105,12 @@ def test_every_member_is_trained_with_new_seeds_and_no_test_image_is_read(where,
     assert "trial 0, seed 4: accuracy" in out and "Confirmed: 2 seeds" in out and "Selection cost" in out
 
 
+def test_a_stop_file_that_a_killed_search_left_stops_no_confirmation(where, say):
+    (where / "results" / "s" / "stopping").touch()
+    assert say("confirm s --seeds 2")[0] == 0
+    assert len(table(where)) == 4 and all(row["accuracy"] is not None for row in table(where).values())
+
+
 def test_a_seed_is_trained_as_a_trial_is(where, say, tmp_path):
     say("confirm s --seeds 2")
     plain = json.loads(results_tables.read(where / "results" / "s").trials["0"]["pipeline"])

@@ -22,7 +22,8 @@ from kdsearch.results import files, tables
 from kdsearch.results.facts import read_facts
 
 pytestmark = pytest.mark.kill
-KILLS = 20
+KILLS = 6
+FEW, LONG = (SPACE.replace("trials=20, epochs=6", told) for told in ("trials=12, epochs=6", "trials=2, epochs=30"))
 KDSEARCH = (sys.executable, "-m", "kdsearch.cli")
 
 
@@ -43,28 +44,46 @@ def complete(folder: Path) -> dict[str, dict]:
     }
 
 
-def test_a_search_whose_driver_is_killed_at_twenty_moments_ends_as_one_that_was_not(tmp_path):
-    whole, folder = ran(tmp_path), tmp_path / "results" / "broken"
-    moments, kills, before = random.Random(0), 0, {}
-    while True:
+def killed_when(there: Callable[[], object], words: list[str], where: Path, alone: bool = False) -> None:
+    """Starts a command and ends all its processes (or it alone) as soon as something is there."""
+    driver = subprocess.Popen(words, cwd=where, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not there():
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    if alone:
+        driver.kill()
+    else:
+        os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """Likewise, of few trials that take longer."""
+    return ran(tmp_path_factory.mktemp("long"), LONG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of a search of few trials that nothing disturbed."""
+    return ran(tmp_path_factory.mktemp("whole"), FEW)
+
+
+def test_a_search_whose_driver_is_killed_again_and_again_ends_as_one_that_was_not(whole, tmp_path):
+    folder, chance, before = tmp_path / "results" / "broken", random.Random(0), {}
+    (tmp_path / "lost.py").write_text(FEW)
+    for _ in range(KILLS):
         more = ["--resume"] if (folder / "search.json").exists() else []
-        driver = subprocess.Popen(
-            call("broken", *more), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            _, said = driver.communicate(timeout=moments.uniform(3, 15) if kills < KILLS else 300)
-        except subprocess.TimeoutExpired:
-            driver.kill()
-            driver.communicate()
-            kills += 1
-            now = complete(folder)
-            assert {name: now[name] for name in before} == before  # finished trials stay as they are
-            before = now
-        else:
-            assert driver.returncode == 0, said
-            break
+        epochs = len(tables.read(folder).epochs) + chance.randint(0, 24)
+        killed_when(lambda at=epochs: len(tables.read(folder).epochs) > at, call("broken", *more), tmp_path, alone=True)
+        now = complete(folder)
+        assert {name: now[name] for name in before} == before  # finished trials stay as they are
+        before = now
+    done = subprocess.run(call("broken", "--resume"), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert_equal(whole, folder)
-    assert states(folder) == states(whole) and kills >= KILLS / 2
+    assert states(folder) == states(whole)
     assert not (folder / tables.PENDING).exists() and not (folder / "checkpoints").exists()
 
 
@@ -86,12 +105,12 @@ def workers(driver: int) -> list[int]:
     return found
 
 
-def test_a_search_whose_workers_are_killed_ends_as_one_that_was_not(tmp_path):
-    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=4, epochs=30"))
+def test_a_search_whose_workers_are_killed_ends_as_one_that_was_not(long, tmp_path):
+    (tmp_path / "lost.py").write_text(LONG)
     driver = subprocess.Popen(call("hurt"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     folder, killed = tmp_path / "results" / "hurt", 0
     deadline = time.monotonic() + 120
-    while killed < 3 and driver.poll() is None and time.monotonic() < deadline:
+    while killed < 2 and driver.poll() is None and time.monotonic() < deadline:
         running = [row for row in tables.read(folder).trials.values() if row["state"] == "running" and row["epochs"]]
         there = workers(driver.pid) if running else []
         if there:
@@ -100,18 +119,19 @@ def test_a_search_whose_workers_are_killed_ends_as_one_that_was_not(tmp_path):
             time.sleep(3)
         time.sleep(0.2)
     said, _ = driver.communicate(timeout=200)
-    assert driver.returncode == 0 and killed == 3, said
+    assert driver.returncode == 0 and killed == 2, said
     assert "it goes on from its last checkpoint" in said and "Traceback" not in said and "raylet" not in said
-    assert_equal(whole, folder)
+    assert_equal(long, folder)
 
 
-def test_a_search_whose_disk_is_full_ends_in_a_sentence_and_goes_on_when_there_is_room(tmp_path):
+def test_a_search_whose_disk_is_full_ends_in_a_sentence_and_goes_on_when_there_is_room(whole, tmp_path):
+    (tmp_path / "lost.py").write_text(FEW)
     disk = tmp_path / "small"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(disk)], capture_output=True).returncode:
         pytest.skip("no right to mount a small disk")
     try:
-        whole, words = ran(tmp_path), call("s", "--storage", str(disk))
+        words = call("s", "--storage", str(disk))
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
         assert "The disk is full" in done.stderr and "Make room, then go on: kdsearch tune" in done.stderr
@@ -123,8 +143,8 @@ def test_a_search_whose_disk_is_full_ends_in_a_sentence_and_goes_on_when_there_i
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(tmp_path):
-    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=2, epochs=60"))
+def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(long, tmp_path):
+    (tmp_path / "lost.py").write_text(LONG)
     folder, more = tmp_path / "results" / "s", []
     for presses in (1, 2):
         driver = subprocess.Popen(call("s", *more), cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -145,11 +165,11 @@ def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(tmp_path):
             assert all((folder / "checkpoints" / f"{name}.safetensors").exists() for name in kept)
             assert not (folder / "stopping").exists()
     assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
-    assert_equal(whole, folder)
+    assert_equal(long, folder)
 
 
-def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(tmp_path):
-    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=2, epochs=30"))
+def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(long, tmp_path):
+    (tmp_path / "lost.py").write_text(LONG)
     folder = tmp_path / "results" / "s"
     driver = subprocess.Popen(call("s"), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
@@ -159,18 +179,7 @@ def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(tm
     _, said = driver.communicate(timeout=15)
     assert driver.returncode == 130 and "ended by a signal. Go on: kdsearch tune" in said
     assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
-    assert_equal(whole, folder)
-
-
-def killed_when(there: Callable[[], object], words: list[str], where: Path) -> None:
-    """Starts a command and ends all its processes as soon as something is there."""
-    driver = subprocess.Popen(words, cwd=where, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 200
-    while not there():
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    assert_equal(long, folder)
 
 
 def confirmed(folder: Path) -> tuple[list[dict], dict[str, bytes]]:
@@ -180,9 +189,9 @@ def confirmed(folder: Path) -> tuple[list[dict], dict[str, bytes]]:
     return sorted(rows, key=lambda row: (row["trial"], row["seed"])), students
 
 
-def test_a_confirmation_that_is_killed_goes_on_where_it_was_and_ends_as_one_that_was_not(tmp_path):
-    whole = ran(tmp_path, SPACE.replace("trials=20, epochs=6", "trials=1, epochs=40"))
-    broken = whole.with_name("broken")
+def test_a_confirmation_that_is_killed_goes_on_where_it_was_and_ends_as_one_that_was_not(long, tmp_path):
+    shutil.copytree(long.parent, tmp_path / "results")
+    whole, broken = (tmp_path / "results" / name for name in ("whole", "broken"))
     shutil.copytree(whole, broken)
     words = [*KDSEARCH, "confirm", "broken", "--seeds", "2", "--max-concurrent", "1"]
     for number in (1, 2):  # in the first seed, and with it in the table in the second
