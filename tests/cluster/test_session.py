@@ -1,5 +1,6 @@
 """Where Ray is, and that it answers."""
 
+import os
 import socket
 import subprocess
 import sys
