@@ -173,7 +173,6 @@ def test_none_is_an_option_that_is_not_given():
     assert asked_for("depth_vs_hint", {"epochs": None, "seed": None}).model_fields_set == {
         "space",
         "storage_named",
-        "results",
     }
 
 

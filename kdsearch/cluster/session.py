@@ -134,8 +134,7 @@ def start_ray(option: str | None = None) -> str | None:
         os.environ["KDSEARCH_CACHE"] = str(cache.folder())
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     if ray.is_initialized():
-        several = len([node for node in ray.nodes() if node["Alive"]]) > 1
-        return address or ("auto" if several else None)  # who joined a cluster himself is on one, too
+        return address or ("auto" if has_several_nodes() else None)  # who joined a cluster himself is on one, too
     _check_sockets(address)
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
     if address:
@@ -169,6 +168,10 @@ def _elsewhere() -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+def has_several_nodes() -> bool:
+    """Of the Ray that this process has joined."""
+    return len([node for node in ray.nodes() if node["Alive"]]) > 1
 
 
 @contextmanager

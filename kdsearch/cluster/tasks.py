@@ -38,7 +38,7 @@ class Tasks:
         try:
             yield from self._followed(task, asked, waiting, running, lost)
         finally:
-            for left in running:  # nobody hears them any more
+            for left in running if ray.is_initialized() else ():  # nobody hears them any more
                 ray.cancel(left, force=True)
 
     def _followed(

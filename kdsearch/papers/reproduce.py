@@ -20,7 +20,7 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
 from kdsearch.results.folder import is_running
-from kdsearch.results.searches import renew
+from kdsearch.results.searches import reading, renew
 from kdsearch.search.asked import Asked
 from kdsearch.search.driver import Show
 from kdsearch.search.look import look
@@ -99,8 +99,11 @@ def _done(table: Table, rows: int, seeds: int) -> bool:
 def _before(table: Table) -> Facts | None:
     """search.json of a table that was begun."""
     storage, folder = table.storage, table.folder
-    if storage.uri and folder.name in storage.names(folder.parent) and not is_running(folder):
-        renew(storage, folder)  # another machine may have gone on
+    aside = reading(storage.word)
+    if storage.uri and aside.pull(aside.folder / folder.relative_to(storage.folder) / "search.json"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not is_running(folder):
+            renew(storage, folder)  # another machine may have gone on
     if not (folder / "search.json").exists():
         return None
     return results_facts.read_facts(table.folder)

@@ -1,5 +1,6 @@
 """The tables of a search: a row a trial, a row an epoch, written as it goes. Imports neither torch nor ray."""
 
+import contextlib
 import json
 import math
 import time
@@ -231,17 +232,14 @@ def faint(epochs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
 
 def read(folder: Path) -> Tables:
     """The tables of a search that runs, has ended or was killed; raises Refusal where they are damaged."""
-    for last in range(LOOKS):
-        before = _written(folder)
-        try:
+    found = None
+    for _ in range(LOOKS):
+        before, found = _written(folder), None
+        with contextlib.suppress(Refusal):  # of tables of several times, perhaps
             found = _read_once(folder)
-        except Refusal:
-            if _written(folder) == before or last == LOOKS - 1:
-                raise
-        else:
-            if _written(folder) == before:
-                return found
-    return _read_once(folder)
+        if _written(folder) == before:
+            break
+    return found or _read_once(folder)
 
 
 def _read_once(folder: Path) -> Tables:

@@ -87,8 +87,8 @@ class Asked(Part, frozen=True):
     def _named(cls, told: Any) -> Any:
         if not isinstance(told, dict):
             return told
-        named = "results" in told or STORAGE in os.environ
-        return {"storage_named": named, "results": usual(), **told}
+        named = {"results": usual()} if STORAGE in os.environ else {}
+        return {"storage_named": "results" in told or bool(named), **named, **told}
 
     @field_validator("data_dir", "data", "results", "space", mode="before")
     @classmethod

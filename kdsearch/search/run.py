@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import ray
 from filelock import Timeout
 
 from kdsearch.cluster.file import on_head
 from kdsearch.cluster.nodes import check, table
 from kdsearch.cluster.preflight import preflight
-from kdsearch.cluster.session import asked_resources, start_ray
+from kdsearch.cluster.session import asked_resources, has_several_nodes, start_ray
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal, is_full
 from kdsearch.interrupts import remembered_ctrl_c
@@ -109,7 +108,7 @@ def _end(driver: Driver) -> None:
 def _check_nodes(driver: Driver) -> None:
     """Raises Refusal where a node of the cluster could not run trials; a table says what is wrong where."""
     plan = driver.plan
-    several = len([node for node in ray.nodes() if node["Alive"]]) > 1 or on_head() is not None
+    several = has_several_nodes() or on_head() is not None
     if several and not (plan.storage.uri or plan.asked.storage_named):
         raise Refusal(
             f"On a cluster all nodes read and write the search's files, but '{plan.storage.folder}' is a folder of "

@@ -131,7 +131,7 @@ def test_a_front_in_a_bucket_is_confirmed_by_nodes_that_see_nothing_but_the_buck
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "third"))
     storage = searches.reading(word)
     folder = searches.find("s", storage)
-    rows = files.confirmed(folder)
+    rows = sorted(files.confirmed(folder), key=lambda row: row["seed"])  # written as their seeds ended
     assert len(rows) == 2 and all(row["accuracy"] is not None and row["cause"] is None for row in rows)
     assert storage.names(folder / "confirmed") == [f"{row['trial']}-{row['seed']}.safetensors" for row in rows]
     trained = {path.parent.parent.name for path in tmp_path.glob("*/**/confirmed/*.safetensors")}
