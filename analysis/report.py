@@ -123,7 +123,7 @@ def _rows(found: dict[str, Any]) -> list[Any]:
 
 def _front(tables: results_tables.Tables, facts: Facts) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
-    area = front.reached(tables.trials.values(), facts.classes)
+    area = front.reached(tables.trials.values(), facts.chance)
     return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
 {_table(members, seeds_of(tables.folder))}
 <p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""

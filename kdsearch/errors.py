@@ -12,9 +12,19 @@ def is_full(error: BaseException) -> bool:
     return any(word in str(error) for word in FULL)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, else its kind."""
+    said = getattr(error, "strerror", None) or str(error)
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 def cause_of(error: BaseException) -> str:
     """An error's kind and first line."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
+
+
+def nobody(*told: object) -> None:
+    """Hears nothing."""
 
 
 MOST = 30

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
 from kdsearch.results import files, show
@@ -20,7 +19,7 @@ WIDE = 92
 """Columns of a terminal that show all of these; where it has fewer, compression is left out."""
 
 
-def table(found: Sequence[Member], width: int) -> Table:
+def table(found: Sequence[Member], width: int) -> show.Columns:
     """Confirmed members as a table in a terminal of that many columns."""
     names = [
         name for name in columns(found) if width >= WIDE or name != "compression" or TESTED[0] not in columns(found)

@@ -83,7 +83,7 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
         rows = [found.trials[name] for name in members(found.trials.values())]
         seeds = format.seeds_of(folder)
         front = [{**row, "pipeline": json.loads(row["pipeline"]), "seeds": 1 + seeds[row["trial"]]} for row in rows]
-        area = reached(found.trials.values(), facts.classes)
+        area = reached(found.trials.values(), facts.chance)
         spent = costs.spent(found, facts)
         told = {"search": str(folder), **facts.plain(), **stands, "front": front, "hypervolume": area, "spent": spent}
         if facts.is_grid:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from kdsearch.results import cells, front, show
 from kdsearch.results import tables as results_tables
@@ -12,7 +11,7 @@ from kdsearch.results.facts import Facts
 from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
 
 
-def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> Table:
+def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> show.Columns:
     """Trials as a table in the terminal; `confirmed`: their seeds beside their own."""
     shown = (columns(row, confirmed.get(row["trial"], 0)) for row in rows)
     return show.table(title, COLUMNS, shown, left=("trial", "pairs"), folded=("pairs",))
@@ -27,7 +26,7 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
     elif members:
         title = "Front: fully trained trials, accuracy on the validation images"
         console.print(trials_table(members, title, confirmed))
-        area = front.reached(trials.values(), facts.classes)
+        area = front.reached(trials.values(), facts.chance)
         spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
         said = "(decades of compression × accuracy above chance)"
         console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
@@ -55,5 +54,5 @@ def _grid(tables: results_tables.Tables, facts: Facts, console: Console) -> None
     found, images = cells.cells(tables, facts.validation_images), facts.validation_images
     title, rows = "Cells: validation accuracy in percent", cells.table(found)
     console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
-    for sentence in cells.said(found, images, facts.classes):
+    for sentence in cells.said(found, images, facts.chance):
         console.print(sentence, soft_wrap=True)

@@ -169,6 +169,7 @@ def _elsewhere() -> Iterator[None]:
     finally:
         os.chdir(before)
 
+
 def has_several_nodes() -> bool:
     """Of the Ray that this process has joined."""
     return len([node for node in ray.nodes() if node["Alive"]]) > 1

@@ -57,5 +57,9 @@ class Made(Part, frozen=True):
     """From the first link on."""
     accuracy: float | None
     """Validation, last epoch."""
+    balanced_accuracy: float | None = None
+    """Its mean over classes; None: an older version did not say."""
+    confusion: tuple[tuple[int, int, int], ...] = ()
+    """(class, what it was taken for, how many validation images), by the places of their logits."""
     recipe: int = 2
     """RECIPE when it was trained."""

@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import digest_of, save_tensors
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.files import lock
 
 AGAIN = "Delete it, and it will be trained again."
 
@@ -74,8 +74,7 @@ def _opened(path: Path, mend: str) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise Refusal(f"The network file '{path}' is damaged ({reason}). {mend}") from error
+        raise Refusal(f"The network file '{path}' is damaged ({first_line(error)}). {mend}") from error
 
 
 class Store:
@@ -102,5 +101,4 @@ class Store:
 
     def lock(self, key: str) -> AbstractContextManager:
         """Held while a network is looked up and made: who comes second waits, then finds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f".{key}.lock")
+        return lock(self.folder / f".{key}.lock")

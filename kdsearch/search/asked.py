@@ -59,6 +59,8 @@ class Asked(Part, frozen=True):
     """In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     """Of each cell of a grid; the student's alone."""
+    metric: Literal["accuracy", "balanced"] = "accuracy"
+    """What sampler, rule and front look at; balanced: each class counts alike."""
     sampler: str | None = None
     """Who chooses the knobs: tpe, random or grid."""
     rule: str | None = None

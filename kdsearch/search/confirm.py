@@ -244,6 +244,8 @@ def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -
         name = f"network {key[:6]}"
         if cause := said.get("cause") or said.get("full"):
             raise Refusal(f"The {name}, which teaches, could not be trained: {cause}")
+        if "warning" in said:
+            yield said["warning"]
         row, link = said.get("row"), chains[key].link or 0
         if row and row["stage"] != "record":
             epochs = chains[key].pipeline.links[link].fit.epochs or 0
@@ -254,12 +256,15 @@ def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -
             yield f"the network {key[:6]} has other weights than when it taught trial {seed.row['trial']}."
 
 
-def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks: Tasks) -> Iterator[Step]:
+def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks: Tasks) -> Iterator[Step | str]:
     """Train and judge; every end goes to the table at once."""
     plain = {place: seed.work(orders).model_dump(mode="json") for place, seed in enumerate(work)}
     seconds: dict[int, dict[int, float]] = {place: {} for place in plain}  # by epoch: some are told again
     done = 0
     for place, said in tasks.follow(task, plain):
+        if "warning" in said:
+            yield said["warning"]
+            continue
         seed, row = work[place], said.get("row")
         found, last = seed.row, len(seed.pipeline.links) - 1
         if row and row["link"] == last:
@@ -270,7 +275,8 @@ def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks:
         if "paused" in said:
             continue
         if "accuracy" in said:
-            found |= {"accuracy": said["accuracy"], "seconds": sum(seconds[place].values()), "cause": None}
+            found |= {name: said[name] for name in files.METRICS.values()}
+            found |= {"seconds": sum(seconds[place].values()), "cause": None}
         elif "test" in said:
             found |= {"test": said["test"], "test_images": said["test_images"], "cause": None}
         elif cause:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rich.text import Text
+
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
@@ -28,7 +30,7 @@ class Driver:
 
     plan: Plan
     tell: Callable[[Any], None] = lambda shown: None
-    """Prints a table that a user should see."""
+    """Prints a table, or a warning, that a user should see."""
     show: Show = lambda driver: None
     progress: Callable[[str, int, int], None] = silent
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -123,6 +125,10 @@ class Driver:
         self.show(self)
         if self.interrupted.is_set():
             raise KeyboardInterrupt
+
+    def warn(self, sentence: str) -> None:
+        """Something is made anew, and its user should know."""
+        self.tell(Text(f"Warning: {sentence}", "yellow"))
 
     def write_facts(self) -> None:
         """search.json, with all that is known by now."""

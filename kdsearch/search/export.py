@@ -3,8 +3,10 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -90,11 +92,24 @@ def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
         shutil.copyfile(weights, draft)
     with whole(target / "config.yaml") as draft:
         draft.write_text(text, encoding="utf-8")
-    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], "made": made}
+    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], **per_class(made), "made": made}
     metrics["files"] = {name: _sum(target / name) for name in FILES if name != "metrics.json"}
     with whole(target / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     return target
+
+
+def per_class(made: Mapping[str, Any]) -> dict[str, Any]:
+    """balanced_accuracy; class_accuracy by class, and confusion: of the validation images of a class, how many were
+    taken for which. Empty where an older version did not count."""
+    classes, counts = made["classes"], made.get("confusion") or ()
+    if not counts:
+        return {}
+    rows: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for one, other, count in counts:
+        rows[classes[one]][classes[other]] = count
+    right = {name: row.get(name, 0) / sum(row.values()) for name, row in rows.items() if row}
+    return {"balanced_accuracy": made["balanced_accuracy"], "class_accuracy": right, "confusion": rows}
 
 
 def _sum(path: Path) -> str:

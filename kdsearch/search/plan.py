@@ -138,6 +138,7 @@ class Plan:
             "compression": teacher.parameters / student.parameters,
             "training_parameters": pairs.training_parameters(last, taught_by, shape, classes),
             "macs": student.macs,
+            "metric": self.asked.metric,
         }
 
     def facts(self) -> dict[str, Any]:
@@ -171,6 +172,8 @@ class Plan:
             "validation_images": len(images.validation),
             "image": list(images.shape),
             "classes": len(images.classes),
+            "largest_class": int(images.validation_labels.bincount().max()) / len(images.validation),
+            "metric": asked.metric,
             "knobs": dict(self.ranges),
             "teacher_parameters": self.survey((self.space.repeats or self.teacher).net).parameters,
             "python": platform.python_version(),

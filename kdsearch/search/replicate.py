@@ -19,11 +19,11 @@ from kdsearch.data.pictures import Progress
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.device import machine
-from kdsearch.distill.pipeline import Means, Row, made_with
+from kdsearch.distill.pipeline import Means, Row, made_with, validated
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
-from kdsearch.distill.train import Diverged, accuracy
-from kdsearch.errors import Refusal
+from kdsearch.distill.train import Diverged, Judged, judge
+from kdsearch.errors import Refusal, nobody
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
@@ -34,10 +34,6 @@ from kdsearch.storage import cache
 from kdsearch.storage.bucket import at, usual
 
 
-def nobody(*told: Any) -> None:
-    """Hears nothing."""
-
-
 @dataclass(frozen=True)
 class Student:
     """A trained student and what it takes to write it down."""
@@ -45,11 +41,17 @@ class Student:
     net: nn.Sequential = field(repr=False)
     pipeline: Pipeline = field(repr=False)
     means: Means = field(repr=False)
-    accuracy: float | None
+    judged: Judged = field(repr=False)
+    """On the validation images."""
     test: float | None
     """Accuracy on the test images, where asked for."""
     faint: tuple[str, ...]
     """Loss terms that did not teach, as `stage: term`."""
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, 0–1."""
+        return self.judged.accuracy
 
     @property
     def seed(self) -> int:
@@ -57,7 +59,7 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Its weights and its config, as export writes them."""
-        made = made_with(self.pipeline, self.means, self.accuracy)
+        made = made_with(self.pipeline, self.means, self.judged)
         save_net(folder / "student.safetensors", self.net, made)
         text = config_text(self.pipeline.model_dump(mode="json"), made, f"Seed {self.pipeline.student.seed}.")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -150,7 +152,8 @@ def replicates(
             f"that folder into the config's data.name."
         )
     yield from (f"{text}; the accuracy may differ." for text in differences(made, images))
-    means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
+    targets = Targets(cache.folder() / "targets", cache.limit(), progress=progress)
+    means = Means(images, Store(store), targets, tell=tell)
     first = chosen.student.seed
     for seed in range(first, first + seeds):
         yield from _replicate(chosen.with_seed(seed), made, means, tested)
@@ -170,9 +173,9 @@ def _replicate(
     means = _as_made(made, means) if made else means
     net = distill_pipeline.untrained(again, len(again.links) - 1, means.images)
     yield from _steps(distill_pipeline.run(again, means, net), again, rows)
-    test = accuracy(net, means.images, *tested) if tested else None
+    test = judge(net, means.images, *tested).accuracy if tested else None
     faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
-    yield Student(net, again, means, rows[-1].accuracy, test, tuple(faint))
+    yield Student(net, again, means, validated(net, means.images), test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:

@@ -14,7 +14,7 @@ from kdsearch.cluster.nodes import check, table
 from kdsearch.cluster.preflight import preflight
 from kdsearch.cluster.session import asked_resources, has_several_nodes, start_ray
 from kdsearch.data.images import silent
-from kdsearch.errors import Refusal, is_full
+from kdsearch.errors import Refusal, is_full, nobody
 from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import folder
 from kdsearch.results.folder import taken
@@ -26,10 +26,6 @@ from kdsearch.search.teachers import chains_of, train_networks
 from kdsearch.search.trial import trial
 from kdsearch.search.tuner import tune_trials
 from kdsearch.storage.lease import Lease, hold
-
-
-def nobody(told: Any) -> None:
-    """Shows nothing."""
 
 
 def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, progress: Progress = silent) -> Driver:

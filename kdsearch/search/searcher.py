@@ -79,7 +79,7 @@ class Sampler(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
         if self._study.metric_names is None:
-            self._study.set_metric_names(["accuracy", "log10 compression"])
+            self._study.set_metric_names([files.METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
@@ -237,7 +237,11 @@ class Sampler(OptunaSearch):
         if error or not result or result.get("cause"):
             how = {"state": TrialState.FAIL}
         elif result["complete"]:
-            how = _outcome(self._tables.trials[name] | {"state": "complete", "accuracy": result["accuracy"]})
+            how = _outcome(
+                self._tables.trials[name]
+                | {name: result[name] for name in files.METRICS.values()}
+                | {"state": "complete"}
+            )
         self._ended[name] = how
         for draw in (*([asked] if asked else []), *self._twins.pop(name, [])):  # nobody drew a reference
             self._study.tell(draw, skip_if_finished=True, **how)
@@ -257,5 +261,5 @@ def _sorted(pipeline: dict | str) -> str:
 def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     """How Optuna is told of a trial that ended: its values, or PRUNED (stopped: not comparable), or FAIL."""
     if row["state"] == "complete":
-        return {"values": [row["accuracy"], math.log10(row["compression"])]}
+        return {"values": [files.score(row), math.log10(row["compression"])]}
     return {"state": TrialState.PRUNED if row["state"] == "stopped" else TrialState.FAIL}
