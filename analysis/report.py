@@ -3,7 +3,7 @@
 import html
 import importlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import altair as alt
 import vl_convert
 
 from kdsearch.errors import Refusal
-from kdsearch.results import cells, costs, files, front, seeds
+from kdsearch.results import answer, cells, costs, files, front, seeds
 from kdsearch.results import confirmed as results_confirmed
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
-from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
+from kdsearch.results.format import listing, percent
 from kdsearch.search import spaces
 from kdsearch.storage.files import whole
 
@@ -125,15 +125,16 @@ def _front(tables: results_tables.Tables, facts: Facts) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
     area = front.reached(tables.trials.values(), facts.chance)
     return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
-{_table(members, seeds_of(tables.folder))}
-<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""
+{_table(members, tables, facts)}
+<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>
+{"".join(f"<p>{html.escape(text)}</p>" for text in answer.sentences(tables, facts))}"""
 
 
 def _cells(tables: results_tables.Tables, facts: Facts) -> str:
     """A grid's cells, and what their seeds can tell apart."""
     images = facts.validation_images
     found = cells.cells(tables, images)
-    said = cells.said(found, images, facts.classes)
+    said = cells.said(found, images, facts.chance)
     return (
         f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
@@ -145,7 +146,7 @@ def _references(tables: results_tables.Tables, facts: Facts) -> str:
     rows = [row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"]
     if not rows and facts.is_grid:
         return ""
-    return f"<h2>References: one student, equal budgets</h2>{_table(rows, {})}"
+    return f"<h2>References: one student, equal budgets</h2>{_table(rows, tables, facts)}"
 
 
 def _libraries() -> str:
@@ -155,8 +156,8 @@ def _libraries() -> str:
 
 
 def _embedding(view: alt.TopLevelMixin) -> str:
-    # "</" would end the script in the middle of a string; JSON allows the escape.
-    spec = view.to_json(indent=None).replace("</", "<\\/")
+    # "</script" would end the script within a string, and "<!--<script" keep it from ending; JSON allows the escape.
+    spec = view.to_json(indent=None).replace("<", "\\u003c")
     options = (
         '{"mode": "vega-lite", "renderer": "svg", "actions": {"editor": false, "source": false, "compiled": false}}'
     )
@@ -184,10 +185,8 @@ def _warnings(tables: results_tables.Tables) -> str:
     return "".join(f'<p class="warning">{html.escape(text)}</p>' for text in said)
 
 
-def _table(rows: list[dict], confirmed: Mapping[str, int]) -> str:
-    if not rows:
-        return "<p>None yet.</p>"
-    return _lines(COLUMNS, [columns(row, confirmed.get(row["trial"], 0)) for row in rows])
+def _table(rows: list[dict], tables: results_tables.Tables, facts: Facts) -> str:
+    return _lines(*listing(rows, tables, facts.validation_images)) if rows else "<p>None yet.</p>"
 
 
 def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:

@@ -304,16 +304,16 @@ def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_ev
     assert highlighted(page) == set()
     for own in ("compression:", "its size had to reach:", "completed by then:"):  # front, milestone, hypervolume
         page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.click()
-        page.wait_for_function("document.querySelectorAll(\"[stroke='#d1495b'][opacity='1']\").length >= 8")
+        page.wait_for_function("document.querySelectorAll(\"[stroke='#c026d3'][opacity='1']\").length >= 8")
         # Front, curves, trials by depth and hint, heatmap, one milestone, hypervolume over three costs.
         assert len(highlighted(page)) == 8
         page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.dblclick()
-        page.wait_for_function("!document.querySelector(\"[stroke='#d1495b'][opacity='1']\")")
+        page.wait_for_function("!document.querySelector(\"[stroke='#c026d3'][opacity='1']\")")
     page.close()
 
 
 def highlighted(page: Any) -> set[str]:
     """The mark groups in which something has the colour of a clicked trial and can be seen."""
-    code = """[...document.querySelectorAll("svg.marks [stroke='#d1495b']")]
+    code = """[...document.querySelectorAll("svg.marks [stroke='#c026d3']")]
         .filter(mark => mark.getAttribute('opacity') !== '0').map(mark => mark.parentElement.getAttribute('class'))"""
     return set(page.evaluate(code))

@@ -21,8 +21,8 @@ from kdsearch.data.pictures import Progress
 from kdsearch.data.views import Batch
 from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal, first_line, nobody
-from kdsearch.nets.survey import Survey
-from kdsearch.nets.taps import Answer, answered
+from kdsearch.nets.survey import Answer, Survey
+from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
 
 FORMAT = 2
@@ -177,6 +177,8 @@ def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
         told, found = file.metadata(), file.get_tensor("answers")
     if {name: value for name, value in told.items() if name != "hash"} != json.loads(facts):
         raise ValueError("it holds other answers than its name says")
+    if found.dtype != (torch.float32 if told["answer"].startswith("logits") else torch.float16):
+        raise ValueError(f"its answers are {found.dtype}")
     if told.get("hash") != hashlib.sha256(found.numpy().data).hexdigest():
         raise ValueError("its answers are not those that were written")
     return found

@@ -15,7 +15,7 @@ from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.errors import Refusal, first_line
 from kdsearch.storage.bucket import Storage
-from kdsearch.storage.files import lock
+from kdsearch.storage.locks import lock
 
 AGAIN = "Delete it, and it will be trained again."
 

@@ -15,7 +15,7 @@ from kdsearch.data.views import Batch
 from kdsearch.distill.terms import stages
 from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
-from kdsearch.nets.taps import Answer, answered
+from kdsearch.nets.taps import answered
 
 
 @dataclass
@@ -86,7 +86,7 @@ def survey_of_teacher(pipeline: Pipeline, number: int, images: Images) -> nets_s
 
 def bytes_of(survey: nets_survey.Survey, layer: int) -> int:
     """Of one image's answer in one view."""
-    return Answer.of(survey, layer).bytes
+    return nets_survey.Answer.of(survey, layer).bytes
 
 
 def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int:

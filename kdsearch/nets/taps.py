@@ -1,45 +1,15 @@
 """What shows at a network's layers, and the regressors that bring a guided map to its hint."""
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
-from kdsearch.nets.survey import Survey
 
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a teacher shows of an image."""
-
-    kind: str
-    """logits, or map5: what the section after layer 5 reads."""
-    shape: tuple[int, ...]
-    """(classes,), or (channels, height, width)."""
-
-    @classmethod
-    def of(cls, survey: Survey, layer: int) -> "Answer":
-        """At a layer, from 1; behind the last one are the logits."""
-        if layer > len(survey.maps):
-            return cls("logits", (survey.classes,))
-        return cls(f"map{layer}", survey.maps[layer - 1])
-
-    @property
-    def bytes(self) -> int:
-        """Logits are recorded in float32, maps in half precision."""
-        return (4 if self.kind == "logits" else 2) * math.prod(self.shape)
-
-    @property
-    def name(self) -> str:
-        """`logits-10`, `map5-64x8x8`."""
-        return f"{self.kind}-{'x'.join(map(str, self.shape))}"
 
 
 def answered(teacher: nn.Sequential, pixels: Tensor, layers: Iterable[int]) -> dict[int, Tensor]:

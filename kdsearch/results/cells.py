@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdsearch.results.front import by_cell, score
+from kdsearch.results.front import by_cell
+from kdsearch.results.metric import score
 from kdsearch.results.seeds import Estimate, difference, estimate
 from kdsearch.results.tables import Tables, knobs
 
@@ -51,7 +52,7 @@ def cells(tables: Tables, images: int) -> list[Cell]:
 
 def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
     first = rows[0]
-    accuracies = tuple(score(row) for row in rows if row["state"] == "complete")
+    accuracies = tuple(score(row) or 0.0 for row in rows if row["state"] == "complete")
     return Cell(
         name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first["parameters"],
         first["compression"], tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdsearch.errors import Refusal, cause_of, is_plain
+from kdsearch.results.metric import score
 from kdsearch.storage.files import whole
 
 TEXT, COUNT, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -54,9 +55,6 @@ STATES = ("waiting", "running", *ENDED)
 
 NEW = ("balanced_accuracy", "metric")
 """Columns that older tables lack."""
-
-METRICS = {"accuracy": "accuracy", "balanced": "balanced_accuracy"}
-"""What a search can look at, and the column in which it stands."""
 
 IMPOSSIBLE = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, pa.ArrowException
@@ -119,11 +117,6 @@ def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
                 f"trial {row['trial']} is {row['state']}, has accuracy {row['accuracy']}, {row['parameters']} "
                 f"parameters, {row['compression']} times compressed, and {links(row)} links"
             )
-
-
-def score(row: Mapping[str, Any]) -> float | None:
-    """What its search looks at, of a trial: accuracy, or balanced accuracy."""
-    return row[METRICS[row.get("metric") or "accuracy"]]
 
 
 def links(row: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.results.facts import Facts
 from kdsearch.results.files import IMPOSSIBLE, STATES, said
 from kdsearch.results.tables import Tables
-from kdsearch.storage.files import is_held, lock
+from kdsearch.storage.locks import is_held, lock
 
 RUN = ".run"
 """Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""

@@ -1,4 +1,4 @@
-"""The Pareto front of accuracy and compression, and what to pick from it. Imports neither torch nor ray."""
+"""The Pareto front of accuracy and compression, and what to pick from it. Pure Python."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import Refusal, unknown
-from kdsearch.results import files
+from kdsearch.results.metric import score
 
 Point = tuple[float, float]
 """log10 of a student's compression, and its accuracy: what its search looks at."""
@@ -34,15 +34,14 @@ def by_cell(trials: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     """First trial, compression and mean accuracy of each fully trained pipeline, references aside."""
     return [
-        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(score(row) for row in rows))
+        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(map(_scored, rows)))
         for rows in by_cell(row for row in trials if row["state"] == "complete").values()
     ]
 
 
-def score(row: Mapping[str, Any]) -> float:
-    """What the search looks at, of a fully trained trial."""
-    found = files.score(row)
-    assert found is not None
+def _scored(row: Mapping[str, Any]) -> float:
+    found = score(row)
+    assert found is not None  # fully trained
     return found
 
 
@@ -83,7 +82,7 @@ def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
         return rows[0]["trial"]
     if by != "knee":
         raise unknown("choice of the best,", by, ["accuracy", "knee"])
-    points = [(math.log(row["compression"]), score(row)) for row in rows]
+    points = [(math.log(row["compression"]), _scored(row)) for row in rows]
     (left, high), (right, low) = points[0], points[-1]
 
     def height(point: tuple[float, float]) -> float:

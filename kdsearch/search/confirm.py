@@ -27,6 +27,7 @@ from kdsearch.results import facts as results_facts
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import driver_lock, keep_trace
+from kdsearch.results.metric import METRICS
 from kdsearch.results.searches import bring_networks, bring_students, driven, in_bucket
 from kdsearch.search.plan import Progress
 from kdsearch.search.progress import Step
@@ -275,7 +276,7 @@ def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks:
         if "paused" in said:
             continue
         if "accuracy" in said:
-            found |= {name: said[name] for name in files.METRICS.values()}
+            found |= {name: said[name] for name in METRICS.values()}
             found |= {"seconds": sum(seconds[place].values()), "cause": None}
         elif "test" in said:
             found |= {"test": said["test"], "test_images": said["test_images"], "cause": None}

@@ -29,9 +29,9 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     """Read the data, draw, check: all that can refuse a search before it is written. Raises Refusal."""
     settings, sampler, rule, limits, trials = _chosen(asked, space)
     spaces.check_overrides(space, settings)
-    spaces.check_published(space, settings)
     cache.check()
-    drawn, references = _drawn(space, settings, sampler)
+    drawn, references = _drawn(space, settings, sampler)  # first: what is asked for wrongly is no fault of PUBLISHED
+    spaces.check_published(space, settings)
     described = _described(space, drawn)
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     images = load(described, Path(asked.data_dir), progress)

@@ -24,6 +24,7 @@ from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
 from kdsearch.distill.train import Diverged, Judged, judge
 from kdsearch.errors import Refusal, nobody
+from kdsearch.nets import pairs
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
@@ -143,6 +144,7 @@ def replicates(
     if chosen.data.views is None:
         images = replace(images, views=most_views([chosen], images, cache.limit()))
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
+    pairs.check(chosen, images.shape, len(images.classes))  # before anything is trained
     tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
     tell(images.account)
     if recipe.moved and made and images.fingerprint != made.fingerprint:

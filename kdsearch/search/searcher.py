@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.results import files
+from kdsearch.results.metric import METRICS, score
 from kdsearch.results.tables import JOURNAL, Tables, knobs
 from kdsearch.search import samplers, spaces
 from kdsearch.search.plan import Plan
@@ -79,7 +80,7 @@ class Sampler(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
         if self._study.metric_names is None:
-            self._study.set_metric_names([files.METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
+            self._study.set_metric_names([METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
@@ -238,9 +239,7 @@ class Sampler(OptunaSearch):
             how = {"state": TrialState.FAIL}
         elif result["complete"]:
             how = _outcome(
-                self._tables.trials[name]
-                | {name: result[name] for name in files.METRICS.values()}
-                | {"state": "complete"}
+                self._tables.trials[name] | {name: result[name] for name in METRICS.values()} | {"state": "complete"}
             )
         self._ended[name] = how
         for draw in (*([asked] if asked else []), *self._twins.pop(name, [])):  # nobody drew a reference
@@ -261,5 +260,5 @@ def _sorted(pipeline: dict | str) -> str:
 def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     """How Optuna is told of a trial that ended: its values, or PRUNED (stopped: not comparable), or FAIL."""
     if row["state"] == "complete":
-        return {"values": [files.score(row), math.log10(row["compression"])]}
+        return {"values": [score(row), math.log10(row["compression"])]}
     return {"state": TrialState.PRUNED if row["state"] == "stopped" else TrialState.FAIL}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdsearch.errors import Refusal, first_line
-from kdsearch.storage import files
+from kdsearch.storage import locks
 from kdsearch.storage.files import whole
 
 LIMIT = 20.0
@@ -54,7 +54,7 @@ def check() -> None:
 
 def lock(path: Path) -> AbstractContextManager[None]:
     """Held by one process of this machine at a time; raises Refusal where the cache's file system has no locks."""
-    return files.lock(path, other="let KDSEARCH_CACHE name a folder on this machine's own disk")
+    return locks.lock(path, other="let KDSEARCH_CACHE name a folder on this machine's own disk")
 
 
 def limit() -> int:
