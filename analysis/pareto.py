@@ -54,7 +54,8 @@ def _zoomed(drawn: pd.DataFrame, marks: pd.DataFrame) -> tuple[pd.DataFrame, lis
     floor = shown.min() - max(shown.max() - shown.min(), 0.02)
     below = drawn["accuracy"] < floor
     said = f"zoomed in: {below.sum()} stopped trials lie below {100 * floor:.0f} %"
-    return drawn[~below], [said] if below.any() else []
+    kept = pd.DataFrame(drawn[~below])
+    return kept, [said] if below.any() else []
 
 
 def _beside(marks: pd.DataFrame) -> list[alt.Chart]:

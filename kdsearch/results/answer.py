@@ -29,7 +29,7 @@ def _helped(rows: Sequence[Row], labels: Row, known: Mapping[str, seeds.Member])
     small = [row for row in rows if row["parameters"] <= labels["parameters"]]
     size = f"{labels['parameters']:,} parameters"
     if not small:
-        return f"Whether distillation helped is open: no fully trained student is as small as that of labels alone ({size})."
+        return f"Whether distillation helped is open: no fully trained student is as small as labels alone had, {size}."
     row = small[0]  # a front's most accurate one comes first
     member, alone = known.get(row["trial"]), score(labels) or 0.0
     reached = member.confirmed.value if member else score(row) or 0.0
@@ -66,6 +66,6 @@ def _outgrown(rows: Sequence[Row], facts: Facts) -> list[str]:
     if not above:
         return []
     return [
-        f"The teacher ({percent(teacher)}) is less accurate than {len(above)} of the {len(rows)} students on the front; "
-        f"trained longer, it may teach them more."
+        f"The teacher ({percent(teacher)}) is less accurate than {len(above)} of the {len(rows)} students on the front: "
+        f"trained longer, it may teach more."
     ]
