@@ -66,6 +66,6 @@ def _outgrown(rows: Sequence[Row], facts: Facts) -> list[str]:
     if not above:
         return []
     return [
-        f"The teacher ({percent(teacher)}) is less accurate than {len(above)} of the {len(rows)} students on the front: "
-        f"trained longer, it may teach more."
+        f"The teacher ({percent(teacher)}) is less accurate than {len(above)} of the {len(rows)} students on the front:"
+        f" trained longer, it may teach more."
     ]

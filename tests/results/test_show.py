@@ -6,8 +6,8 @@ import pytest
 from rich.text import Text
 
 from kdsearch.results import show
-from kdsearch.results.format import COLUMNS
 
+COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "epochs", "seeds")
 ROW = ("hint+kd", "93.3 %", "123,456", "12.3×", "1→3 2→6", "0.50", "4.0", "30", "1")
 
 
