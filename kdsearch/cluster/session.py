@@ -14,8 +14,9 @@ import ray
 
 from kdsearch.cluster.file import gpus as declared_gpus
 from kdsearch.cluster.file import on_head
+from kdsearch.cluster.own import seen_by_others
 from kdsearch.errors import Refusal
-from kdsearch.interrupts import undisturbed, within
+from kdsearch.interrupts import within
 from kdsearch.storage import cache
 
 PATIENCE = 12.0
@@ -139,6 +140,7 @@ def start_ray(option: str | None = None) -> str | None:
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
     if address:
         own = {"address": address}
+    seen_by_others(address is not None)
     try:
         with _elsewhere():
             ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
@@ -173,15 +175,3 @@ def _elsewhere() -> Iterator[None]:
 def has_several_nodes() -> bool:
     """Of the Ray that this process has joined."""
     return len([node for node in ray.nodes() if node["Alive"]]) > 1
-
-
-@contextmanager
-def own_ray() -> Iterator[None]:
-    """A Ray that is started meanwhile is shut down at the end; one that runs already is left."""
-    there = ray.is_initialized()
-    try:
-        yield
-    finally:
-        if not there and ray.is_initialized():
-            with undisturbed():
-                ray.shutdown()

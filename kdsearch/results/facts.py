@@ -79,6 +79,10 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     """Of the process that drove it last."""
     resources: dict[str, int | float] | None = None
     """Of a trial: cpu and gpu, as Ray was asked for them."""
+    machine: str | None = None
+    """The driver's processor."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """What networks multiply in on the driver's machine; None: nodes decide, or an older search."""
     data: str
     """The data set's name, or its folder."""
     fingerprint: str

@@ -73,7 +73,7 @@ class Driver:
 
     def ask_to_stop(self) -> bool:
         """All that runs is to be kept, and then the search ends; False where nothing runs, or it was asked before."""
-        if not self.patient or self.stopping.is_set():
+        if not self.patient or self.stopping.is_set() or self.interrupted.is_set():
             return False
         self.stopping.set()
         self.kept = True
@@ -111,6 +111,14 @@ class Driver:
         self.failure = failure
         self.interrupted.set()
         raise KeyboardInterrupt
+
+    def lost_ray(self, name: str) -> None:
+        """A process of its own Ray died: nothing more can be trained."""
+        self.failure = Refusal(
+            f"A search needs all processes of its Ray, but {name} has ended (killed, or out of memory); all that was "
+            f"trained is kept. Go on: {self.plan.place.resume}"
+        )
+        self.interrupted.set()
 
     def full_disk(self, said: str) -> Refusal:
         """Why it ends where something could not be written; its folder stays, whatever is in it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdsearch.cluster.session import own_ray
+from kdsearch.cluster.own import own_ray
 from kdsearch.errors import unknown
 from kdsearch.results import files, folder, front, searches
 from kdsearch.results import seeds as results_seeds

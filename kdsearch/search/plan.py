@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kdsearch.config.net import AnyNet
-from kdsearch.config.pipeline import Data, Link, Pipeline
+from kdsearch.config.pipeline import Data, Link, Pipeline, Precision
 from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
+from kdsearch.distill.device import machine, precision_of
 from kdsearch.distill.store import Store
 from kdsearch.nets import pairs
 from kdsearch.nets.survey import Survey, survey
@@ -76,6 +77,13 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"<Plan of {self.space.name}: {self.total} trials on {self.data.name}, {self.sampler}, rule {self.rule}>"
+
+    @property
+    def precision(self) -> Precision | None:
+        """What networks multiply in; None: on a cluster, whose nodes decide."""
+        if self.asked.address is not None:
+            return None
+        return precision_of(self.asked.precision, "cuda" if self.resources["gpu"] else "cpu")
 
     @property
     def folder(self) -> Path:
@@ -164,6 +172,8 @@ class Plan:
             "limits": self.limits.set(),
             "study": self.study,
             "resources": dict(self.resources),
+            "machine": machine(),
+            "precision": self.precision,
             "data": self.data.name,
             "fingerprint": images.fingerprint,
             "recipe": RECIPE,

@@ -31,6 +31,26 @@ def check_recipe(facts: Facts) -> None:
         )
 
 
+NUMBERS = ("torch", "torchvision", "ray", "optuna", "kdsearch")
+"""Packages on which numbers may depend."""
+
+
+def check_machine(before: Facts, now: Facts) -> list[str]:
+    """What may change the numbers of trials that go on, a sentence each; raises Refusal where it does: a trial would be
+    trained half in one precision and half in another."""
+    if before.precision and before.precision != now.precision:
+        raise Refusal(
+            f"A search is trained in one precision, but this one began in {before.precision} (on {before.machine}) and "
+            f"here auto is {now.precision} ({now.machine}); go on where it was, or start a new search with --precision."
+        )
+    told = {name: (before.versions.get(name), now.versions.get(name)) for name in NUMBERS}
+    told["processor"] = (before.machine, now.machine)
+    changed = [f"{name} was {then} and is {here}" for name, (then, here) in told.items() if then and then != here]
+    if not changed:
+        return []
+    return [f"trials from here on may come to other numbers than those before: {'; '.join(changed)}."]
+
+
 def check_images(facts: Facts, fingerprint: str) -> None:
     """Raises Refusal where the images are others than when the search began."""
     if facts.fingerprint != fingerprint:

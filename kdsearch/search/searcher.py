@@ -80,7 +80,9 @@ class Sampler(OptunaSearch):
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
         if self._study.metric_names is None:
-            self._study.set_metric_names([METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names([METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()

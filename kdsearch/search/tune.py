@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kdsearch.cluster.session import own_ray, probe, resolve
+from kdsearch.cluster.own import own_ray
+from kdsearch.cluster.session import probe, resolve
 from kdsearch.config.parse import parse
 from kdsearch.data.folder import placed
 from kdsearch.errors import Refusal, listed
