@@ -217,7 +217,7 @@ def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp
     tables.verdicts = tables.verdicts[:1]
     tables.write(at_once=True)
     shutil.copy(searched / "search.json", tmp_path)
-    analysis("report").write(tmp_path, tmp_path / "r.html", png=True)
+    analysis("report").write(tmp_path, tmp_path / "r.html", ["png"])
     text = (tmp_path / "r.html").read_text()
     assert "KD epoch 1: 0 of 1 stopped" in text and "A hypervolume needs a fully trained trial." in text
     assert (tmp_path / "r-stops.png").stat().st_size and (tmp_path / "r-hypervolume.png").stat().st_size
@@ -232,7 +232,7 @@ def test_the_report_tells_what_the_search_cost(searched, tmp_path):
     for row in tables.trials.values():
         row["macs"] = 2_000_000
     tables.write(at_once=True)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     table = (tmp_path / "r.html").read_text().partition("<h2>What it cost")[2].partition("</table>")[0]
     lines = [[cell.split("<")[0] for cell in line.split("<td>")[1:]] for line in table.split("<tr>")[2:]]
     assert lines == [
@@ -244,14 +244,14 @@ def test_the_report_tells_what_the_search_cost(searched, tmp_path):
 
 
 def test_the_report_escapes_what_it_is_told_and_asks_for_nothing(searched, tmp_path):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "kdsearch tune &lt;b&gt;" in text and "trial 3" in text.lower() and "not distilling" in text
     assert "<script src" not in text and '<link rel="stylesheet"' not in text
 
 
 def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     table = (tmp_path / "r.html").read_text().partition("<h2>The front")[2].partition("</table>")[0]
     members = front.members(results_tables.read(searched).trials.values())
     assert members and [line.split("<td>")[1].split("<")[0] for line in table.split("<tr>")[2:]] == members
@@ -260,12 +260,12 @@ def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
 def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on_the_page(searched, tmp_path):
     folder = tmp_path / "confirmed"
     shutil.copytree(searched, folder)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     assert "Confirmed:" not in (tmp_path / "r.html").read_text()
     name = front.members(results_tables.read(folder).trials.values())[0]
     seeds = [{"trial": name, "seed": s, "selected": False, "accuracy": a} for s, a in ((1, 0.5), (2, 0.51), (3, 0.52))]
     files.write_table(folder / "confirmed.parquet", seeds, files.CONFIRMED)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
     assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
@@ -291,7 +291,7 @@ def browser():
 
 
 def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_every_chart(searched, tmp_path, browser):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     page = browser.new_page(viewport={"width": 1300, "height": 1600})
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))

@@ -80,11 +80,13 @@ class Search:
             raise unknown("chart of this search", name, found)
         return found[name]
 
-    def report(self, path: str | Path | None = None, *, png: bool = False) -> list[Path]:
-        """One HTML page (report.html in the search's folder, unless told), and with `png` a picture of each chart."""
+    def report(self, path: str | Path | None = None, *, png: bool = False, svg: bool = False) -> list[Path]:
+        """One HTML page (report.html in the search's folder, unless told); with `png` and `svg` each chart likewise."""
         target = Path(path) if path is not None else self.folder / "report.html"
         with folder.readable(self.folder):
-            return import_module("kdsearch.analysis.report").write(self.folder, target, png)
+            searches.bring_students(self._storage, self.folder, front.members(self._tables().trials.values()))
+            pictures = [kind for kind, wanted in (("png", png), ("svg", svg)) if wanted]
+            return import_module("kdsearch.analysis.report").write(self.folder, target, pictures)
 
     def export(
         self,
