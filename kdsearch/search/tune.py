@@ -18,6 +18,7 @@ from kdsearch.results.folder import check_name, folder_for
 from kdsearch.results.show import console
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
+from kdsearch.search.estimate import estimate
 from kdsearch.search.look import look
 from kdsearch.search.opened import Search
 from kdsearch.search.plan import Place, Plan
@@ -46,6 +47,9 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
             for sentence in _first(plan):
                 watch.out.print(sentence, soft_wrap=True)
+            watch.wait("timing a step of training …")
+            if told := estimate(plan):
+                watch.out.print(f"{told}", soft_wrap=True)
             if not asked.dry_run:
                 run(plan, watch.show, watch.out.print, watch.read)
         except KeyboardInterrupt:
