@@ -12,7 +12,7 @@ import typer
 
 from kdsearch import __version__
 from kdsearch.cli import cluster
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line, visible
 
 app = typer.Typer(
     help="Find the best small network for a given teacher, by searching over how its knowledge is distilled.",
@@ -77,7 +77,8 @@ def main() -> None:
     except OSError as error:  # a folder that cannot be written, a full disk
         if len(words) < len(sys.argv) - 1:
             traceback.print_exc()
-        print(f"kdsearch: {error.strerror or error}: '{error.filename}'.", file=sys.stderr)
+        where = f": '{error.filename}'" if error.filename is not None else ""
+        print(visible(f"kdsearch: {first_line(error).rstrip('.')}{where}."), file=sys.stderr)
         sys.exit(2)
 
 

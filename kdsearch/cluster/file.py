@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from kdsearch.config.parse import load_yaml
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line
 
 WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
 """On a cluster's head, and only there."""
@@ -60,7 +60,7 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         config = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refusal(f"The cluster file '{path}' cannot be read: {error.strerror}.") from None
+        raise Refusal(f"The cluster file '{path}' cannot be read: {first_line(error)}.") from None
     except Exception as error:  # PyYAML lets errors of Python's own constructors through: dates, numbers, depth
         if "expected a single document" in str(error):
             raise Refusal(f"'{path}' holds several documents, as Kubernetes manifests do, but {WANTED}.") from None

@@ -15,7 +15,7 @@ import ray
 from kdsearch.cluster.file import gpus as declared_gpus
 from kdsearch.cluster.file import on_head
 from kdsearch.cluster.own import seen_by_others
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
 
@@ -64,7 +64,7 @@ def probe(address: str | None) -> None:
 
 def unreached(address: str, error: BaseException) -> Refusal:
     """ray.init's ConnectionError, and that of a probe, as a sentence."""
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    reason = first_line(error)
     if address == "auto":
         return Refusal(
             f"--address auto joins the Ray that runs on this machine, but there is none ({reason}); start one with "

@@ -48,7 +48,7 @@ def check() -> None:
             with tempfile.TemporaryFile(dir=folder() / name), lock(folder() / name / ".lock"):
                 pass
     except OSError as error:
-        said = f"The cache '{folder()}' cannot be written ({error.strerror})"
+        said = f"The cache '{folder()}' cannot be written ({first_line(error)})"
         raise Refusal(f"{said}; let KDSEARCH_CACHE name another folder.") from None
 
 
