@@ -1,6 +1,7 @@
 """What a user is told when a request cannot be met."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 FULL = ("No space left", "Disk quota exceeded", "StorageFull", "QuotaExceeded", "os error 28", "code: 28")
@@ -61,9 +62,15 @@ def listed(words: Iterable[object]) -> str:
     return ", ".join(str(word) for word in words) or "nothing"
 
 
+def natural(word: str) -> list[tuple[int, int | str]]:
+    """By which names sort as people count: 2 before 10, search-9 before search-10."""
+    parts = re.split(r"([0-9]+)", word)
+    return [(0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part]
+
+
 def unknown(kind: str, word: str, words: Iterable[str]) -> Unknown:
     """A failed lookup: what there is, and the nearest of it."""
-    words = sorted(words)
+    words = sorted(words, key=natural)
     near = difflib.get_close_matches(word, words, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     more = f" and {len(words) - MOST} more" if len(words) > MOST else ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdsearch.errors import Refusal, is_plain, visible
+from kdsearch.errors import Refusal, first_line, is_plain, natural, unknown, visible
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,22 @@ def test_a_plain_name_may_be_that_of_a_file(name):
 @pytest.mark.parametrize("name", ["", "..", ".x", "../src", "/etc", "a/b", "a\\b", "C:x", "~root", "a\nb", "x" * 300])
 def test_a_path_is_no_plain_name(name):
     assert not is_plain(name)
+
+
+def test_names_sort_as_people_count():
+    words = ["10", "2", "kd", "s-10", "s-9", "s", "0"]
+    assert sorted(words, key=natural) == ["0", "2", "10", "kd", "s", "s-9", "s-10"]
+    assert "there is 1, 2, 10." in str(unknown("trial", "x", ["10", "2", "1"]))
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("lost"), "lost"),
+        (OSError(), "OSError"),
+        (ValueError("first\nsecond"), "first"),
+    ],
+)
+def test_an_error_s_first_line_is_never_none(error, said):
+    assert first_line(error) == said

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from kdsearch.errors import Refusal, first_line, unknown
+from kdsearch.errors import Refusal, first_line, natural, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
 from kdsearch.storage.address import check_address, folder_name
