@@ -136,7 +136,7 @@ class Storage:
         """Of what lies directly in a folder, here or in the bucket, sorted, without those that begin with a dot."""
         here = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
         there = {name for name, _ in self._listed(path)} if self.uri else set()
-        return sorted(name for name in here | there if not name.startswith("."))
+        return sorted((name for name in here | there if not name.startswith(".")), key=natural)
 
     def check(self) -> None:
         """Write, read back and remove a small file, in 15 s at most; raises Refusal."""
