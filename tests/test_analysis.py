@@ -268,7 +268,7 @@ def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on
     analysis("report").write(folder, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
-    assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
+    assert "<td>51.0 ± 2.5 %</td>" in text and "<td>3</td></tr>" in text  # the mean of its new seeds
     (rule,) = [
         layer
         for layer in analysis("pareto").chart(results_tables.read(folder), read_facts(folder)).to_dict()["layer"]
@@ -315,5 +315,5 @@ def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_ev
 def highlighted(page: Any) -> set[str]:
     """The mark groups in which something has the colour of a clicked trial and can be seen."""
     code = """[...document.querySelectorAll("svg.marks [stroke='#c026d3']")]
-        .filter(mark => mark.getAttribute('opacity') !== '0').map(mark => mark.parentElement.getAttribute('class'))"""
+        .filter(mark => mark.getAttribute('opacity') !== '0').map(mark => mark.closest('section > div').id + ' ' + mark.parentElement.getAttribute('class'))"""
     return set(page.evaluate(code))

@@ -31,15 +31,9 @@ def train(
         console.print(line(student, recorded))
 
     with interruptible(lambda: "The seeds that were finished are above."):
-        options: Any = {
-            "test": test,
-            "data": data,
-            "output": output,
-            "data_dir": data_dir,
-            "results": results,
-            "ended": ended,
-        }
-        students = kdsearch.train(config, seeds, ended=ended, **options)
+        students = kdsearch.train(
+            config, seeds, test=test, data=data, output=output, data_dir=data_dir, results=results, ended=ended
+        )
     summary(students, console)
 
 

@@ -93,7 +93,9 @@ def step(link: Link, images: Images) -> float:
         for _ in range(1 + STEPS):
             started = time.perf_counter()
             with images.autocast():
-                loss = F.cross_entropy(net(images.pixels(rows)).float(), images.labels[rows].to(images.mean.device))
+                loss = F.cross_entropy(
+                    net(images.prepare(images.train[rows])).float(), images.labels[rows].to(images.mean.device)
+                )
             steps.zero_grad()
             loss.backward()
             steps.step()

@@ -11,7 +11,8 @@ import kdsearch
 
 def called(*words: str, **more: str) -> str:
     call = [sys.executable, "-m", "kdsearch", *words]
-    return subprocess.run(call, capture_output=True, text=True, check=True, env={**os.environ, **more}).stdout
+    told = {"capture_output": True, "check": True, "encoding": more.get("PYTHONIOENCODING", "utf-8")}
+    return subprocess.run(call, env={**os.environ, **more}, **told).stdout
 
 
 def test_the_package_is_a_command():

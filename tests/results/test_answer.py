@@ -69,7 +69,7 @@ def test_a_table_shows_what_the_space_chose_and_no_constant(tmp_path):
 def test_a_reference_shows_how_it_was_taught(tmp_path):
     tables = searched(tmp_path, ("kd", "kd", 60_000, 0.95))
     names, lines = listing(list(tables.trials.values()), tables, 1000)
-    assert names[4:7] == ["pairs", "λ", "τ"] and lines[0][4:7] == ["–", "0.25", "4.0"]
+    assert names[4:7] == ["pairs", "λ", "τ"] and lines[0][4:7] == ["none", "0.25", "4.0"]
 
 
 def test_of_a_confirmed_trial_the_mean_of_its_seeds_stands_apart_from_the_run_that_was_selected(tmp_path):

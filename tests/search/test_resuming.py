@@ -104,7 +104,6 @@ def test_a_name_that_is_no_search_s_is_refused(say, name):
         ("--reduction 2", "--reduction was 3.0", "is 2.0 now"),
         ("--milestones 1,2", "--milestones was not given", "is 1,2 now"),
         ("--max-params 9", "--max-params was not given", "is 9 now"),
-        ("--data mnist", "--data was not given", "is mnist now"),
         ("--precision float32", "--precision was auto", "is float32 now"),
         ("--set student.fit.batch_size=64", "--set was not given", "is student.fit.batch_size=64 now"),
         ("--cpus-per-trial 2", "--cpus-per-trial was 1.0", "is 2.0 now"),

@@ -367,6 +367,6 @@ def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
     names = [Path(path).name for path in said.split()]
     assert code == 0 and names == [
         "report.html",
-        *(f"report-{name}.png" for name in ("pareto", "curves", "stops", "hypervolume", "importances")),
+        *(f"report-{name}.png" for name in ("pareto", "curves", "stops", "hypervolume", "importances", "confusion")),
     ]
     assert all((ran[0] / path).stat().st_size > 5_000 for path in said.split())
