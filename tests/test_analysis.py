@@ -315,5 +315,6 @@ def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_ev
 def highlighted(page: Any) -> set[str]:
     """The mark groups in which something has the colour of a clicked trial and can be seen."""
     code = """[...document.querySelectorAll("svg.marks [stroke='#c026d3']")]
-        .filter(mark => mark.getAttribute('opacity') !== '0').map(mark => mark.closest('section > div').id + ' ' + mark.parentElement.getAttribute('class'))"""
+        .filter(mark => mark.getAttribute('opacity') !== '0')
+        .map(mark => mark.closest('section > div').id + ' ' + mark.parentElement.getAttribute('class'))"""
     return set(page.evaluate(code))

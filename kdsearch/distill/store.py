@@ -17,6 +17,9 @@ from kdsearch.errors import Refusal, first_line
 from kdsearch.storage.bucket import Storage
 from kdsearch.storage.locks import lock
 
+WEIGHTS = "weights"
+"""The hash of a file's weights, beside its facts."""
+
 AGAIN = "Delete it, and it will be trained again."
 
 
@@ -35,37 +38,40 @@ def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
 def save_net(path: Path, net: nn.Module, facts: dict) -> None:
     """Weights, their hash and facts (plain data) in one safetensors file."""
     tensors = dict(sorted(net.state_dict().items()))
-    save_tensors(path, tensors, {"facts": json.dumps(facts), "weights": digest_of(tensors)})
+    # In one place: of several the library keeps no order, and equal networks are equal files.
+    save_tensors(path, tensors, {"facts": json.dumps(facts | {WEIGHTS: digest_of(tensors)})})
 
 
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
     with _opened(path, AGAIN) as file:
         # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
-        weights = _checked(file)
+        facts, weights = _checked(file)
         net.load_state_dict(weights, assign=True)
-        return json.loads(file.metadata()["facts"])
+        return facts
 
 
 def check_net(path: Path, mend: str = AGAIN) -> dict:
     """The facts of a network whose weights are those that were written; raises Refusal where they are not."""
     with _opened(path, mend) as file:
-        _checked(file)
-        return json.loads(file.metadata()["facts"])
+        return _checked(file)[0]
 
 
-def _checked(file: Any) -> dict[str, Tensor]:
-    """All weights; raises ValueError where their hash is another than that beside them (older files have none)."""
+def _checked(file: Any) -> tuple[dict, dict[str, Tensor]]:
+    """Facts and weights; raises ValueError where these have another hash than is told (older files tell none)."""
+    facts = json.loads(file.metadata()["facts"])
     weights = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
-    if file.metadata().get("weights") not in (None, digest_of(weights)):
+    if facts.pop(WEIGHTS, None) not in (None, digest_of(weights)):
         raise ValueError("its weights are not those that were written")
-    return weights
+    return facts, weights
 
 
 def read_facts(path: Path, mend: str = AGAIN) -> dict:
     """The facts saved beside the weights; raises Refusal, with the way to mend it, where the file is damaged."""
     with _opened(path, mend) as file:
-        return json.loads(file.metadata()["facts"])
+        facts = json.loads(file.metadata()["facts"])
+        facts.pop(WEIGHTS, None)
+        return facts
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]
 
 def _scored(row: Mapping[str, Any]) -> float:
     found = score(row)
-    assert found is not None  # fully trained
+    if found is None:
+        raise ValueError(f"trial {row['trial']} is fully trained, but its accuracy is not known")
     return found
 
 
