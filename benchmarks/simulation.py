@@ -64,7 +64,7 @@ class Driver:
         rungs = restored(own)
         self.sampler = Sampler(plan, own.tables, own.work, own.stopping, startup=max(10, 3 * concurrent))
         self.usual = self.sampler._study.sampler
-        self.stopper, self.watcher = Stopper(own.tables, rungs), Watcher(own)
+        self.stopper, self.watcher = Stopper(own.tables, rungs, "accuracy"), Watcher(own)
         self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
         self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
         self.times: dict[str, list[float]] = defaultdict(list)
