@@ -109,13 +109,17 @@ class Search:
         test: bool = False,
         data_dir: str | Path = "data",
         max_concurrent: int | None = None,
-        progress: bool = True,
+        progress: bool | Console = True,
     ) -> list[results_seeds.Member]:
-        """Train the front's members again with other seeds; `test`: and judge them on the test images."""
+        """Train the front's members again with other seeds; `test`: and judge them on the test images.
+
+        `progress`: whether it is shown, or where.
+        """
         from kdsearch.search.confirm import Wanted, confirm
 
         wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
-        with Steps(Console(quiet=not progress)) as watch, own_ray():
+        console = progress if isinstance(progress, Console) else Console(quiet=not progress)
+        with Steps(console) as watch, own_ray():
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 
