@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
 from kdsearch.results import files, show
 from kdsearch.results import seeds as results_seeds
@@ -70,14 +71,13 @@ def confirm(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
-    from kdsearch import open as opened
     from kdsearch.results import searches
     from kdsearch.storage.bucket import at
 
-    own, console = opened(search, results), show.console(stderr=as_json)
-    folder = searches.named(search, at(results))
+    folder, console = searches.named(search, at(results)), show.console(stderr=as_json)
     kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
     with interruptible(lambda: kept):
+        own = kdsearch.open(search, results)
         found = own.confirm(seeds, test=test, data_dir=data_dir, max_concurrent=max_concurrent, progress=console)
     images = own.facts.validation_images
     if as_json:

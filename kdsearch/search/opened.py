@@ -115,11 +115,11 @@ class Search:
 
         `progress`: whether it is shown, or where.
         """
-        from kdsearch.search.confirm import Wanted, confirm
-
-        wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
         console = progress if isinstance(progress, Console) else Console(quiet=not progress)
         with Steps(console) as watch, own_ray():
+            from kdsearch.search.confirm import Wanted, confirm  # seconds, of which the display tells
+
+            wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 

@@ -28,8 +28,8 @@ def begun(where: Path, cluster: Any, *more: str) -> subprocess.Popen:
     return subprocess.Popen(call, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def until(driver: subprocess.Popen, what: Any, seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
+def until(driver: subprocess.Popen, what: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not what():
         assert driver.poll() is None and time.monotonic() < deadline, driver.communicate(timeout=5)[0]
         time.sleep(0.3)

@@ -51,7 +51,7 @@ def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_pa
         time.sleep(0.2)
     time.sleep(1)
     driver.send_signal(signal.SIGINT)
-    _, said = driver.communicate(timeout=PATIENCE)
+    _, said = driver.communicate(timeout=60)
     assert (
         driver.returncode == 130
         and "kdsearch: interrupted. All that was trained is kept." in said
