@@ -290,6 +290,7 @@ def browser():
         browser.close()
 
 
+@pytest.mark.whole
 def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_every_chart(searched, tmp_path, browser):
     analysis("report").write(searched, tmp_path / "r.html")
     page = browser.new_page(viewport={"width": 1300, "height": 1600})

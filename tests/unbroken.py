@@ -22,6 +22,9 @@ def space(trial):
     hints = Hints(pairs=(Pair(hint=2, guided=2),)) if trial.suggest_categorical("hint", ["none", "2"]) == "2" else None
     return Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=net, hints=hints, kd=KD(), fit=FIT)))
 """
+LONG = SPACE.replace("trials=20, epochs=6", "trials=2, epochs=30")
+PATIENCE = 600
+"""Seconds in which anything comes to pass, however much else this machine does."""
 
 
 def call(name: str, *more: str) -> list[str]:

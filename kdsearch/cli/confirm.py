@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
 from kdsearch.results import files, show
 from kdsearch.results import seeds as results_seeds
@@ -70,23 +71,17 @@ def confirm(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Train the front's members again with other seeds: who differs beyond noise, and what selection cost."""
-    from kdsearch.results import searches as results_searches
-    from kdsearch.results import tables as results_tables
-    from kdsearch.results.facts import read_facts
-    from kdsearch.search.progress import Steps
+    from kdsearch.results import searches
     from kdsearch.storage.bucket import at
 
-    storage, console = at(results), show.console(stderr=as_json)
-    known = name_of(results_searches.named(search, storage), results)
-    kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {known}"
-    with interruptible(lambda: kept), Steps(console) as watch:
-        from kdsearch.search.confirm import Wanted
-        from kdsearch.search.confirm import confirm as trained
-
-        wanted = Wanted(seeds, test, data_dir, data, max_concurrent)
-        folder = trained(search, storage, wanted, watch.show, watch.read)
-    images = read_facts(folder).validation_images
-    found = results_seeds.members(results_tables.read(folder), images)
+    folder, console = searches.named(search, at(results)), show.console(stderr=as_json)
+    kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
+    with interruptible(lambda: kept):
+        own = kdsearch.open(search, results)
+        found = own.confirm(
+            seeds, test=test, data_dir=data_dir, data=data, max_concurrent=max_concurrent, progress=console
+        )
+    images = own.facts.validation_images
     if as_json:
         print(json.dumps({"search": str(folder), **plain(found, images)}))
     else:

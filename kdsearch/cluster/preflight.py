@@ -15,8 +15,8 @@ from kdsearch.storage.bucket import Storage
 
 Progress = Callable[[str, int, int], None]
 
-PATIENCE = 30.0
-"""Seconds in which a node must answer."""
+PATIENCE = 120.0
+"""Seconds in which a node must answer: importing torch from a cold or shared disk takes a minute."""
 
 READING = 600.0
 """Seconds in which it must have read the data: it may have to decode them."""

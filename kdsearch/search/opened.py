@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 
 from kdsearch.cluster.own import own_ray
 from kdsearch.errors import unknown
-from kdsearch.results import files, folder, front, searches
+from kdsearch.results import files, folder, front, searches, show
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
-from kdsearch.results.show import console
 from kdsearch.search import export
 from kdsearch.search.progress import Steps
 from kdsearch.storage.bucket import at, usual
@@ -112,13 +112,17 @@ class Search:
         data_dir: str | Path = "data",
         data: str | None = None,
         max_concurrent: int | None = None,
-        progress: bool = True,
+        progress: bool | Console = True,
     ) -> list[results_seeds.Member]:
-        """Train the front's members again with other seeds; `test`: and judge them on the test images."""
-        from kdsearch.search.confirm import Wanted, confirm
+        """Train the front's members again with other seeds; `test`: and judge them on the test images.
 
-        wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
-        with Steps(console(quiet=not progress)) as watch, own_ray():
+        `data`: where the folder of images lies now; `progress`: whether it is shown, or where.
+        """
+        console = progress if isinstance(progress, Console) else show.console(quiet=not progress)
+        with Steps(console) as watch, own_ray():
+            from kdsearch.search.confirm import Wanted, confirm  # seconds, of which the display tells
+
+            wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 

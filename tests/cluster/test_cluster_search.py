@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from driver import planned
-from unbroken import SPACE, assert_equal, ran
+from unbroken import PATIENCE, SPACE, assert_equal, ran
 
 from kdsearch.results import files, searches, tables
 from kdsearch.search import look
@@ -28,15 +28,15 @@ def begun(where: Path, cluster: Any, *more: str) -> subprocess.Popen:
     return subprocess.Popen(call, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def until(driver: subprocess.Popen, what: Any, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
+def until(driver: subprocess.Popen, what: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not what():
         assert driver.poll() is None and time.monotonic() < deadline, driver.communicate(timeout=5)[0]
         time.sleep(0.3)
 
 
 def ended(driver: subprocess.Popen) -> str:
-    said, _ = driver.communicate(timeout=240)
+    said, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, said
     return said
 

@@ -31,6 +31,7 @@ def test_a_system_without_glibc_is_left_as_it_is(monkeypatch):
     assert device.keep_freed_memory() is False
 
 
+@pytest.mark.benchmark
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts Linux's page faults")
 def test_freed_memory_is_used_again_instead_of_fresh_pages():
     code = (

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bucket import served
+from unbroken import PATIENCE
 
 from kdsearch.results import front, searches, tables
 from kdsearch.storage.bucket import at
@@ -46,7 +47,7 @@ def started(where: Path, machine: str, word: str, *more: str) -> subprocess.Pope
 
 def ended(driver: subprocess.Popen) -> None:
     try:
-        said = driver.communicate(timeout=200)[1]
+        said = driver.communicate(timeout=PATIENCE)[1]
         assert driver.returncode == 0 and said == "", said
     finally:
         if driver.poll() is None:
@@ -80,7 +81,7 @@ def options() -> Iterator[str]:
 def killed(driver: subprocess.Popen, own: Path, after: int) -> dict[str, dict[str, Any]]:
     """Ends a driver when so many trials are complete and others run; the trials as the bucket's tables have them."""
     try:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert driver.poll() is None, driver.communicate()[1]
             states = [row["state"] for row in tables.read(own).trials.values()] if own.is_dir() else []

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from unbroken import PATIENCE
 
 from kdsearch.results import front, tables
 
@@ -25,7 +26,7 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
     driver = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
     folder = tmp_path / "results" / "depth_vs_hint"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and len(front.members(tables.read(folder).trials.values())) < 2:
             assert driver.poll() is None
             time.sleep(1)
@@ -45,7 +46,7 @@ def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_pa
     call = [sys.executable, "-m", "kdsearch.cli", "tune", "depth_vs_hint", "--epochs", "3", "--teacher-epochs", "1"]
     driver = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "results" / "depth_vs_hint"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and not folder.exists():
         time.sleep(0.2)
     time.sleep(1)

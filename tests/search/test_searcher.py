@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
+from kdsearch.search import searcher
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Progress
 from kdsearch.search.searcher import Sampler
@@ -37,8 +38,9 @@ CELLS = 3 * (1 + 2)
 
 
 @pytest.fixture
-def made(tmp_path) -> Callable[..., Sampler]:
-    """A sampler of a search that has looked ahead, and begins."""
+def made(tmp_path, monkeypatch) -> Callable[..., Sampler]:
+    """A sampler of a search that has looked ahead, and begins; it gives up where 100 draws are nothing new."""
+    monkeypatch.setattr(searcher, "REDRAWS", 100)
 
     def make(
         text: str = SPACE, trials: int = 1000, references: bool = False, progress: Progress = silent, **more
