@@ -51,7 +51,7 @@ def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
     if intervals_known:
         layers.append(base.mark_text(fontSize=10, dy=8).encode(text="half:N"))
     # A click on any seed's curve frames its cell.
-    frame = alt.Chart(shown).mark_rect(fill=None, stroke="#d1495b", strokeWidth=3).encode(X, Y)
+    frame = alt.Chart(shown).mark_rect(fill=None, stroke=frames.CHOSEN, strokeWidth=3).encode(X, Y)
     layers.append(frame.encode(opacity=frames.shown_when_picked()).add_params(frames.PICKED))
     lost = pd.DataFrame([cell.knobs for cell in found if cell.failed and not cell.accuracies], columns=["alpha", "T"])
     layers.append(alt.Chart(lost).mark_text(text="failed", color=intervals.RED).encode(X, Y))

@@ -48,7 +48,7 @@ def _heatmap(tables: Tables) -> alt.LayerChart:
     )
     label = "format(datum.best, '.1%') + ' (' + datum.trials + ')'"
     words = cells.transform_calculate(label=label).mark_text(fontSize=11).encode(x, y, text="label:N")
-    frame = alt.Chart(drawn).mark_rect(fill=None, stroke="#d1495b", strokeWidth=3)
+    frame = alt.Chart(drawn).mark_rect(fill=None, stroke=frames.CHOSEN, strokeWidth=3)
     picked = frame.encode(x, y, opacity=frames.shown_when_picked())
     title = "Best accuracy (trials) by depth and hint"
     return alt.layer(squares, words, picked).properties(width=440, height=340, title=title)

@@ -14,6 +14,9 @@ from kdsearch.results.tables import Tables
 PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
 """The trial that was clicked, in every chart; a double click forgets it."""
 
+CHOSEN = "#c026d3"
+"""Of the trial that was clicked: no state has it."""
+
 COLOURS = {"complete": "#2563a8", "stopped": "#9aa5b1", "running": "#e0a030", "failed": "#b03030"}
 
 
@@ -72,7 +75,7 @@ def curves(tables: Tables) -> pd.DataFrame:
 
 def ring(base: alt.Chart) -> alt.Chart:
     """A ring around the trial that was clicked; drawn below the trials, so that it takes no clicks from them."""
-    return base.mark_point(size=320, color="#d1495b", strokeWidth=2.5).encode(opacity=shown_when_picked())
+    return base.mark_point(size=320, color=CHOSEN, strokeWidth=2.5).encode(opacity=shown_when_picked())
 
 
 def shown_when_picked() -> Any:
@@ -80,9 +83,10 @@ def shown_when_picked() -> Any:
     return alt.when(PICKED).then(alt.value(1)).otherwise(alt.value(0))
 
 
-def colour() -> alt.Color:
-    """A trial's state."""
-    return alt.Color("state:N", title="state").scale(domain=list(COLOURS), range=list(COLOURS.values()))
+def colour(frame: pd.DataFrame) -> alt.Color:
+    """A trial's state; the legend names those that are drawn."""
+    there = {state: colour for state, colour in COLOURS.items() if state in set(frame["state"])}
+    return alt.Color("state:N", title="state").scale(domain=list(there), range=list(there.values()))
 
 
 def tooltip(frame: pd.DataFrame) -> list[alt.Tooltip]:

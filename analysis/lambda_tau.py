@@ -46,10 +46,15 @@ def chart(tables: Tables, facts: Facts) -> Any:
     layers = alt.layer(*_surface(surface, sure), *_dots(trials), *_printed(published))
     top = surface.loc[surface["accuracy"].idxmax()]
     span = surface["accuracy"].max() - surface["accuracy"].min()
+    best = (
+        f"The surface is highest at λ = {top['lambda']:.2f}, τ = {top['tau']:.1f}: {100 * top['accuracy']:.1f} %, with "
+        f"a standard deviation of {100 * top['error']:.1f} points."
+    )
+    if span <= noise:
+        best = "There is no landscape to see: no λ or τ is better than another beyond the noise."
     lines = [
         f"Dots: here, {captions.made(facts)}, {len(trials)} fully trained trials{captions.epochs(facts, 'each')}, one "
-        f"seed each. The surface is highest at λ = {top['lambda']:.2f}, τ = {top['tau']:.1f}: "
-        f"{100 * top['accuracy']:.1f} ± {100 * top['error']:.1f} % (standard deviation).",
+        f"seed each. {best}",
         f"It spans {100 * span:.1f} points; the noise between trials has a standard deviation of {100 * noise:.1f}. "
         f"Where it is dotted, few trials are near: the surface itself is uncertain by over {100 * sure:.1f} points.",
         f"Diamond: printed ({table}, row KD): {captions.TITLES[captions.dataset(table)]} test images, one run.",
@@ -112,7 +117,10 @@ def _surface(surface: pd.DataFrame, sure: float) -> list[alt.Chart]:
         alt.Y("low:Q", title="τ").scale(type="log", nice=False).axis(values=[1, 2, 3, 5, 7, 10, 15, 20], grid=False),
         alt.Y2("high:Q"),
         _colour(),
-        tooltip=[alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("error:Q", title="±", format=".2%")],
+        tooltip=[
+            alt.Tooltip("accuracy:Q", format=".2%"),
+            alt.Tooltip("error:Q", title="standard deviation", format=".2%"),
+        ],
     )
     doubt = alt.Chart(surface[surface["error"] > sure].round(5)).mark_circle(size=5, color="#20262d", opacity=0.55)
     return [squares, doubt.encode(alt.X("lambda:Q"), alt.Y("tau:Q"))]

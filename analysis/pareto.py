@@ -1,10 +1,11 @@
 """Accuracy against compression: what does a smaller student cost?
 
 Each dot is a trial; right is smaller, up is better. The line is the front: the best accuracy of a fully trained trial
-at this compression or above. Faint dots were stopped early, below what they would have come to. The diamond is the
-teacher; triangles are one student trained with equal budgets by labels alone, by KD, and by a hint and KD. Hollow
-circles, where the front was confirmed, are means over new seeds, each on the 95 % interval that these seeds give, on
-the same validation images; a circle below its dot is what selection cost.
+at this compression or above. Faint dots were stopped early, below what they would have come to; those so far below that
+the axis would show little else are left out, and counted. The diamond is the teacher; triangles, a little beside each
+other, are one student trained with equal budgets by labels alone, by KD, and by a hint and KD. Hollow circles, where
+the front was confirmed, are means over new seeds, each on the 95 % interval that these seeds give, on the same
+validation images; a circle below its dot is what selection cost.
 """
 
 import altair as alt
@@ -21,32 +22,58 @@ X = alt.X("compression:Q", title="compression: the teacher's parameters / the st
 )
 ACCURACY = "accuracy (validation)"
 Y = alt.Y("accuracy:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12).axis(format="%")
+ASIDE = {"labels": -11, "hint+kd": 11}
+"""Pixels to the right."""
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
 
 
 def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     """Front, trials, references and teacher, in layers."""
     frame = frames.trials(tables)
-    drawn = frame.query("reference.isna()")
+    marked = _marks(frame.query("reference.notna()"), facts)
+    drawn, left_out = _zoomed(frame.query("reference.isna()"), marked)
     base = alt.Chart(drawn).encode(X, Y)
     line = alt.Chart(drawn[drawn["front"]]).mark_line(interpolate="step-before", color="#2563a8", strokeWidth=2)
     dots = base.mark_circle(size=90, stroke="white", strokeWidth=0.5).encode(
-        color=frames.colour(),
+        color=frames.colour(drawn),
         opacity=alt.Opacity("shade:Q", scale=None),
         tooltip=frames.tooltip(drawn),
     )
-    marks = alt.Chart(_marks(frame.query("reference.notna()"), facts)).mark_point(size=130, filled=True, opacity=1)
-    shape = alt.Shape("mark:N", title=None).scale(domain=list(SHAPES), range=list(SHAPES.values()))
-    points = marks.encode(
-        X,
-        Y,
-        color=alt.value("#20262d"),
-        shape=shape.legend(orient="bottom"),
-        tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
-    )
     means = _confirmed(seeds.members(tables, facts.validation_images))
-    layers = alt.layer(line.encode(X, Y), points, *means, frames.ring(base), dots.add_params(frames.PICKED))
-    return layers.properties(width=440, height=340, title="Accuracy against compression")
+    layers = alt.layer(line.encode(X, Y), *_beside(marked), *means, frames.ring(base), dots.add_params(frames.PICKED))
+    title = alt.TitleParams("Accuracy against compression", subtitle=left_out)
+    return layers.properties(width=440, height=340, title=title)
+
+
+def _zoomed(drawn: pd.DataFrame, marks: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without the stopped trials that would squeeze all others into half of the axis; and how many those are."""
+    ended = drawn.query("state == 'complete'")
+    shown = pd.concat([ended["accuracy"], marks["accuracy"]])
+    if ended.empty:
+        return drawn, []
+    floor = shown.min() - max(shown.max() - shown.min(), 0.02)
+    below = drawn["accuracy"] < floor
+    said = f"zoomed in: {below.sum()} stopped trials lie below {100 * floor:.0f} %"
+    kept = pd.DataFrame(drawn[~below])
+    return kept, [said] if below.any() else []
+
+
+def _beside(marks: pd.DataFrame) -> list[alt.Chart]:
+    """Teacher and references; these are of one size, so each stands a little beside the other."""
+    there = [name for name in SHAPES if name in set(marks["mark"])]
+    shape = alt.Shape("mark:N", title=None).scale(domain=there, range=[SHAPES[name] for name in there])
+    return [
+        alt.Chart(marks[marks["mark"] == name])
+        .mark_point(size=110, filled=True, opacity=1, xOffset=ASIDE.get(name, 0))
+        .encode(
+            X,
+            Y,
+            color=alt.value("#20262d"),
+            shape=shape.legend(orient="bottom"),
+            tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
+        )
+        for name in there
+    ]
 
 
 def _marks(references: pd.DataFrame, facts: Facts) -> pd.DataFrame:

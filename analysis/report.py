@@ -2,8 +2,10 @@
 
 import html
 import importlib
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
+from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +13,32 @@ import altair as alt
 import vl_convert
 
 from kdsearch.errors import Refusal
-from kdsearch.results import cells, costs, files, front, seeds
+from kdsearch.results import answer, cells, costs, files, front, seeds
 from kdsearch.results import confirmed as results_confirmed
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
-from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
+from kdsearch.results.format import listing, percent
 from kdsearch.search import spaces
 from kdsearch.storage.files import whole
 
-from . import curves, hypervolume, importances, pareto, stops
+from . import confusion, curves, hypervolume, importances, pareto, stops
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20262d; background: #fff }
 body { margin: 2rem auto; max-width: 1180px; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem }
-p { max-width: 50rem; margin: .4rem 0 } .quiet { color: #5a6570 } .warning { color: #9a5b00 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+h1 { font-size: 1.5rem; margin-bottom: 0; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem }
+p { max-width: 50rem; margin: .4rem 0; overflow-wrap: anywhere } .quiet { color: #5a6570 } .warning { color: #9a5b00 }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 510px), 1fr)); gap: 0 2rem }
+.wide { grid-column: 1 / -1 } .charts svg { max-width: 100%; height: auto } .charts .vega-embed { width: 100% }
+.lines { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e3e7eb }
 th { color: #5a6570; font-weight: 600 }
 """
 
 
-APART: dict[str, Any] = {"color": "independent", "shape": "independent", "size": "independent", "stroke": "independent"}
-"""Charts side by side have colours of their own."""
-
-
 SHARED: dict[str, Any] = {
-    "pareto": pareto, "curves": curves, "stops": stops, "hypervolume": hypervolume, "importances": importances
+    "pareto": pareto, "curves": curves, "stops": stops, "hypervolume": hypervolume, "importances": importances,
+    "confusion": confusion,
 }  # fmt: skip
 """Charts that belong to no space."""
 
@@ -56,45 +57,42 @@ def charts(folder: Path) -> dict[str, Any]:
     sized = ["pareto"] if len({row["compression"] for row in tables.trials.values()}) > 1 else []
     stopped = any(not row["goes_on"] for row in tables.verdicts)
     judged = ["stops"] if stopped or (sized and not facts.is_grid) else []
-    order = [*sized, *own, "curves", *judged, "hypervolume", "importances"]
+    counted = ["confusion"] if confusion.members(tables) else []
+    order = [*sized, *own, "curves", *judged, "hypervolume", "importances", *counted]
     if facts.is_grid:
         order = [*own, *sized, "curves", *judged]
     modules = {each: SHARED.get(each) or importlib.import_module(f"kdsearch.analysis.{each}") for each in order}
     return {each: module.chart(tables, facts) for each, module in modules.items()}
 
 
-def write(folder: Path, target: Path, png: bool) -> list[Path]:
-    """Write the page (and, beside it, a picture of each chart); returns what was written. Raises Refusal."""
+def write(folder: Path, target: Path, pictures: Sequence[str] = ()) -> list[Path]:
+    """Write the page (and, beside it, each chart as a picture: png, svg); returns what was written. Raises Refusal."""
     found = charts(folder)
     if target.is_dir():
         raise Refusal(f"A report is written to a file, but '{target}' is a folder; name a file in it.")
     with whole(target) as draft:
         draft.write_text(page(folder, found), encoding="utf-8")
     written = [target]
-    for name, chart in found.items() if png else ():
-        written.append(target.with_name(f"{target.stem}-{name}.png"))
-        chart.save(str(written[-1]), scale_factor=2)
+    for name, kind in product(found, pictures):
+        written.append(target.with_name(f"{target.stem}-{name}.{kind}"))
+        with whole(written[-1]) as draft:
+            found[name].save(str(draft), format=kind, scale_factor=2)
     return written
 
 
 def page(folder: Path, found: dict[str, Any]) -> str:
-    """The page as text: one Vega view, so that a click in one chart is seen in all."""
+    """The page as text: a view a chart, its explanation under it; a click in one is seen in all."""
     tables, facts = results_tables.read(folder), read_facts(folder)
-    with warnings.catch_warnings():
-        # One selection in many charts is the point.
-        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
-        view = alt.vconcat(*(row.resolve_scale(**APART) for row in _rows(found))).resolve_scale(**APART)
-    view = view.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11)
-    name = facts.space
-    question = spaces.names().get(name, "")
+    question = spaces.names().get(facts.space, "")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>kdsearch: {html.escape(folder.name)}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><style>{STYLE}</style></head><body>
 <h1>{html.escape(folder.name)}</h1><p>{html.escape(question)}</p>
 <p class="quiet">{html.escape(_told(tables, facts))}</p>
 {_warnings(tables)}
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
-<div id="charts"></div>
+<div class="charts">{"".join(_section(name, chart) for name, chart in found.items())}</div>
 {_cells(tables, facts) if facts.is_grid else _front(tables, facts)}
 {_confirmed(tables, facts)}
 {_references(tables, facts)}
@@ -102,38 +100,36 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 {_costs(tables, facts)}
 <p class="quiet">A teacher that the store had costs nothing here; stopped and failed students count with the epochs that
 they had. Recording a view trains nothing.</p>
-{"".join(f"<h2>{html.escape(_title(name))}</h2><p>{html.escape(_reading(name))}</p>" for name in found)}
 <script>{_libraries()}</script>
-<script>{_embedding(view)}</script>
+<script>{_embedding(found)}</script>
 </body></html>
 """
 
 
-def _rows(found: dict[str, Any]) -> list[Any]:
-    """Charts as the page's rows; those that are narrow stand side by side."""
-    own = [chart for name, chart in found.items() if name not in SHARED]
-    wide = [chart for chart in own if isinstance(chart, alt.HConcatChart)]
-    narrow = [chart for chart in own if not isinstance(chart, alt.HConcatChart)]
-    top = [alt.hconcat(*(found[name] for name in ("pareto", "curves") if name in found))]
-    last = [*narrow, *(found[name] for name in ("importances",) if name in found)]
-    rows = [*top, *wide] if next(iter(found)) == "pareto" else [*wide, *top]
-    rows += [alt.hconcat(found[name]) for name in ("stops", "hypervolume") if name in found]
-    return [*rows, *([alt.hconcat(*last)] if last else [])]
+def _section(name: str, chart: Any) -> str:
+    """A chart's place, and how to read it."""
+    title, reading = _docstring(name)
+    wide = " class='wide'" if isinstance(chart, (alt.HConcatChart, alt.ConcatChart, alt.FacetChart)) else ""
+    return (
+        f"<section{wide}><h2>{html.escape(title)}</h2><div id='chart-{name}'></div>"
+        f"<p class='quiet'>{html.escape(reading)}</p></section>"
+    )
 
 
 def _front(tables: results_tables.Tables, facts: Facts) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
-    area = front.reached(tables.trials.values(), facts.classes)
+    area = front.reached(tables.trials.values(), facts.chance)
     return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
-{_table(members, seeds_of(tables.folder))}
-<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>"""
+{_table(members, tables, facts)}
+<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>
+{"".join(f"<p>{html.escape(text)}</p>" for text in answer.sentences(tables, facts))}"""
 
 
 def _cells(tables: results_tables.Tables, facts: Facts) -> str:
     """A grid's cells, and what their seeds can tell apart."""
     images = facts.validation_images
     found = cells.cells(tables, images)
-    said = cells.said(found, images, facts.classes)
+    said = cells.said(found, images, facts.chance)
     return (
         f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
@@ -145,7 +141,7 @@ def _references(tables: results_tables.Tables, facts: Facts) -> str:
     rows = [row for row in tables.trials.values() if row["reference"] and row["state"] == "complete"]
     if not rows and facts.is_grid:
         return ""
-    return f"<h2>References: one student, equal budgets</h2>{_table(rows, {})}"
+    return f"<h2>References: one student, equal budgets</h2>{_table(rows, tables, facts)}"
 
 
 def _libraries() -> str:
@@ -154,22 +150,43 @@ def _libraries() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
 
 
-def _embedding(view: alt.TopLevelMixin) -> str:
-    # "</" would end the script in the middle of a string; JSON allows the escape.
-    spec = view.to_json(indent=None).replace("</", "<\\/")
-    options = (
-        '{"mode": "vega-lite", "renderer": "svg", "actions": {"editor": false, "source": false, "compiled": false}}'
-    )
-    return f'vegaEmbed("#charts", {spec}, {options});'
+LINKED = """
+Promise.all(Object.entries(charts).map(([name, spec]) => vegaEmbed("#chart-" + name, spec, options))).then(made => {
+  const picks = view => { try { view.data("picked_store"); return true } catch { return false } };
+  const views = made.map(one => one.view).filter(picks);
+  let shown = "[]";
+  const plain = rows => rows.map(({unit, fields, values}) => ({unit, fields, values}));
+  views.forEach(view => view.addDataListener("picked_store", (name, rows) => {
+    const picked = plain(rows), text = JSON.stringify(picked.map(row => row.values));
+    if (text === shown) return;
+    shown = text;
+    views.filter(other => other !== view).forEach(other => other.data("picked_store", plain(rows)).runAsync());
+  }));
+});
+"""
+"""What is picked in one view is picked in all."""
+
+
+def _embedding(found: dict[str, Any]) -> str:
+    specs = {
+        name: chart.configure_view(stroke="#e3e7eb").configure_axis(gridColor="#eef1f4", labelFontSize=11).to_dict()
+        for name, chart in found.items()
+    }
+    # "</script" would end the script within a string, and "<!--<script" keep it from ending; JSON allows the escape.
+    text = json.dumps(specs).replace("<", "\\u003c")
+    actions = '{"editor": false, "source": false, "compiled": false}'
+    return f'const charts = {text}, options = {{"mode": "vega-lite", "renderer": "svg", "actions": {actions}}};{LINKED}'
 
 
 def _told(tables: results_tables.Tables, facts: Facts) -> str:
     states = [row["state"] for row in tables.trials.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in files.STATES if state in states)
+    versions = ", ".join(f"{name} {facts.versions[name]}" for name in ("kdsearch", "torch") if name in facts.versions)
+    seeds_said = f"{facts.seeds} seed{'s' * (facts.seeds > 1)} a pipeline"
     return (
-        f"{facts.command} · data {Path(facts.data).name}, {facts.images:,} training and "
-        f"{facts.validation_images:,} validation images, {facts.classes} classes · {counts} · "
-        f"teacher {percent(facts.teacher_accuracy)}"
+        f"{date.today().isoformat()} · {versions} · {seeds_said} · {facts.command} · data {Path(facts.data).name}, "
+        f"{facts.images:,} training and {facts.validation_images:,} validation images, {facts.classes} classes · "
+        f"{counts} · teacher {percent(facts.teacher_accuracy)}"
     )
 
 
@@ -184,16 +201,14 @@ def _warnings(tables: results_tables.Tables) -> str:
     return "".join(f'<p class="warning">{html.escape(text)}</p>' for text in said)
 
 
-def _table(rows: list[dict], confirmed: Mapping[str, int]) -> str:
-    if not rows:
-        return "<p>None yet.</p>"
-    return _lines(COLUMNS, [columns(row, confirmed.get(row["trial"], 0)) for row in rows])
+def _table(rows: list[dict], tables: results_tables.Tables, facts: Facts) -> str:
+    return _lines(*listing(rows, tables, facts.validation_images)) if rows else "<p>None yet.</p>"
 
 
 def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    return f"<div class='lines'><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
 def _confirmed(tables: results_tables.Tables, facts: Facts) -> str:
@@ -234,11 +249,3 @@ def _docstring(name: str) -> tuple[str, str]:
     said = importlib.import_module(f"kdsearch.analysis.{name}").__doc__ or ""
     title, _, rest = said.partition("\n\n")
     return title, " ".join(rest.split())
-
-
-def _title(name: str) -> str:
-    return _docstring(name)[0]
-
-
-def _reading(name: str) -> str:
-    return _docstring(name)[1]

@@ -129,14 +129,16 @@ def teacher(pipeline: Any, images: Any) -> Any:
 def recording(images: Any, folder: Path) -> float:
     """Hint 2 and the logits of one view, written to disk."""
     from kdsearch.distill.recorded import Recorded
+    from kdsearch.distill.teacher import survey_of_teacher
 
     told = argparse.Namespace(batch_size=128)
-    taught = teacher(pipeline_of("kd", told, 2), images)
+    pipeline = pipeline_of("kd", told, 2)
+    taught, survey = teacher(pipeline, images), survey_of_teacher(pipeline, 1, images)
     taught.net  # noqa: B018 (loaded before the clock starts)
     place = folder / "recorded anew" / "again"
     one = replace(images, views=1)
     started = time.perf_counter()
-    list(Recorded(taught, (2, 4), one, place, 10**12, lambda *_: None).ready([0]))
+    list(Recorded(taught, survey, (2, 4), one, place, 10**12, lambda *_: None).ready([0]))
     seconds = time.perf_counter() - started
     shutil.rmtree(place.parent)
     return seconds

@@ -50,8 +50,9 @@ def reports(curve: tuple[int, tuple[float, ...], float]) -> Iterator[dict]:
         accuracy = accuracies[epoch - before - 1] if kd_epoch else None
         terms = dict.fromkeys(kinds, 0.3 / epoch) if kd_epoch else {"loss.1→2": 0.3 / epoch, "gradient.1→2": 1.0}
         row = {"link": 1, "stage": "kd" if kd_epoch else "hint", "epoch": epoch, "kd_epoch": kd_epoch}
-        row |= {"accuracy": accuracy, "seconds": seconds, **terms}
-        yield {"rows": [row], "accuracy": accuracy, "complete": kd_epoch == len(accuracies)}
+        row |= {"accuracy": accuracy, "balanced_accuracy": accuracy, "seconds": seconds, **terms}
+        ended = {"accuracy": accuracy, "balanced_accuracy": accuracy}
+        yield {"rows": [row], **ended, "complete": kd_epoch == len(accuracies)}
 
 
 class Driver:
@@ -64,7 +65,7 @@ class Driver:
         rungs = restored(own)
         self.sampler = Sampler(plan, own.tables, own.work, own.stopping, startup=max(10, 3 * concurrent))
         self.usual = self.sampler._study.sampler
-        self.stopper, self.watcher = Stopper(own.tables, rungs), Watcher(own)
+        self.stopper, self.watcher = Stopper(own.tables, rungs, "accuracy"), Watcher(own)
         self.curves = sorted(curves.from_parquet(DIGITS).trials, key=lambda curve: curve.parameters)
         self.queue: list[tuple[float, int, SimpleNamespace, Iterator[dict]]] = []
         self.times: dict[str, list[float]] = defaultdict(list)

@@ -84,10 +84,23 @@ class Driver:
         name, tables = config["trial"], self.search.tables
         draw = random.Random(str(config["pipeline"]))
         accuracy, fate = draw.random(), draw.choice(["complete", "stopped", "failed"])
-        row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": accuracy, "seconds": 1.0}
+        row = {
+            "link": 1,
+            "stage": "kd",
+            "epoch": 1,
+            "kd_epoch": 1,
+            "accuracy": accuracy,
+            "balanced_accuracy": accuracy,
+            "seconds": 1.0,
+        }
         tables.extend(name, [row], student=1)
         tables.mark(name, fate, None if fate == "complete" else "because")
-        told = {"complete": fate == "complete", "accuracy": accuracy, "cause": "because" if fate == "failed" else None}
+        told = {
+            "complete": fate == "complete",
+            "accuracy": accuracy,
+            "balanced_accuracy": accuracy,
+            "cause": "because" if fate == "failed" else None,
+        }
         sampler.on_trial_complete(ray_name, told)
 
     def mortal(self, thing: Any, *names: str) -> None:

@@ -217,7 +217,7 @@ def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp
     tables.verdicts = tables.verdicts[:1]
     tables.write(at_once=True)
     shutil.copy(searched / "search.json", tmp_path)
-    analysis("report").write(tmp_path, tmp_path / "r.html", png=True)
+    analysis("report").write(tmp_path, tmp_path / "r.html", ["png"])
     text = (tmp_path / "r.html").read_text()
     assert "KD epoch 1: 0 of 1 stopped" in text and "A hypervolume needs a fully trained trial." in text
     assert (tmp_path / "r-stops.png").stat().st_size and (tmp_path / "r-hypervolume.png").stat().st_size
@@ -232,7 +232,7 @@ def test_the_report_tells_what_the_search_cost(searched, tmp_path):
     for row in tables.trials.values():
         row["macs"] = 2_000_000
     tables.write(at_once=True)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     table = (tmp_path / "r.html").read_text().partition("<h2>What it cost")[2].partition("</table>")[0]
     lines = [[cell.split("<")[0] for cell in line.split("<td>")[1:]] for line in table.split("<tr>")[2:]]
     assert lines == [
@@ -244,14 +244,14 @@ def test_the_report_tells_what_the_search_cost(searched, tmp_path):
 
 
 def test_the_report_escapes_what_it_is_told_and_asks_for_nothing(searched, tmp_path):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "kdsearch tune &lt;b&gt;" in text and "trial 3" in text.lower() and "not distilling" in text
     assert "<script src" not in text and '<link rel="stylesheet"' not in text
 
 
 def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     table = (tmp_path / "r.html").read_text().partition("<h2>The front")[2].partition("</table>")[0]
     members = front.members(results_tables.read(searched).trials.values())
     assert members and [line.split("<td>")[1].split("<")[0] for line in table.split("<tr>")[2:]] == members
@@ -260,15 +260,15 @@ def test_the_front_s_members_are_in_the_report_s_table(searched, tmp_path):
 def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on_the_page(searched, tmp_path):
     folder = tmp_path / "confirmed"
     shutil.copytree(searched, folder)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     assert "Confirmed:" not in (tmp_path / "r.html").read_text()
     name = front.members(results_tables.read(folder).trials.values())[0]
     seeds = [{"trial": name, "seed": s, "selected": False, "accuracy": a} for s, a in ((1, 0.5), (2, 0.51), (3, 0.52))]
     files.write_table(folder / "confirmed.parquet", seeds, files.CONFIRMED)
-    analysis("report").write(folder, tmp_path / "r.html", png=False)
+    analysis("report").write(folder, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
-    assert "<td>4</td></tr>" in text  # seeds behind the point: its own and three more
+    assert "<td>51.0 ± " in text and "<td>3</td></tr>" in text  # the mean of its new seeds
     (rule,) = [
         layer
         for layer in analysis("pareto").chart(results_tables.read(folder), read_facts(folder)).to_dict()["layer"]
@@ -292,7 +292,7 @@ def browser():
 
 @pytest.mark.whole
 def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_every_chart(searched, tmp_path, browser):
-    analysis("report").write(searched, tmp_path / "r.html", png=False)
+    analysis("report").write(searched, tmp_path / "r.html")
     page = browser.new_page(viewport={"width": 1300, "height": 1600})
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -305,16 +305,17 @@ def test_in_a_browser_no_request_leaves_no_error_shows_and_a_click_is_seen_in_ev
     assert highlighted(page) == set()
     for own in ("compression:", "its size had to reach:", "completed by then:"):  # front, milestone, hypervolume
         page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.click()
-        page.wait_for_function("document.querySelectorAll(\"[stroke='#d1495b'][opacity='1']\").length >= 8")
+        page.wait_for_function("document.querySelectorAll(\"[stroke='#c026d3'][opacity='1']\").length >= 8")
         # Front, curves, trials by depth and hint, heatmap, one milestone, hypervolume over three costs.
         assert len(highlighted(page)) == 8
         page.locator(f"path[aria-label*='trial: 7;'][aria-label*='{own}']").first.dblclick()
-        page.wait_for_function("!document.querySelector(\"[stroke='#d1495b'][opacity='1']\")")
+        page.wait_for_function("!document.querySelector(\"[stroke='#c026d3'][opacity='1']\")")
     page.close()
 
 
 def highlighted(page: Any) -> set[str]:
     """The mark groups in which something has the colour of a clicked trial and can be seen."""
-    code = """[...document.querySelectorAll("svg.marks [stroke='#d1495b']")]
-        .filter(mark => mark.getAttribute('opacity') !== '0').map(mark => mark.parentElement.getAttribute('class'))"""
+    code = """[...document.querySelectorAll("svg.marks [stroke='#c026d3']")]
+        .filter(mark => mark.getAttribute('opacity') !== '0')
+        .map(mark => mark.closest('section > div').id + ' ' + mark.parentElement.getAttribute('class'))"""
     return set(page.evaluate(code))

@@ -254,7 +254,7 @@ def test_every_printed_table_is_told_by_its_data_and_how_it_was_made():
 @pytest.mark.parametrize("space", ["hint_location", "alpha_temperature", "data_fraction"])
 def test_the_report_of_a_grid_has_its_answer_its_cells_and_what_they_tell_apart(space, tmp_path):
     tables, own = searched(tmp_path, space, failed=(1,))
-    written = analysis("report").write(tmp_path, tmp_path / "r.html", png=True)
+    written = analysis("report").write(tmp_path, tmp_path / "r.html", ["png"])
     # One size, nobody stopped: neither a front nor milestones.
     assert [path.name for path in written] == ["r.html", f"r-{space}.png", "r-curves.png"]
     text = (tmp_path / "r.html").read_text()

@@ -26,7 +26,7 @@ def test_the_notebook_runs_and_shows_front_and_chart(tmp_path):
     search = next(found for source, found in shown.items() if source.endswith('name="notebook")\nsearch'))
     assert "table" in search[-1]["text/html"]
     assert (tmp_path / "results" / "notebook" / "search.json").is_file()
-    assert list((tmp_path / "exports").glob("*/student.safetensors"))
+    assert list((tmp_path / "exports").glob("*/*/student.safetensors"))
 
 
 def test_the_notebook_is_kept_without_outputs():

@@ -1,15 +1,18 @@
 """Words to functions; the only place that exits with an error."""
 
 import importlib
+import io
+import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from kdsearch import __version__
 from kdsearch.cli import cluster
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line, visible
 
 app = typer.Typer(
     help="Find the best small network for a given teacher, by searching over how its knowledge is distilled.",
@@ -46,10 +49,25 @@ clusters.command("check")(cluster.check)
 app.add_typer(clusters, name="cluster")
 
 
+def _check_words(words: Sequence[str]) -> None:
+    """Raises Refusal for names that are no UTF-8: they can be no part of a search's record."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise Refusal(
+                f"Names and folders are UTF-8, but '{word}' is not; rename it (convmv does), or link to it."
+            ) from None
+
+
 def main() -> None:
     """The command line: every error that a user can mend is a sentence and exit code 2; a traceback with --debug."""
     words = [word for word in sys.argv[1:] if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no λ shows a question mark
     try:
+        _check_words([*words, os.getcwd()])
         app(words, prog_name="kdsearch")
     except Refusal as error:
         if len(words) < len(sys.argv) - 1:
@@ -59,7 +77,8 @@ def main() -> None:
     except OSError as error:  # a folder that cannot be written, a full disk
         if len(words) < len(sys.argv) - 1:
             traceback.print_exc()
-        print(f"kdsearch: {error.strerror or error}: '{error.filename}'.", file=sys.stderr)
+        where = f": '{error.filename}'" if error.filename is not None else ""
+        print(visible(f"kdsearch: {first_line(error).rstrip('.')}{where}."), file=sys.stderr)
         sys.exit(2)
 
 

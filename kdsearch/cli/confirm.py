@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
@@ -21,7 +20,7 @@ WIDE = 92
 """Columns of a terminal that show all of these; where it has fewer, compression is left out."""
 
 
-def table(found: Sequence[Member], width: int) -> Table:
+def table(found: Sequence[Member], width: int) -> show.Columns:
     """Confirmed members as a table in a terminal of that many columns."""
     names = [
         name for name in columns(found) if width >= WIDE or name != "compression" or TESTED[0] not in columns(found)
@@ -66,6 +65,7 @@ def confirm(
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="New seeds of each member of the front.")] = 5,
     test: Annotated[bool, typer.Option("--test", help="Read the test images, once for each student.")] = False,
     data_dir: DataDir = DATA_DIR,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the folder of images lies now.")] = None,
     results: Results = RESULTS,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Seeds at a time, at most.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -78,7 +78,9 @@ def confirm(
     kept = f"The seeds that ended are kept; the same command goes on: kdsearch confirm {name_of(folder, results)}"
     with interruptible(lambda: kept):
         own = kdsearch.open(search, results)
-        found = own.confirm(seeds, test=test, data_dir=data_dir, max_concurrent=max_concurrent, progress=console)
+        found = own.confirm(
+            seeds, test=test, data_dir=data_dir, data=data, max_concurrent=max_concurrent, progress=console
+        )
     images = own.facts.validation_images
     if as_json:
         print(json.dumps({"search": str(folder), **plain(found, images)}))

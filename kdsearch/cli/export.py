@@ -14,7 +14,9 @@ def export(
     trial: Annotated[str | None, typer.Option(metavar="ID", help="One trial.")] = None,
     best: Annotated[str | None, typer.Option(metavar="accuracy|knee", help="The best trial by this.")] = None,
     front: Annotated[bool, typer.Option("--front", help="All trials of the front.")] = False,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="A folder a trial is made in it.")] = Path("exports"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="In it a folder a search, and there one a trial.")] = Path(
+        "exports"
+    ),
     results: Results = RESULTS,
 ) -> None:
     """Write a trial's config.yaml, student.safetensors and metrics.json."""

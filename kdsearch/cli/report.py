@@ -15,6 +15,7 @@ def report(
     results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="[default: report.html in the search]")] = None,
     png: Annotated[bool, typer.Option("--png", help="Write each chart as a picture too.")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="Likewise, as a drawing.")] = False,
     cluster: ClusterFile = None,
 ) -> None:
     """One HTML page of a search: the front, who is on it and why, learning curves, importances. Needs no network."""
@@ -25,5 +26,5 @@ def report(
         for path in cluster_remote.report(cluster, options.asked(context), search, output):
             print(path)
         return
-    for path in kdsearch.open(search, results).report(output, png=png):
+    for path in kdsearch.open(search, results).report(output, png=png, svg=svg):
         print(path)

@@ -105,7 +105,7 @@ def _judged(data: str) -> tuple[str, float | None]:
 
     if data in KNOWN:
         return data, None
-    from kdsearch.data.sources import placed
+    from kdsearch.data.folder import placed
 
     path = placed(data)
     return path, None if (Path(path) / "test").is_dir() else HELD

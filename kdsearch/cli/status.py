@@ -83,7 +83,7 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
         rows = [found.trials[name] for name in members(found.trials.values())]
         seeds = format.seeds_of(folder)
         front = [{**row, "pipeline": json.loads(row["pipeline"]), "seeds": 1 + seeds[row["trial"]]} for row in rows]
-        area = reached(found.trials.values(), facts.classes)
+        area = reached(found.trials.values(), facts.chance)
         spent = costs.spent(found, facts)
         told = {"search": str(folder), **facts.plain(), **stands, "front": front, "hypervolume": area, "spent": spent}
         if facts.is_grid:
@@ -96,6 +96,8 @@ def _show(folder: Path, storage: Any, as_json: bool) -> None:
     ended = f"{stands['ended']} of {stands['total']} trials ended ({counts or 'none began'})"
     place = f"{storage.uri}: {folder.name}" if results_searches.in_bucket(folder, storage) else folder
     console.print(f"{place}: {stands['state']}, {ended}", style="bold", soft_wrap=True)
+    if facts.account:
+        console.print(facts.account, soft_wrap=True)
     cli_tables.summary(found, facts, console)
     if stands["state"] == "interrupted" and facts.resume:
         console.print(f"Go on:   {facts.resume}", soft_wrap=True)

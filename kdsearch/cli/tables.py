@@ -1,33 +1,35 @@
 """Tables and sentences in the terminal. Imports neither torch nor ray."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from kdsearch.results import cells, front, show
+from kdsearch.results import answer, cells, front, show
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
-from kdsearch.results.format import COLUMNS, columns, percent, seeds_of
+from kdsearch.results.format import listing, percent
 
 
-def trials_table(rows: Iterable[Mapping[str, Any]], title: str, confirmed: Mapping[str, int]) -> Table:
-    """Trials as a table in the terminal; `confirmed`: their seeds beside their own."""
-    shown = (columns(row, confirmed.get(row["trial"], 0)) for row in rows)
-    return show.table(title, COLUMNS, shown, left=("trial", "pairs"), folded=("pairs",))
+def trials_table(
+    rows: Sequence[Mapping[str, Any]], title: str, tables: results_tables.Tables, images: int
+) -> show.Columns:
+    """Trials as a table in the terminal; so many images judged them."""
+    names, lines = listing(rows, tables, images)
+    return show.table(title, names, lines, left=("trial", "pairs"), folded=("pairs",))
 
 
 def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> None:
     """The front, the references, and what deserves a warning."""
     trials = tables.trials
-    members, confirmed = [trials[name] for name in front.members(trials.values())], seeds_of(tables.folder)
+    members = [trials[name] for name in front.members(trials.values())]
     if facts.is_grid:
         _grid(tables, facts, console)
     elif members:
-        title = "Front: fully trained trials, accuracy on the validation images"
-        console.print(trials_table(members, title, confirmed))
-        area = front.reached(trials.values(), facts.classes)
+        kind = "balanced accuracy" if facts.metric == "balanced" else "accuracy"
+        title = f"Front: fully trained trials, {kind} on the validation images"
+        console.print(trials_table(members, title, tables, facts.validation_images))
+        area = front.reached(trials.values(), facts.chance)
         spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
         said = "(decades of compression × accuracy above chance)"
         console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
@@ -35,7 +37,11 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
         console.print("No trial is fully trained yet, so there is no front.")
     references = [row for row in trials.values() if row["reference"] and row["state"] == "complete"]
     if references:
-        console.print(trials_table(references, "References: one student, equal budgets", {}))
+        console.print(
+            trials_table(references, "References: one student, equal budgets", tables, facts.validation_images)
+        )
+    for sentence in () if facts.is_grid else answer.sentences(tables, facts):
+        console.print(sentence, soft_wrap=True)
     if facts.why_ended is not None:
         console.print(f"Ended after {facts.trials} draws: {facts.why_ended}.", soft_wrap=True)
     if facts.teacher_accuracy is not None:
@@ -55,5 +61,5 @@ def _grid(tables: results_tables.Tables, facts: Facts, console: Console) -> None
     found, images = cells.cells(tables, facts.validation_images), facts.validation_images
     title, rows = "Cells: validation accuracy in percent", cells.table(found)
     console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
-    for sentence in cells.said(found, images, facts.classes):
+    for sentence in cells.said(found, images, facts.chance):
         console.print(sentence, soft_wrap=True)

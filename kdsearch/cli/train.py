@@ -17,6 +17,9 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config.yaml, as export writes it.")],
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Students to train, each with a seed of its own.")] = 1,
     test: Annotated[bool, typer.Option("--test", help="Read the test images, once, at the end.")] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the config's folder of images lies now.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Save the students and configs here.")] = None,
     data_dir: DataDir = DATA_DIR,
     results: Results = RESULTS,
@@ -28,8 +31,9 @@ def train(
         console.print(line(student, recorded))
 
     with interruptible(lambda: "The seeds that were finished are above."):
-        options: Any = {"test": test, "output": output, "data_dir": data_dir, "results": results, "ended": ended}
-        students = kdsearch.train(config, seeds, **options)
+        students = kdsearch.train(
+            config, seeds, test=test, data=data, output=output, data_dir=data_dir, results=results, ended=ended
+        )
     summary(students, console)
 
 

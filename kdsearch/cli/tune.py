@@ -47,6 +47,10 @@ def tune(
             metavar="tpe|random|grid", help="Who chooses the knobs; grid: all combinations.  [default: the space's]"
         ),
     ] = None,
+    metric: Annotated[
+        Literal["accuracy", "balanced"],
+        typer.Option(help="What sampler, rule and front look at; balanced: each class counts alike."),
+    ] = "accuracy",
     rule: Annotated[
         str | None,
         typer.Option(

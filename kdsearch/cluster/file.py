@@ -10,13 +10,19 @@ from typing import Any
 
 import yaml
 
-from kdsearch.errors import Refusal
+from kdsearch.config.parse import load_yaml
+from kdsearch.errors import Refusal, first_line
 
 WRITTEN_BY_RAY_UP = "~/ray_bootstrap_config.yaml"
 """On a cluster's head, and only there."""
 
 SHIPPED = Path(__file__).with_name("cluster.yaml")
 """The file that comes with kdsearch."""
+
+FILLS_RESOURCES = ("aws", "gcp")
+"""Providers that ask the cloud what a kind of machine has."""
+
+WANTED = "a cluster file is one table, as `ray up` takes it (kdsearch cluster init writes one)"
 
 DASHBOARD = 8265
 """Ray's own port for jobs, unless the file says otherwise."""
@@ -42,6 +48,8 @@ def gpus(config: dict[str, Any]) -> int:
 def read(path: Path) -> dict[str, Any]:
     """A cluster file with Ray's defaults filled in; raises Refusal where it cannot be read or Ray would not take it."""
     config = _table(path)
+    if {"apiVersion", "kind"} <= set(config):
+        raise Refusal(f"'{path}' is a Kubernetes manifest ({config['kind']}), but {WANTED}.")
     provider = config.get("provider")
     if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
         raise Refusal(f"The cluster file '{path}' must say where its machines are: provider: {{type: aws}}, or local.")
@@ -50,10 +58,12 @@ def read(path: Path) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
+        config = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refusal(f"The cluster file '{path}' cannot be read: {error.strerror}.") from None
+        raise Refusal(f"The cluster file '{path}' cannot be read: {first_line(error)}.") from None
     except Exception as error:  # PyYAML lets errors of Python's own constructors through: dates, numbers, depth
+        if "expected a single document" in str(error):
+            raise Refusal(f"'{path}' holds several documents, as Kubernetes manifests do, but {WANTED}.") from None
         raise Refusal(f"The cluster file '{path}' is not YAML: {_short(error)}") from None
     if not isinstance(config, dict):
         raise Refusal(f"The cluster file '{path}' must be a table of settings, but is {type(config).__name__}.")
@@ -67,11 +77,20 @@ def _as_ray_reads(config: dict[str, Any], path: Path) -> dict[str, Any]:
         raise Refusal(f"This Ray cannot check cluster files ({error}): pip install 'kdsearch[cluster]'.") from None
     with _quiet():
         try:
-            filled = prepare_config(config)
+            filled = prepare_config(_with_resources(config))
             validate_config(filled)
         except (Exception, SystemExit) as error:  # it raises whatever a wrong type led to
             raise Refusal(f"Ray does not take '{path}': {_where(error)}{_short(error)}") from None
     return filled
+
+
+def _with_resources(config: dict[str, Any]) -> dict[str, Any]:
+    """As Ray has it before it validates: its provider finds out what a kind of machine has, if nobody says."""
+    kinds = config.get("available_node_types")
+    if config["provider"]["type"] not in FILLS_RESOURCES or not isinstance(kinds, dict):
+        return config
+    filled = {name: {"resources": {}} | kind if isinstance(kind, dict) else kind for name, kind in kinds.items()}
+    return config | {"available_node_types": filled}
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from kdsearch.errors import Refusal, listed
@@ -88,7 +87,7 @@ def _judge_storage(node: Node, answer: dict[str, Any], expected: Expected) -> No
         node.cells["storage"] = "ok"
 
 
-def table(nodes: Sequence[Node]) -> Table:
+def table(nodes: Sequence[Node]) -> show.Columns:
     """A row a node; wrong cells are red."""
     rows = []
     for node in nodes:

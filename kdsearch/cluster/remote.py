@@ -146,7 +146,7 @@ def send(file: Path, job: str, words: list[str], own: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder) / job
         there.mkdir()
-        (there / "run.sh").write_text("\n".join(lines) + "\n")
+        (there / "run.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if own is not None:
             shutil.copy(own, there)
         head.ray(["rsync-up", str(file), f"{folder}/", f"~/{JOBS}/"])

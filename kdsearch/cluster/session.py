@@ -14,12 +14,19 @@ import ray
 
 from kdsearch.cluster.file import gpus as declared_gpus
 from kdsearch.cluster.file import on_head
-from kdsearch.errors import Refusal
-from kdsearch.interrupts import undisturbed, within
+from kdsearch.cluster.own import seen_by_others
+from kdsearch.errors import Refusal, first_line
+from kdsearch.interrupts import within
 from kdsearch.storage import cache
 
 PATIENCE = 12.0
 """Seconds in which an address must answer."""
+
+TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
+"""Variables that say where Ray's own files lie, in their order."""
+
+SOCKET = 107
+"""Bytes of a Unix socket's path, at most (unix(7))."""
 
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """HTTP/2's preface and empty settings (RFC 9113, 3.4): Ray speaks gRPC, which answers with settings of its own, a frame
@@ -57,7 +64,7 @@ def probe(address: str | None) -> None:
 
 def unreached(address: str, error: BaseException) -> Refusal:
     """ray.init's ConnectionError, and that of a probe, as a sentence."""
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    reason = first_line(error)
     if address == "auto":
         return Refusal(
             f"--address auto joins the Ray that runs on this machine, but there is none ({reason}); start one with "
@@ -129,28 +136,42 @@ def start_ray(option: str | None = None) -> str | None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the tables
     if ray.is_initialized():
         return address or ("auto" if has_several_nodes() else None)  # who joined a cluster himself is on one, too
+    _check_sockets(address)
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 200_000_000}
     if address:
         own = {"address": address}
+    seen_by_others(address is not None)
     try:
-        ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
+        with _elsewhere():
+            ray.init(logging_level=logging.CRITICAL, log_to_driver=False, configure_logging=True, **own)
     except ConnectionError as error:
         raise unreached(address or "local", error) from None
     return address
 
 
-def has_several_nodes() -> bool:
-    """Of the Ray that this process has joined."""
-    return len([node for node in ray.nodes() if node["Alive"]]) > 1
+def _check_sockets(address: str | None) -> None:
+    """Raises Refusal where a Ray of our own could not make its sockets: it would fail without saying why."""
+    name, folder = next(((name, os.environ[name]) for name in TEMPORARY if name in os.environ), ("TMPDIR", "/tmp"))
+    longest = os.path.join(folder, "ray", "session_2026-01-01_00-00-00_000000_1234567", "sockets", "plasma_store")
+    if address is None and len(os.fsencode(longest)) > SOCKET:
+        raise Refusal(
+            f"A socket's path has at most {SOCKET} bytes, but Ray's would have {len(os.fsencode(longest))}, since "
+            f"{name} is '{folder}'; let RAY_TMPDIR name a folder with a shorter path."
+        )
 
 
 @contextmanager
-def own_ray() -> Iterator[None]:
-    """A Ray that is started meanwhile is shut down at the end; one that runs already is left."""
-    there = ray.is_initialized()
+def _elsewhere() -> Iterator[None]:
+    """Ray puts the folder in which it is started on its workers' import path, where a user's profile.py would be taken
+    for Python's; meanwhile that is the root, which holds no modules."""
+    before = os.getcwd()
+    os.chdir(os.sep)
     try:
         yield
     finally:
-        if not there and ray.is_initialized():
-            with undisturbed():
-                ray.shutdown()
+        os.chdir(before)
+
+
+def has_several_nodes() -> bool:
+    """Of the Ray that this process has joined."""
+    return len([node for node in ray.nodes() if node["Alive"]]) > 1

@@ -1,14 +1,19 @@
 """Plain data from outside -> config; what is wrong, in a sentence with its place and value."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
+import yaml
 from pydantic import ValidationError
 
 from kdsearch.config.net import NETS, Part
 from kdsearch.errors import Refusal, unknown
 
 Kind = TypeVar("Kind", bound=Part)
+
+MOST = 100_000
+"""Values in a YAML file."""
 
 
 def parse(kind: type[Kind], value: object, where: str) -> Kind:
@@ -19,6 +24,28 @@ def parse(kind: type[Kind], value: object, where: str) -> Kind:
         return kind.model_validate(dict(value))
     except ValidationError as error:
         raise explain(error, where, kind) from None
+
+
+def load_yaml(text: str) -> Any:
+    """YAML by the safe loader; raises yaml.YAMLError, also where a few aliases stand for more than MOST values."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _size(node, {}) > MOST:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST:,} values")
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values that a node stands for, with all that its aliases repeat; infinite where it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        entries = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for entry in entries for part in (entry if isinstance(entry, tuple) else (entry,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:

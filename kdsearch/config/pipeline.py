@@ -18,6 +18,8 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
+Side = Annotated[int, Field(ge=8, le=1024)]
+
 Precision = Literal["float32", "bfloat16"]
 """In which networks multiply."""
 
@@ -32,8 +34,9 @@ class Data(Part, frozen=True):
     """A data set's name, or the path of a folder that holds train/<class>/*."""
     images: Annotated[int, Field(ge=20)] | None = None
     """At most this many training images, validation included, a stratified choice; None: all."""
-    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """Side in pixels after resizing and centre-cropping; None: the images' common size, else 32."""
+    image_size: Side | tuple[Side, Side] | None = None
+    """Side in pixels, or width and height, after resizing and centre-cropping; None: a known data set's own; of a
+    folder the size of all its images, else a square of the median image's shorter side; at most 64."""
     validation: Annotated[float, Field(gt=0, le=0.9)] | Literal["test"] = 0.2
     """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000). test: all of them
     train and the test images judge, as the papers did (seeds 1 and 2); `reproduce` alone may say so."""
@@ -206,6 +209,10 @@ class Pipeline(Part, frozen=True):
     @property
     def student(self) -> Link:
         return self.links[-1]
+
+    def on(self, data: str) -> "Pipeline":
+        """The same, with its images in another place."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"name": data})})
 
     def with_seed(self, seed: int) -> "Pipeline":
         """A replicate: another seed of the student; whoever teaches it stays."""

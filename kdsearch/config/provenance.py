@@ -1,17 +1,29 @@
 """What a trained student's number depends on, beside its pipeline."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kdsearch.config.net import Part
 from kdsearch.config.pipeline import Choice, Count, Precision
 
 Stage = Literal["hint", "kd"]
 
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+"""Of a network in the store, whose file it names."""
+
+RECIPE = 3
+"""Raised whenever the same pipeline would come to another number.
+
+2: before recipes were written down. 3: splits draw whose turn it is among classes that are equally far; images of a
+folder have at most 64 pixels a side unless told, and those with more than 8 bits the range that they show; a plain
+network averages the last map of images above 32×32."""
+
 
 class MadeTeacher(Part, frozen=True):
     """A network that taught a student, as it was in the store."""
 
-    key: str
+    key: Key
     digest: str
     """Hash of its weights."""
     threads: Count
@@ -45,3 +57,9 @@ class Made(Part, frozen=True):
     """From the first link on."""
     accuracy: float | None
     """Validation, last epoch."""
+    balanced_accuracy: float | None = None
+    """Its mean over classes; None: an older version did not say."""
+    confusion: tuple[tuple[int, int, int], ...] = ()
+    """(class, what it was taken for, how many validation images), by the places of their logits."""
+    recipe: int = 2
+    """RECIPE when it was trained."""

@@ -1,69 +1,118 @@
 """Images read, chosen, split."""
 
-from dataclasses import replace
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdsearch import errors
 from kdsearch.config.pipeline import Data
-from kdsearch.data import sources
+from kdsearch.data.folder import folder
 from kdsearch.data.memory import Images
-from kdsearch.data.sources import decoded, silent
+from kdsearch.data.pictures import Progress
+from kdsearch.data.sources import Decoded, Wanted, decoded, silent
 from kdsearch.errors import Refusal
 
 
 def stratified(labels: Tensor, seed: int) -> Tensor:
-    """An order of the images, any first part of which holds every class in proportion (to one image), drawn by seed."""
+    """An order of the images, any first part of which holds every class in proportion (to one image).
+
+    `seed` draws the images of a class, and whose turn it is among classes that are equally far."""
     generator = torch.Generator().manual_seed(seed)
     place = torch.empty(len(labels), dtype=torch.float64)
+    tie = torch.rand(len(labels), generator=generator)
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=generator)]
         place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    return place.argsort(stable=True)
+    return torch.from_numpy(np.lexsort((tie.numpy(), place.numpy())))
 
 
-def load(data: Data, data_dir: Path, progress: sources.Progress = silent) -> Images:
+def load(data: Data, data_dir: Path, progress: Progress = silent) -> Images:
     """Read (or take from the cache), choose, split. Raises Refusal.
 
     Touches no test images, unless a published protocol is repeated (data.validation "test").
     """
-    side = data.image_size
-    wanted = sources.Wanted(size=(side, side) if side else None)
-    pixels, labels, classes, fingerprint = decoded(data.name, "train", data_dir, wanted, progress)
-    counts = labels.bincount(minlength=len(classes))
-    if len(classes) < 2 or counts.min() < 2:
-        least = classes[int(counts.argmin())]
+    found = decoded(data.name, "train", data_dir, Wanted(_size(data)), progress)
+    counts = found.labels.bincount(minlength=len(found.classes))
+    if len(found.classes) < 2 or counts.min() < 2:
+        least = found.classes[int(counts.argmin())]
         raise Refusal(f"Each of at least two classes needs two training images, but '{least}' has {int(counts.min())}.")
-    order = stratified(labels, data.split_seed)[: data.images]
-    share = 0 if data.validation == "test" else data.validation
-    held = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
-    validation, train = order[:held], order[held:]
-    found = _statistics(pixels[train])
-    mean, std = (_told(*pair) for pair in zip((data.mean, data.std), found, strict=True))
+    order = stratified(found.labels, data.split_seed)[: data.images]
+    judging, train, validation = _judging(data, data_dir, found, order, progress)
+    statistics = _statistics(found.pixels[train])
+    if not statistics[1].any():
+        raise Refusal(f"Images differ in their pixels, but all {len(train):,} of '{data.name}' have one colour alone.")
+    mean, std = (_told(*pair) for pair in zip((data.mean, data.std), statistics, strict=True))
     last = torch.channels_last
-    images = Images(
-        train=pixels[train].contiguous(memory_format=last), labels=labels[train],
-        validation=pixels[validation].contiguous(memory_format=last), validation_labels=labels[validation],
-        classes=tuple(classes), mean=mean, std=std, fingerprint=fingerprint,
-        augment=data.changes, order=train.argsort(), views=data.fixed_views,
+    return Images(
+        train=found.pixels[train].contiguous(memory_format=last), labels=found.labels[train],
+        validation=judging.pixels[validation].contiguous(memory_format=last),
+        validation_labels=judging.labels[validation], classes=found.classes, mean=mean, std=std.clamp(min=1e-3),
+        fingerprint=_fingerprint(found, judging), augment=data.changes, order=train.argsort(), views=data.fixed_views,
+        style=found.style, account=_account(data, found, judging, order, validation),
     )  # fmt: skip
-    if share:
-        return images
-    pixels, labels = load_test(data, data_dir, images, progress)
-    return replace(images, validation=pixels.contiguous(memory_format=last), validation_labels=labels)
 
 
-def account(name: str, images: Images) -> str:
-    """What was read: `digits: 1,437 images of 10 classes (139–146 each), 8×8, grey; 287 more for validation`."""
-    counts, (channels, height, width) = images.labels.bincount(minlength=len(images.classes)), images.shape
+def _judging(
+    data: Data, data_dir: Path, found: Decoded, order: Tensor, progress: Progress
+) -> tuple[Decoded, Tensor, Tensor]:
+    """The part that judges; which images train, and which of that part judge. Raises Refusal for a split that cannot
+    be."""
+    there = folder(data.name)
+    if data.validation == "test" or (there and there.validation):
+        part = "test" if data.validation == "test" else "validation"
+        size = (found.pixels.shape[3], found.pixels.shape[2])
+        judging = _alike(data, part, data_dir, Wanted(size, found.style), found.classes, progress)
+        train, validation = order, torch.arange(len(judging.labels))
+    else:
+        held = min(max(round(data.validation * len(order)), 1), len(order) - 1)
+        judging, validation, train = found, order[:held], order[held:]
+    lacking = int((found.labels[train].bincount(minlength=len(found.classes)) == 0).sum())
+    if lacking:
+        raise Refusal(
+            f"Every class needs an image that trains, but of the {len(order):,} images taken of '{data.name}' "
+            f"{len(train):,} train, and {lacking:,} of its {len(found.classes):,} classes have none among them; take "
+            f"more (data.images), or validate by less (data.validation)."
+        )
+    return judging, train, validation
+
+
+def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, validation: Tensor) -> str:
+    """What was read, what judges, and what was passed over."""
+    counts = found.labels[order].bincount(minlength=len(found.classes))
     each = "–".join(f"{count:,}" for count in dict.fromkeys((int(counts.min()), int(counts.max()))))
-    return (
-        f"{Path(name).name}: {len(images.train):,} images of {len(images.classes)} classes ({each} each), "
-        f"{width}×{height}, {'grey' if channels == 1 else 'colour'}; {len(images.validation):,} more for validation"
-    )
+    taken = f"{len(order):,} of its {len(found.labels):,}" if len(order) < len(found.labels) else f"{len(order):,}"
+    size = f"{found.pixels.shape[3]}×{found.pixels.shape[2]}"
+    said = [
+        f"{Path(data.name).name}: {taken} images of {len(found.classes):,} classes ({each} each), {found.span}"
+        + ("" if found.span == size else f", brought to {size}")
+    ]
+    judged = len(judging.labels[validation].unique())
+    share = f" ({judged:,} of {len(found.classes):,} classes have any)" if judged < len(found.classes) else ""
+    if judging is found:
+        said.append(f"{len(validation):,} kept for validation{share}")
+    else:
+        there = folder(data.name)
+        where = there.part(judging.part).name if there else judging.part
+        said.append(f"validated by the {len(validation):,} of {where}/{share}")
+    if passed := [*found.passed, *(judging.passed if judging is not found else ())]:
+        said.append(f"passed over: {errors.listed(passed)}")
+    return "; ".join(said)
+
+
+def _size(data: Data) -> tuple[int, int] | None:
+    side = data.image_size
+    return (side, side) if isinstance(side, int) else side
+
+
+def _fingerprint(found: Decoded, judging: Decoded) -> str:
+    """Of the training images, and of validation images that are not among them."""
+    if judging is found or judging.part == "test":
+        return found.fingerprint
+    return hashlib.sha256(f"{found.fingerprint} {judging.fingerprint}".encode()).hexdigest()[:16]
 
 
 def _told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
@@ -74,18 +123,28 @@ def _told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
     return (told if len(told) == len(own) else told.mean().expand(len(own))).view(-1, 1, 1).contiguous()
 
 
-def load_test(data: Data, data_dir: Path, images: Images, progress: sources.Progress = silent) -> tuple[Tensor, Tensor]:
+def load_test(data: Data, data_dir: Path, images: Images, progress: Progress = silent) -> tuple[Tensor, Tensor]:
     """The test images, uint8 and of the training images' shape, and their labels: for configs already chosen.
 
-    Raises Refusal where their classes are others: labels are places in the list of classes.
+    Raises Refusal where their classes are others.
     """
-    channels, height, width = images.shape
-    wanted = sources.Wanted(size=(width, height), grey=channels == 1)
-    pixels, labels, classes, _ = decoded(data.name, "test", data_dir, wanted, progress)
-    if tuple(classes) != images.classes:
-        ours, theirs = errors.listed(images.classes), errors.listed(classes)
-        raise Refusal(f"The classes of '{data.name}' must be the same in train and test: {ours}, but in test {theirs}.")
-    return pixels, labels
+    _, height, width = images.shape
+    found = _alike(data, "test", data_dir, Wanted((width, height), images.style), images.classes, progress)
+    return found.pixels, found.labels
+
+
+def _alike(
+    data: Data, part: str, data_dir: Path, wanted: Wanted, classes: tuple[str, ...], progress: Progress
+) -> Decoded:
+    """Another part than the training images; raises Refusal where its classes are others than theirs: labels are
+    places in the list of classes."""
+    found = decoded(data.name, part, data_dir, wanted, progress)
+    if found.classes != classes:
+        ours, theirs = errors.listed(classes), errors.listed(found.classes)
+        raise Refusal(
+            f"The classes of '{data.name}' must be the same in train and {part}: {ours}, but in {part} {theirs}."
+        )
+    return found
 
 
 def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,6 +156,6 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
         share /= share.sum()
         mean = (share * values).sum()
         means.append(mean)
-        stds.append((share * (values - mean) ** 2).sum().sqrt().clamp(min=1e-3))
+        stds.append((share * (values - mean) ** 2).sum().sqrt())
     shape = (-1, 1, 1)
     return torch.stack(means).float().view(shape), torch.stack(stds).float().view(shape)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kdsearch.config.datasets import Shape
 from kdsearch.config.pipeline import Fit, Precision
+from kdsearch.data.pictures import Style
 from kdsearch.data.views import Batch, Changes, changed, drawn, fixed
 
 
@@ -35,6 +36,10 @@ class Images:
     """Places in `train` in the order of the file: int64 (N,)."""
     views: int
     """Fixed versions of each training image for links that are taught; 0: none, every epoch draws new ones."""
+    style: Style
+    """How pictures became bytes."""
+    account: str
+    """What was read, in a sentence."""
     precision: Precision = "float32"
     """In which networks multiply; their weights are float32."""
 

@@ -1,28 +1,36 @@
-"""Where images come from: digits (embedded), torchvision's sets, a folder. Each is read to uint8 tensors."""
+"""Where images come from: digits (embedded), torchvision's sets, a folder. Each is read once, to uint8 tensors."""
 
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdsearch.config.datasets import KNOWN
-from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.data import pictures
+from kdsearch.data.folder import Listing, folder, look
+from kdsearch.data.pictures import Broken, Progress, Size, Style
+from kdsearch.errors import Refusal
 from kdsearch.storage import cache
 from kdsearch.storage.files import whole
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and out of how much."""
+TEST_DIGITS = 5
+"""Every fifth digit of a class, in the order of the file, is a test image."""
+
+SMALLEST = 8
+"""Pixels of the shorter side."""
+
+PEAK = 2.5
+"""Bytes of memory that a byte of pixels takes at most, while images are decoded and split."""
 
 
 def silent(doing: str, done: int, total: int) -> None:
@@ -31,112 +39,127 @@ def silent(doing: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How images are to come; None: as they are."""
+    """How images are to come; None: as is usual."""
 
-    size: tuple[int, int] | None = None
-    """Width, height."""
-    grey: bool | None = None
-    """One channel, or three."""
+    size: Size | None = None
+    style: Style | None = None
+    """As another part has it."""
 
 
-def decoded(
-    name: str, part: str, data_dir: Path, wanted: Wanted, progress: Progress
-) -> tuple[Tensor, Tensor, list[str], str]:
-    """Pixels, labels, class names, fingerprint of a part (train or test): from the cache, else read and cached.
+@dataclass(frozen=True)
+class Decoded:
+    """A part of a data set: train, validation or test."""
 
-    Raises Refusal for images that cannot be read.
-    """
-    path = cache.folder() / "images" / f"{_source_key(name, part, data_dir, wanted)}.safetensors"
+    pixels: Tensor
+    """uint8 (N, C, H, W)."""
+    labels: Tensor
+    """int64 (N,): places in `classes`."""
+    classes: tuple[str, ...]
+    fingerprint: str
+    """Hash of all these."""
+    span: str
+    """Sizes before: `32–200 px`."""
+    style: Style
+    part: str = "train"
+    passed: tuple[str, ...] = ()
+    """What was passed over."""
+
+
+def decoded(name: str, part: str, data_dir: Path, wanted: Wanted, progress: Progress) -> Decoded:
+    """A part of a data set, from the cache, else read and cached. Raises Refusal for images that cannot be read."""
+    there = folder(name)
+    listing = look(there, part) if there else None
+    source = listing.key() if listing else str(data_dir.resolve()) if name != "digits" else ""
+    passed = (*listing.passed, *there.beside()) if listing and there else ()
+    # Whoever asks for the size that is usual anyway finds what was decoded without being asked for any.
+    for kept in (wanted, Wanted(None, wanted.style)):
+        found = _cached(_path(name, part, source, kept))
+        if found and wanted.size in (None, (found.pixels.shape[3], found.pixels.shape[2])):
+            return replace(found, part=part, passed=passed)
+    found = read(name, part, data_dir, listing, wanted, progress)
+    words = {"classes": json.dumps(found.classes), "fingerprint": found.fingerprint, "span": found.span}
+    with whole(_path(name, part, source, wanted)) as draft:
+        save_file(
+            {"pixels": found.pixels, "labels": found.labels}, draft, words | {"style": json.dumps(asdict(found.style))}
+        )
+        os.chmod(draft, 0o644)  # others on a shared disk read it too
+    return replace(found, part=part, passed=passed)
+
+
+def _cached(path: Path) -> Decoded | None:
     try:
         with safe_open(path, framework="pt") as file:
             meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
-            classes = json.loads(meta["classes"])
+            classes, style = tuple(json.loads(meta["classes"])), json.loads(meta["style"])
             if meta["fingerprint"] == _fingerprint(pixels, labels, classes):
-                return pixels, labels, classes, meta["fingerprint"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        pass  # not there, or damaged: it is only a copy, made anew below
-    pixels, labels, classes = read(name, part, data_dir, wanted, progress)
-    fingerprint = _fingerprint(pixels, labels, classes)
-    words = {"classes": json.dumps(classes), "fingerprint": fingerprint}
-    with whole(path) as draft:
-        save_file({"pixels": pixels, "labels": labels}, draft, words)
-        os.chmod(draft, 0o644)  # others on a shared disk read it too
-    return pixels, labels, classes, fingerprint
+                style = Style(style["grey"], style["scale"] and tuple(style["scale"]))
+                return Decoded(pixels, labels, classes, meta["fingerprint"], meta["span"], style)
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        pass  # not there, or damaged: it is only a copy, which is made anew
+    return None
 
 
-def _fingerprint(pixels: Tensor, labels: Tensor, classes: list[str]) -> str:
-    digest = hashlib.sha256(json.dumps([list(pixels.shape), classes]).encode())
+def _path(name: str, part: str, source: str, wanted: Wanted) -> Path:
+    told = json.dumps([name, part, source, wanted.size, wanted.style and asdict(wanted.style)])
+    return cache.folder() / "images" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _fingerprint(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
+    digest = hashlib.sha256(json.dumps([list(pixels.shape), list(classes)]).encode())
     digest.update(pixels.numpy().data)
     digest.update(labels.numpy().data)
     return digest.hexdigest()[:16]
 
 
-def _source_key(name: str, part: str, data_dir: Path, wanted: Wanted) -> str:
-    """Changes whenever the files of a folder do; torchvision checks the sums of its own files when they arrive."""
-    path = folder(name)
-    if path is None:
-        parts: list = [name, str(data_dir.resolve()) if name != "digits" else ""]
-    else:
-        root = (path / part).resolve()
-        files = sorted(root.glob("*/*")) if root.is_dir() else []
-        stats = [(str(file), *_size_and_time(file)) for file in files]
-        parts = [str(root), hashlib.sha256(json.dumps(stats).encode()).hexdigest()]
-    return hashlib.sha256(json.dumps([part, wanted.size, wanted.grey, *parts]).encode()).hexdigest()[:16]
+def read(name: str, part: str, data_dir: Path, listing: Listing | None, wanted: Wanted, progress: Progress) -> Decoded:
+    """A part of a data set as its files are; raises Refusal where they cannot be read."""
+    if listing is not None:
+        return _read_folder(part, listing, wanted, progress)
+    pixels, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
+    span = f"{pixels.shape[3]}×{pixels.shape[2]}"
+    if wanted.size and wanted.size != (pixels.shape[3], pixels.shape[2]):
+        pixels = _resized(pixels, wanted.size)
+    return Decoded(
+        pixels, labels, tuple(classes), _fingerprint(pixels, labels, classes), span, Style(pixels.shape[1] == 1)
+    )
 
 
-def _size_and_time(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
+def _read_folder(part: str, listing: Listing, wanted: Wanted, progress: Progress) -> Decoded:
+    seen = pictures.heads(listing.files, f"looking at {part} images", progress)
+    broken = [one for one in seen if isinstance(one, Broken)]
+    sound = [(file, one) for file, one in zip(listing.files, seen, strict=True) if not isinstance(one, Broken)]
+    if not sound:
+        pictures.refuse(broken, len(seen))
+    files, heads = [file for file, _ in sound], [head for _, head in sound]
+    style = pictures.style_of(heads, files, wanted.style)
+    size = wanted.size or pictures.usual_size([head.size for head in heads])
+    _check_size(size, len(files), 1 if style.grey else 3, pictures.span(heads))
+    pixels, late = pictures.decode(files, size, style, f"decoding {part} images", progress)
+    pictures.refuse([*broken, *late], len(seen))
+    tensor, labels = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor(listing.labels)
+    fingerprint = _fingerprint(tensor, labels, listing.classes)
+    return Decoded(tensor, labels, listing.classes, fingerprint, pictures.span(heads), style)
 
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
-
-GREY = {"L", "1", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-"""Pillow's modes of one channel."""
-
-TEST_DIGITS = 5
-"""Every fifth digit of a class, in the order of the file, is a test image."""
-
-
-ORIENTATION = 0x0112
-"""Exif's tag; from 5 on, the image lies on its side."""
-
-Read = tuple[Tensor, Tensor, list[str]]
-"""Images (N, C, H, W) uint8, labels (N,) int64, class names."""
-
-
-def folder(name: str) -> Path | None:
-    """The folder that a data set's name means, or None where it is one of the names in KNOWN."""
-    if name in KNOWN:
-        return None
-    path = Path(name).expanduser()
-    if not path.is_dir():
-        if "/" not in name and "\\" not in name:
-            raise unknown("data set or folder", name, KNOWN)
-        raise Refusal(f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'.")
-    if not (path / "train").is_dir():
-        raise Refusal(f"A folder of images must hold train/<class>/*, but '{name}' has no folder 'train'.")
-    return path
+def _check_size(size: Size, count: int, channels: int, span: str) -> None:
+    """Raises Refusal for images that are too small, or too large for this machine's memory."""
+    width, height = size
+    if min(size) < SMALLEST:
+        raise Refusal(
+            f"Images must be at least {SMALLEST}×{SMALLEST}, but these ({span}) would be {width}×{height}; enlarge "
+            f"them with --image-size."
+        )
+    free, needed = psutil.virtual_memory().available, PEAK * count * channels * width * height
+    if needed > free:
+        fits = int((free / (PEAK * count * channels)) ** 0.5)
+        way_out = f"--image-size {fits} would fit" if fits >= SMALLEST else "take fewer images"
+        raise Refusal(
+            f"All images are held in memory, but {count:,} of {width}×{height} would take {needed / 1e9:.1f} GB and "
+            f"{free / 1e9:.1f} GB are free; {way_out}."
+        )
 
 
-def placed(name: str) -> str:
-    """A data set's name as every process understands it: a folder's path made absolute. Raises Refusal."""
-    path = folder(name)
-    return name if path is None else str(path.resolve())
-
-
-def read(name: str, part: str, data_dir: Path, wanted: Wanted, progress: Progress) -> Read:
-    """All images of the part "train" or "test" of a data set; raises Refusal where there are none."""
-    path = folder(name)
-    if path is not None:
-        return _read_folder(path / part, wanted, progress)
-    images, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
-    if wanted.size and wanted.size[0] != images.shape[-1]:
-        images = _resized(images, wanted.size[0])
-    return images, labels, classes
-
-
-def _digits(part: str) -> Read:
+def _digits(part: str) -> tuple[Tensor, Tensor, list[str]]:
     from sklearn.datasets import load_digits
 
     found: Any = load_digits()
@@ -149,7 +172,7 @@ def _digits(part: str) -> Read:
     return images[chosen], labels[chosen], [str(digit) for digit in range(10)]
 
 
-def _torchvision(name: str, part: str, data_dir: Path) -> Read:
+def _torchvision(name: str, part: str, data_dir: Path) -> tuple[Tensor, Tensor, list[str]]:
     from torchvision import datasets
 
     makers = {
@@ -177,83 +200,8 @@ def _torchvision(name: str, part: str, data_dir: Path) -> Read:
     return images.contiguous(), labels, classes
 
 
-def _read_folder(root: Path, wanted: Wanted, progress: Progress) -> Read:
-    if not root.is_dir():
-        raise Refusal(f"A folder of images must hold '{root.name}/<class>/*' for this, but there is no '{root}'.")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if len(classes) < 2:
-        raise Refusal(f"Classes are the folders in '{root}', and at least two are needed, but got {listed(classes)}.")
-    files, labels = [], []
-    for number, name in enumerate(classes):
-        found = sorted(path for path in (root / name).iterdir() if path.suffix.lower() in SUFFIXES)
-        if not found:
-            raise Refusal(f"Every class needs images, but '{root / name}' holds none ({' '.join(sorted(SUFFIXES))}).")
-        files += found
-        labels += [number] * len(found)
-    heads = _each(_head, files, f"looking at {root.name} images", progress)
-    sizes = {size for size, _ in heads}
-    grey = all(mode in GREY for _, mode in heads) if wanted.grey is None else wanted.grey
-    common = sizes.pop() if len(sizes) == 1 else (32, 32)
-    if not wanted.size and min(common) < 8:
-        small = f"{common[0]}×{common[1]}"
-        raise Refusal(
-            f"Images must be at least 8×8, but those in '{root}' are {small}; enlarge them with --image-size."
-        )
-    size = wanted.size or common
-
-    def pixels(path: Path) -> np.ndarray:
-        return _pixels(path, size, grey)
-
-    images = np.stack(_each(pixels, files, f"decoding {root.name} images", progress))
-    tensor = torch.from_numpy(images)
-    return (tensor[:, None] if grey else tensor.permute(0, 3, 1, 2)).contiguous(), torch.tensor(labels), classes
-
-
-def _each(work: Callable, files: list[Path], doing: str, progress: Progress) -> list:
-    done = []
-    with ThreadPoolExecutor() as pool:
-        for number, item in enumerate(pool.map(work, files, chunksize=64), start=1):
-            done.append(item)
-            if number % 256 == 0 or number == len(files):
-                progress(doing, number, len(files))
-    return done
-
-
-def _open(path: Path, use: Callable):
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return use(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Refusal(f"Files of a class must be readable images, but '{path}' is not ({error}); remove it.") from None
-
-
-def _head(path: Path) -> tuple[tuple[int, int], str]:
-    """Size as a person sees it, and mode."""
-
-    def use(image) -> tuple[tuple[int, int], str]:
-        turned = image.getexif().get(ORIENTATION, 1) >= 5
-        return (image.size[::-1] if turned else image.size), image.mode
-
-    return _open(path, use)
-
-
-def _pixels(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    def use(image) -> np.ndarray:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would clip all above 255 to white
-            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        image = image.convert("L" if grey else "RGB")
-        return np.asarray(image if image.size == size else ImageOps.fit(image, size))  # fit: scale, then centre-crop
-
-    return _open(path, use)
-
-
-def _resized(images: Tensor, side: int) -> Tensor:
+def _resized(images: Tensor, size: Size) -> Tensor:
     import torch.nn.functional as F
 
-    large = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    large = F.interpolate(images.float(), size=(size[1], size[0]), mode="bilinear", antialias=True, align_corners=False)
     return large.round().clamp(0, 255).to(torch.uint8)

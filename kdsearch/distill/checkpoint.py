@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdsearch.distill.terms import Lesson
 from kdsearch.distill.weights import digest_of, save_tensors
+from kdsearch.errors import first_line, nobody
 from kdsearch.interrupts import never
 from kdsearch.storage.bucket import Storage
 
@@ -35,9 +36,9 @@ class Keeping:
     storage: Storage = field(default_factory=lambda: Storage(Path()))
     """Where they are found by another machine."""
 
-    def of(self, path: Path, key: str) -> "Checkpoint":
-        """The checkpoint of one link; `key` is its recipe's."""
-        return Checkpoint(path, key, self)
+    def of(self, path: Path, key: str, tell: Callable[[str], None] = nobody) -> "Checkpoint":
+        """The checkpoint of one link; `key` is its recipe's; `tell` hears of one that is damaged."""
+        return Checkpoint(path, key, self, tell)
 
 
 @dataclass(frozen=True)
@@ -103,22 +104,27 @@ class Checkpoint:
     path: Path
     key: str
     keeping: Keeping
+    tell: Callable[[str], None] = nobody
     rows: list[dict] = field(default_factory=list)
     paused: bool = False
     saved: float = field(default_factory=time.monotonic)
 
     def read(self) -> Snapshot | None:
-        """Where to go on; None: at the beginning, as there is none, or one that is damaged or of another recipe."""
-        self.keeping.storage.pull(self.path)
+        """Where to go on; None: at the beginning, as there is none, or one that is damaged, which is told, or of
+        another recipe."""
+        if not self.keeping.storage.pull(self.path):
+            return None
         try:
             with safe_open(self.path, framework="pt") as file:
                 told = json.loads(file.metadata()["checkpoint"])
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
             found = Snapshot(told["stage"], told["past"], told["rows"], tensors)
-            whole = told.pop("digest") == _digest(tensors, told)
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+            if told.pop("digest") != _digest(tensors, told):
+                raise ValueError("its weights are not those that were written")
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self.tell(f"The checkpoint '{self.path}' is damaged ({first_line(error)}); its network begins anew.")
             return None
-        if not whole or told["key"] != self.key:
+        if told["key"] != self.key:
             return None
         self.rows = list(found.rows)
         return found

@@ -1,6 +1,6 @@
 """Running a pipeline: each link learns from the one before it, stage after stage. Knows nothing of Ray."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from kdsearch.config.pipeline import Link, Pipeline
-from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.device import machine
 from kdsearch.distill.recorded import Recorded
 from kdsearch.distill.store import Store, key_of, load_net, read_facts
-from kdsearch.distill.teacher import Live, Targets
+from kdsearch.distill.teacher import Live, Targets, survey_of_teacher
 from kdsearch.distill.terms import Answers, Lesson, Stage, stages
-from kdsearch.distill.train import Epoch, accuracy, optimizer, seed_of, train, views_of
+from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
 from kdsearch.distill.weights import Taught, digest
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, nobody
 from kdsearch.nets import build, pairs
 from kdsearch.nets.build import placed
 from kdsearch.nets.survey import survey
@@ -45,6 +45,8 @@ class Row:
     seconds: float
     losses: dict[str, float]
     shares: dict[str, float]
+    balanced_accuracy: float | None = None
+    """The mean over classes."""
 
     def flat(self) -> dict:
         """As a row of the table: loss.<term> and gradient.<term> columns."""
@@ -62,13 +64,15 @@ class Means:
     targets: Targets
     keeping: Keeping | None = None
     """When links in training are kept; None: never."""
+    tell: Callable[[str], None] = nobody
+    """Hears, in a sentence, of files that are damaged and made anew."""
 
     def checkpoint(self, path: Path, key: str) -> Checkpoint | None:
         """Of one link, where links are kept."""
-        return self.keeping.of(path, key) if self.keeping else None
+        return self.keeping.of(path, key, self.tell) if self.keeping else None
 
 
-def made_with(pipeline: Pipeline, means: Means, accuracy: float | None) -> dict[str, Any]:
+def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[str, Any]:
     """What a config must record so that training it again gives the same number, as plain data."""
     images, last = means.images, len(pipeline.links) - 1
     keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
@@ -87,7 +91,10 @@ def made_with(pipeline: Pipeline, means: Means, accuracy: float | None) -> dict[
         "mean": tuple(images.mean.flatten().tolist()),
         "std": tuple(images.std.flatten().tolist()),
         "teachers": tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
-        "accuracy": accuracy,
+        "accuracy": judged and judged.accuracy,
+        "balanced_accuracy": judged and judged.balanced,
+        "confusion": judged.counts if judged else (),
+        "recipe": RECIPE,
     }
     return Made.model_validate(made).model_dump(mode="json")
 
@@ -133,6 +140,7 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
             "key": key,
             "link": pipeline.links[number].model_dump(mode="json"),
             "accuracy": row and row.accuracy,
+            "balanced_accuracy": row and row.balanced_accuracy,
             "digest": digest(net),
             "threads": torch.get_num_threads(),
             "precision": images.precision,
@@ -178,7 +186,7 @@ def learn(
                 yield Row(number - 1, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
-            reached = _validated(net, means.images) if judged else None
+            reached = validated(net, means.images) if judged else None
             row = _row(number, lesson.stage.name, epoch, done, reached, last and judged)
             if kept:
                 kept.offer(asdict(row), order, lesson, steps, ended=epoch == link.fit.epochs)
@@ -202,7 +210,8 @@ def answers_for(stage: Stage, pipeline: Pipeline, number: int, teacher: Taught |
     images, targets = means.images, means.targets
     if targets.choices(pipeline, number, images)[stage.name] == "live":
         return Live(teacher, stage.asks)
-    return Recorded(teacher, stage.asks, images, targets.place(teacher, images), targets.limit, targets.progress)
+    survey, place = survey_of_teacher(pipeline, number, images), targets.place(teacher, images)
+    return Recorded(teacher, survey, stage.asks, images, place, targets.limit, targets.progress, means.tell)
 
 
 def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[str, Regressor]:
@@ -220,10 +229,12 @@ def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
     return found
 
 
-def _validated(net: nn.Sequential, images: Images) -> float:
-    return accuracy(net, images, images.validation, images.validation_labels)
+def validated(net: nn.Module, images: Images) -> Judged:
+    """What a network says of the validation images."""
+    return judge(net, images, images.validation, images.validation_labels)
 
 
-def _row(number: int, stage: str, epoch: int, done: Epoch, reached: float | None, counts: bool) -> Row:
+def _row(number: int, stage: str, epoch: int, done: Epoch, judged: Judged | None, counts: bool) -> Row:
+    reached, balanced = (judged.accuracy, judged.balanced) if judged else (None, None)
     kd_epoch = done.number if counts else None
-    return Row(number, stage, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares)
+    return Row(number, stage, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares, balanced)

@@ -5,28 +5,27 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kdsearch.data.memory import Images, moved_to
-from kdsearch.data.sources import Progress
+from kdsearch.data.pictures import Progress
 from kdsearch.data.views import Batch
 from kdsearch.distill.weights import Taught
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line, nobody
+from kdsearch.nets.survey import Answer, Survey
 from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a recorded file would hold something else."""
 
 CHUNK = 250
@@ -38,15 +37,19 @@ UNKNOWN = "?" * 64
 
 @dataclass
 class Recorded:
-    """Answers read from memory-mapped files, a file for each view and layer; recorded where they are lacking."""
+    """Answers read from memory-mapped files, a file for each view and kind; recorded where they are lacking."""
 
     teacher: Taught
+    survey: Survey
+    """Of the teacher."""
     layers: tuple[int, ...]
     images: Images
     folder: Path
     """Of this teacher."""
     limit: int
     progress: Progress
+    tell: Callable[[str], None] = nobody
+    """Hears of files that are damaged."""
     opened: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     """(N, …) by view and layer."""
 
@@ -56,7 +59,7 @@ class Recorded:
             if (view, self.layers[0]) in self.opened:
                 continue
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
+            with cache.lock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
                 started = time.perf_counter()
                 lacking = [layer for layer in self.layers if not self._open(view, layer)]
                 if lacking:
@@ -88,34 +91,38 @@ class Recorded:
         return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
 
     def _path(self, view: int, layer: int) -> Path:
-        return self.folder / f"view{view}-layer{layer}.safetensors"
+        return self.folder / f"view{view}-{Answer.of(self.survey, layer).name}.safetensors"
 
     def _facts(self, view: int, layer: int) -> dict[str, str]:
-        told = {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "layer": str(layer)}
-        return told | {"checksum": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+        answer = Answer.of(self.survey, layer).name
+        return {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "answer": answer}
 
     def _open(self, view: int, layer: int) -> bool:
-        """Open a file without reading its answers; False where there is none, or where it is damaged."""
+        """Open a file; False where there is none, or where it is damaged, which is told."""
         path = self._path(view, layer)
         try:
             stat = path.stat()
             found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, layer)))
             cache.touch(path)
-        except (OSError, SafetensorError, ValueError):
+        except FileNotFoundError:
+            return False
+        except (OSError, SafetensorError, ValueError) as error:
+            self.tell(f"The recorded answers '{path}' are damaged ({first_line(error)}); they are recorded anew.")
+            path.unlink(missing_ok=True)
             return False
         self.opened[view, layer] = found
         return True
 
     def _record(self, view: int, layers: list[int]) -> None:
         """One forward pass over all training images; the logits join where they are lacking, for they are small."""
-        logits = len(self.teacher.net)
+        logits = len(self.survey.maps) + 1
         if not self._open(view, logits):
             layers = sorted({*layers, logits})
-        files: dict[int, BinaryIO] = {}
+        files: dict[int, Callable[[Tensor], None]] = {}
 
         def write(found: dict[int, Tensor]) -> None:
             for layer, rows in found.items():
-                files[layer].write(rows.numpy().data)
+                files[layer](rows)
 
         # The disk works while the teacher does, one chunk behind.
         with ExitStack() as drafts, ThreadPoolExecutor(1) as writer:
@@ -141,36 +148,37 @@ class Recorded:
             yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}
 
     @contextmanager
-    def _draft(self, view: int, layer: int, rows: Tensor) -> Iterator[BinaryIO]:
-        """A file in the safetensors format, open behind its header; `rows` are the first of its answers."""
+    def _draft(self, view: int, layer: int, rows: Tensor) -> Iterator[Callable[[Tensor], None]]:
+        """A file in the safetensors format, and what adds rows to it; `rows` are the first of its answers."""
         shape = (len(self.images.train), *rows.shape[1:])
         size = math.prod(shape) * rows.element_size()
         kind = {torch.float16: "F16", torch.float32: "F32"}[rows.dtype]
         answers = {"dtype": kind, "shape": shape, "data_offsets": (0, size)}
-        head = json.dumps({"__metadata__": self._facts(view, layer) | {"sample": UNKNOWN}, "answers": answers}).encode()
+        head = json.dumps({"__metadata__": self._facts(view, layer) | {"hash": UNKNOWN}, "answers": answers}).encode()
         head += b" " * (-len(head) % 8)
-        path = self._path(view, layer)
+        path, seen = self._path(view, layer), hashlib.sha256()
         with cache.draft(path, 8 + len(head) + size, self.limit) as sketch, open(sketch, "r+b", buffering=0) as file:
+
+            def put(some: Tensor) -> None:
+                seen.update(some.numpy().data)
+                file.write(some.numpy().data)
+
             file.write(len(head).to_bytes(8, "little") + head)
-            yield file
-            # The header's last value: of rows all over the file, so that a body the disk has lost is noticed.
-            written = torch.from_file(str(sketch), size=8 + len(head) + size, dtype=torch.uint8)[8 + len(head) :]
+            yield put
             file.seek(8)
-            file.write(head.replace(UNKNOWN.encode(), _sample(written.view(rows.dtype).view(shape)).encode()))
+            file.write(head.replace(UNKNOWN.encode(), seen.hexdigest().encode()))
             os.fsync(file.fileno())
 
 
 @lru_cache(maxsize=32)
 def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
-    """A file's answers, memory-mapped, once a process; raises ValueError where it holds something else."""
+    """A file's answers, memory-mapped and checked, once a process; raises ValueError where it holds something else."""
     with safe_open(path, framework="pt") as file:
         told, found = file.metadata(), file.get_tensor("answers")
-    if told != json.loads(facts) | {"sample": _sample(found)}:
-        raise ValueError(f"'{path}' is not what its name says.")
+    if {name: value for name, value in told.items() if name != "hash"} != json.loads(facts):
+        raise ValueError("it holds other answers than its name says")
+    if found.dtype != (torch.float32 if told["answer"].startswith("logits") else torch.float16):
+        raise ValueError(f"its answers are {found.dtype}")
+    if told.get("hash") != hashlib.sha256(found.numpy().data).hexdigest():
+        raise ValueError("its answers are not those that were written")
     return found
-
-
-def _sample(answers: Tensor) -> str:
-    """Hash of 64 rows, evenly apart."""
-    rows = torch.linspace(0, len(answers) - 1, min(64, len(answers))).long()
-    return hashlib.sha256(answers[rows].numpy().data).hexdigest()

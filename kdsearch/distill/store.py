@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.distill.weights import save_tensors
-from kdsearch.errors import Refusal
+from kdsearch.config.provenance import RECIPE
+from kdsearch.distill.weights import digest_of, save_tensors
+from kdsearch.errors import Refusal, first_line
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.locks import lock
 
-RECIPE = 2
-"""Raised whenever training the same pipeline would give other weights."""
+WEIGHTS = "weights"
+"""The hash of a file's weights, beside its facts."""
 
 AGAIN = "Delete it, and it will be trained again."
 
@@ -35,23 +36,42 @@ def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
 
 
 def save_net(path: Path, net: nn.Module, facts: dict) -> None:
-    """Weights and facts (plain data) in one safetensors file."""
-    save_tensors(path, net.state_dict(), {"facts": json.dumps(facts)})
+    """Weights, their hash and facts (plain data) in one safetensors file."""
+    tensors = dict(sorted(net.state_dict().items()))
+    # In one place: of several the library keeps no order, and equal networks are equal files.
+    save_tensors(path, tensors, {"facts": json.dumps(facts | {WEIGHTS: digest_of(tensors)})})
 
 
 def load_net(path: Path, net: nn.Module) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
     with _opened(path, AGAIN) as file:
         # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
-        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        facts, weights = _checked(file)
         net.load_state_dict(weights, assign=True)
-        return json.loads(file.metadata()["facts"])
+        return facts
+
+
+def check_net(path: Path, mend: str = AGAIN) -> dict:
+    """The facts of a network whose weights are those that were written; raises Refusal where they are not."""
+    with _opened(path, mend) as file:
+        return _checked(file)[0]
+
+
+def _checked(file: Any) -> tuple[dict, dict[str, Tensor]]:
+    """Facts and weights; raises ValueError where these have another hash than is told (older files tell none)."""
+    facts = json.loads(file.metadata()["facts"])
+    weights = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
+    if facts.pop(WEIGHTS, None) not in (None, digest_of(weights)):
+        raise ValueError("its weights are not those that were written")
+    return facts, weights
 
 
 def read_facts(path: Path, mend: str = AGAIN) -> dict:
     """The facts saved beside the weights; raises Refusal, with the way to mend it, where the file is damaged."""
     with _opened(path, mend) as file:
-        return json.loads(file.metadata()["facts"])
+        facts = json.loads(file.metadata()["facts"])
+        facts.pop(WEIGHTS, None)
+        return facts
 
 
 @contextmanager
@@ -60,8 +80,7 @@ def _opened(path: Path, mend: str) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise Refusal(f"The network file '{path}' is damaged ({reason}). {mend}") from error
+        raise Refusal(f"The network file '{path}' is damaged ({first_line(error)}). {mend}") from error
 
 
 class Store:
@@ -88,5 +107,4 @@ class Store:
 
     def lock(self, key: str) -> AbstractContextManager:
         """Held while a network is looked up and made: who comes second waits, then finds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f".{key}.lock")
+        return lock(self.folder / f".{key}.lock")

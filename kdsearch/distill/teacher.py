@@ -1,6 +1,5 @@
 """How a trained link answers: live, or recorded, by a fixed rule on bytes, never a timing."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from kdsearch.config.pipeline import Choice, Pipeline
 from kdsearch.data.memory import Images
-from kdsearch.data.sources import Progress, silent
+from kdsearch.data.pictures import Progress
+from kdsearch.data.sources import silent
 from kdsearch.data.views import Batch
 from kdsearch.distill.terms import stages
 from kdsearch.distill.weights import Taught
@@ -53,7 +53,7 @@ class Targets:
         """How the teacher of link `number` answers, for each stage that asks it."""
         if number == 0:
             return {}
-        survey = _teacher(pipeline, number, images)
+        survey = survey_of_teacher(pipeline, number, images)
         return {
             stage: (images.views and self.told.get(stage)) or self._choice(layers, survey, images)
             for stage, layers in _asked(pipeline, number).items()
@@ -79,15 +79,14 @@ def _asked(pipeline: Pipeline, number: int) -> dict[str, tuple[int, ...]]:
     return {stage.name: stage.asks for stage in found if stage.asks}
 
 
-def _teacher(pipeline: Pipeline, number: int, images: Images) -> nets_survey.Survey:
+def survey_of_teacher(pipeline: Pipeline, number: int, images: Images) -> nets_survey.Survey:
+    """Of the network that teaches link `number`."""
     return nets_survey.survey(pipeline.links[number - 1].net, images.shape, len(images.classes))
 
 
 def bytes_of(survey: nets_survey.Survey, layer: int) -> int:
     """Of one image's answer in one view."""
-    if layer > len(survey.maps):
-        return 4 * survey.classes
-    return 2 * math.prod(survey.maps[layer - 1])
+    return nets_survey.Answer.of(survey, layer).bytes
 
 
 def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int:
@@ -104,7 +103,7 @@ def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
     asked = set()
     for pipeline in pipelines:
         for number in range(1, len(pipeline.links)):
-            survey = _teacher(pipeline, number, images)
+            survey = survey_of_teacher(pipeline, number, images)
             for layer in (layer for layers in _asked(pipeline, number).values() for layer in layers):
                 asked.add((pipeline.links[:number], layer, bytes_of(survey, layer)))
     return len(images.train) * sum(size for _, _, size in asked)

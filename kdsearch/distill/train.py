@@ -135,11 +135,40 @@ def backward_by_term(lesson: Lesson, terms: dict[str, Tensor]) -> dict[str, Tens
     return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
 
 
-def accuracy(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> float:
-    """Share of uint8 images (N, C, H, W) whose largest logit is at the label, 0–1; the net in eval mode."""
+@dataclass(frozen=True)
+class Judged:
+    """What a network said of images whose class is known."""
+
+    confusion: Tensor
+    """(classes, classes) counts: of the images of a class (row), how many were taken for which (column)."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that were taken for what they are, 0–1."""
+        return int(self.confusion.diagonal().sum()) / int(self.confusion.sum())
+
+    @property
+    def balanced(self) -> float:
+        """Balanced accuracy: the mean over classes of the share of their images that were taken for what they are, so
+        that each class counts alike (Brodersen et al. 2010). Classes without images are left out."""
+        images = self.confusion.sum(1)
+        there = images > 0
+        return float((self.confusion.diagonal()[there].double() / images[there]).mean())
+
+    @property
+    def counts(self) -> tuple[tuple[int, int, int], ...]:
+        """(class, what it was taken for, how often), where that is not never."""
+        places = self.confusion.nonzero().tolist()
+        return tuple((one, other, int(self.confusion[one, other])) for one, other in places)
+
+
+def judge(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> Judged:
+    """What the net, in eval mode, says of uint8 images (N, C, H, W): the class of the largest logit."""
     net.eval()
-    right = torch.zeros((), dtype=torch.int64, device=images.mean.device)
+    classes = len(images.classes)
+    found = torch.zeros(classes * classes, dtype=torch.int64, device=images.mean.device)
     with torch.inference_mode(), images.autocast():
         for some, truth in zip(pixels.split(1000), labels.split(1000), strict=True):
-            right += (net(images.prepare(some)).argmax(1) == truth.to(right.device)).sum()
-    return int(right) / len(labels)
+            told = net(images.prepare(some)).argmax(1)
+            found += torch.bincount(truth.to(told.device) * classes + told, minlength=classes * classes)
+    return Judged(found.view(classes, classes).cpu())

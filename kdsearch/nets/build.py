@@ -12,6 +12,13 @@ from kdsearch.errors import Refusal
 
 Module = TypeVar("Module", bound=nn.Module)
 
+LARGE = 32
+"""Side of an image above which a plain network averages its last map: its first linear layer would grow with the area,
+and up to which it does not, so that the papers' networks have the papers' counts."""
+
+MAP = 4
+"""Side of what is left then, at most."""
+
 
 def placed(net: Module, device: torch.device) -> Module:
     """There, channels last: on both kinds of device the faster order."""
@@ -41,7 +48,12 @@ def plain(net: Net, image: Shape, classes: int) -> Iterator[nn.Sequential]:
                 if dropouts[block - 1]:
                     layers.append(nn.Dropout(dropouts[block - 1]))
             yield nn.Sequential(*layers)
-    yield nn.Sequential(nn.Flatten(), *_linear(channels * side[0] * side[1], classes, net))
+    layers = []
+    if max(image[1:]) > LARGE:
+        kernel = [-(-size // MAP) for size in side]
+        side = [-(-size // own) for size, own in zip(side, kernel, strict=True)]
+        layers.append(nn.AvgPool2d((kernel[0], kernel[1]), ceil_mode=True))
+    yield nn.Sequential(*layers, nn.Flatten(), *_linear(channels * side[0] * side[1], classes, net))
 
 
 def _unpadded(side: list[int], image: Shape) -> list[int]:

@@ -1,5 +1,6 @@
 """What a network without memory tells: shapes, parameters, multiply-accumulates."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -63,6 +64,33 @@ class Survey:
             with torch.no_grad():
                 found = section(found)
             yield found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a teacher shows of an image."""
+
+    kind: str
+    """logits, or map5: what the section after layer 5 reads."""
+    shape: tuple[int, ...]
+    """(classes,), or (channels, height, width)."""
+
+    @classmethod
+    def of(cls, survey: Survey, layer: int) -> "Answer":
+        """At a layer, from 1; behind the last one are the logits."""
+        if layer > len(survey.maps):
+            return cls("logits", (survey.classes,))
+        return cls(f"map{layer}", survey.maps[layer - 1])
+
+    @property
+    def bytes(self) -> int:
+        """Logits are recorded in float32, maps in half precision."""
+        return (4 if self.kind == "logits" else 2) * math.prod(self.shape)
+
+    @property
+    def name(self) -> str:
+        """`logits-10`, `map5-64x8x8`."""
+        return f"{self.kind}-{'x'.join(map(str, self.shape))}"
 
 
 @lru_cache(maxsize=4096)

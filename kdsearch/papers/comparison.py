@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from kdsearch.papers import printed as papers_printed
 from kdsearch.papers.printed import Printed
@@ -72,7 +71,7 @@ def lines(
     ]  # fmt: skip
 
 
-def made(found: Iterable[Line], same: bool) -> Table:
+def made(found: Iterable[Line], same: bool) -> show.Columns:
     """A table that was made, beside the printed one; `same`: on the paper's data, else there is no difference."""
     rows = []
     for line in found:
@@ -82,7 +81,7 @@ def made(found: Iterable[Line], same: bool) -> Table:
     return show.table(None, MADE, rows, left=("row",), folded=(*MADE[3:], "printed"))
 
 
-def planned(protocol: Protocol, found: Iterable[Line]) -> Table:
+def planned(protocol: Protocol, found: Iterable[Line]) -> show.Columns:
     """A table before it is made."""
     rows = []
     for line in found:

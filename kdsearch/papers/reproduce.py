@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdsearch.config.pipeline import Budget, Pipeline
+from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import load
 from kdsearch.distill.store import Store, key_of, read_facts
 from kdsearch.errors import Refusal
@@ -60,10 +61,10 @@ def reproduce(table: Table, asked: Mapping[str, Any], show: Show, progress: Prog
     sizes = sizes_or_cause(protocol, images.shape, len(images.classes))
     rows = {name: row for name, row in protocol.rows.items() if "cause" not in sizes[name]}
     space, before = _space(table, rows), _before(table)
-    if before and before.source != space.source:
+    if before and (before.source, before.recipe) != (space.source, RECIPE):
         raise Refusal(
-            f"A table goes on with the rows that it began with, but those of '{table.name}' have changed since; delete "
-            f"'{folder}': what the store holds is not trained again."
+            f"A table goes on with the rows and the recipe that it began with, but those of '{table.name}' have "
+            f"changed since; delete '{folder}': what the store holds is not trained again."
         )
     seeds = max(asked["seeds"], before.seeds if before else 1)  # what is known stays, whatever is asked for
     options = Asked(space=table.name, results=table.storage.word, **{**asked, "seeds": seeds})

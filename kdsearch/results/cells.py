@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdsearch.results.front import by_cell
+from kdsearch.results.metric import score
 from kdsearch.results.seeds import Estimate, difference, estimate
 from kdsearch.results.tables import Tables, knobs
 
@@ -51,7 +52,7 @@ def cells(tables: Tables, images: int) -> list[Cell]:
 
 def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
     first = rows[0]
-    accuracies = tuple(row["accuracy"] for row in rows if row["state"] == "complete")
+    accuracies = tuple(score(row) or 0.0 for row in rows if row["state"] == "complete")
     return Cell(
         name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first["parameters"],
         first["compression"], tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),
@@ -74,10 +75,10 @@ def table(found: Sequence[Cell]) -> list[list[str]]:
     return [columns(cell) for cell in ordered(found)]
 
 
-def said(found: Sequence[Cell], images: int, classes: int) -> list[str]:
+def said(found: Sequence[Cell], images: int, chance: float) -> list[str]:
     """All that stands under the table."""
     several = any(len(cell.accuracies) > 1 for cell in found)
-    return [*([about(images)] if several else []), *sentences(found, images), *at_chance(found, classes)]
+    return [*([about(images)] if several else []), *sentences(found, images), *at_chance(found, chance)]
 
 
 def about(images: int) -> str:
@@ -88,13 +89,13 @@ def about(images: int) -> str:
     )
 
 
-def at_chance(found: Sequence[Cell], classes: int) -> list[str]:
+def at_chance(found: Sequence[Cell], chance: float) -> list[str]:
     """Whether cells learned anything at all."""
-    low = [cell.name for cell in ranked(found) if cell.mean and cell.mean.value < GUESSING / classes]
+    low = [cell.name for cell in ranked(found) if cell.mean and cell.mean.value < GUESSING * chance]
     if not low:
         return []
     return [
-        f"Hardly better than guessing ({100 / classes:.3g} %), so that differences say nothing: {', '.join(low)}. Give "
+        f"Hardly better than guessing ({100 * chance:.3g} %), so that differences say nothing: {', '.join(low)}. Give "
         f"them more epochs."
     ]
 

@@ -59,7 +59,7 @@ def growth(tables: Tables, facts: Facts) -> list[dict[str, Any]]:
         }
         if place in ends:
             ended.append(own)
-            area = front.reached(ended, facts.classes)
+            area = front.reached(ended, facts.chance)
             if facts.seeds == 1:  # else a seed to come may still lift, or sink, a mean
                 members = set(front.members(ended))
                 ended = [row for row in ended if row["trial"] in members]

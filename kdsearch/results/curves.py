@@ -31,7 +31,7 @@ COLUMNS = pa.schema(
 """A row an epoch of a student's last stage; its accuracy on the validation images; the student's epochs before that
 stage; the epoch's seconds of training."""
 
-KEPT = ("space", "data", "images", "validation_images", "classes", "teacher_parameters", "versions")
+KEPT = ("space", "data", "images", "validation_images", "classes", "largest_class", "teacher_parameters", "versions")
 """Of search.json, in the parquet's own metadata: nothing that names a place on the machine."""
 
 
@@ -186,7 +186,7 @@ def curves_of(name: str, rows: list[dict[str, Any]], facts: dict[str, Any]) -> C
     _refuse_stopped(name, curves)
     lowest = min(min(curve.accuracies) for curve in curves)
     largest = facts.get("teacher_parameters") or max(curve.parameters for curve in curves)
-    chance = 1 / facts["classes"] if facts.get("classes") else lowest
+    chance = (facts.get("largest_class") or 1 / facts["classes"]) if facts.get("classes") else lowest
     kept = {name: facts[name] for name in KEPT if name in facts}
     if "data" in kept:
         kept["data"] = Path(kept["data"]).name

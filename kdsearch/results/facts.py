@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
@@ -79,16 +79,28 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     """Of the process that drove it last."""
     resources: dict[str, int | float] | None = None
     """Of a trial: cpu and gpu, as Ray was asked for them."""
+    machine: str | None = None
+    """The driver's processor."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """What networks multiply in on the driver's machine; None: nodes decide, or an older search."""
     data: str
     """The data set's name, or its folder."""
     fingerprint: str
     """Of the training images."""
+    recipe: int = 2
+    """config.provenance.RECIPE when it began."""
+    account: str | None = None
+    """What was read of the data set."""
     images: PositiveInt
     """For training."""
     validation_images: PositiveInt
     image: tuple[int, int, int] | None = SEVERAL
     """Channels, height, width."""
     classes: Annotated[int, Field(ge=2)]
+    largest_class: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Its share of the validation images; None: an older search."""
+    metric: Literal["accuracy", "balanced"] = "accuracy"
+    """What the search looks at."""
     knobs: dict[str, str]
     """Optuna's distributions as JSON, by knob."""
     python: str | None = None
@@ -117,6 +129,12 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     def all_trials(self) -> int:
         """`total`; an older search that did not say had three references beside its draws."""
         return self.trials + 3 if self.total is None else self.total
+
+    @property
+    def chance(self) -> float:
+        """What guessing reaches: saying the commonest class always; of the mean over classes, one of all of them."""
+        even = 1 / self.classes
+        return even if self.metric == "balanced" else self.largest_class or even
 
     @property
     def is_grid(self) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdsearch.errors import Refusal, cause_of
+from kdsearch.errors import Refusal, cause_of, is_plain
+from kdsearch.results.metric import score
 from kdsearch.storage.files import whole
 
 TEXT, COUNT, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -24,14 +25,14 @@ def _schema(*columns: tuple[Any, ...]) -> pa.Schema:
 
 TRIALS = _schema(
     ("trial", TEXT), ("reference", TEXT, EMPTY), ("replicate_of", TEXT, EMPTY), ("state", TEXT), ("cause", TEXT, EMPTY),
-    ("accuracy", NUMBER, EMPTY), ("parameters", COUNT), ("compression", NUMBER), ("training_parameters", COUNT),
-    ("macs", COUNT), ("epochs", COUNT), ("kd_epochs", COUNT), ("seconds", NUMBER), ("seed", COUNT), ("front", FLAG),
-    ("pipeline", TEXT),
+    ("accuracy", NUMBER, EMPTY), ("balanced_accuracy", NUMBER, EMPTY), ("metric", TEXT, EMPTY), ("parameters", COUNT),
+    ("compression", NUMBER), ("training_parameters", COUNT), ("macs", COUNT), ("epochs", COUNT), ("kd_epochs", COUNT),
+    ("seconds", NUMBER), ("seed", COUNT), ("front", FLAG), ("pipeline", TEXT),
 )  # fmt: skip
 
 EPOCHS = _schema(
     ("trial", TEXT), ("link", COUNT), ("stage", TEXT), ("epoch", COUNT), ("kd_epoch", COUNT, EMPTY),
-    ("accuracy", NUMBER, EMPTY), ("seconds", NUMBER),
+    ("accuracy", NUMBER, EMPTY), ("balanced_accuracy", NUMBER, EMPTY), ("seconds", NUMBER),
 )  # fmt: skip
 
 VERDICTS = _schema(
@@ -43,13 +44,17 @@ VERDICTS = _schema(
 TABLES = {"trials": TRIALS, "epochs": EPOCHS, "verdicts": VERDICTS}
 
 CONFIRMED = _schema(
-    ("trial", TEXT), ("seed", COUNT), ("selected", FLAG), ("accuracy", NUMBER, EMPTY), ("test", NUMBER, EMPTY),
-    ("test_images", COUNT, EMPTY), ("seconds", NUMBER, EMPTY), ("cause", TEXT, EMPTY),
+    ("trial", TEXT), ("seed", COUNT), ("selected", FLAG), ("accuracy", NUMBER, EMPTY),
+    ("balanced_accuracy", NUMBER, EMPTY), ("test", NUMBER, EMPTY), ("test_images", COUNT, EMPTY),
+    ("seconds", NUMBER, EMPTY), ("cause", TEXT, EMPTY),
 )  # fmt: skip
 
 ENDED = ("complete", "stopped", "failed")
 
 STATES = ("waiting", "running", *ENDED)
+
+NEW = ("balanced_accuracy", "metric")
+"""Columns that older tables lack."""
 
 IMPOSSIBLE = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, pa.ArrowException
@@ -83,6 +88,9 @@ def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]
     """A table's rows, none where there is no file; raises Refusal, with the way to mend it, where it is damaged."""
     try:
         table = pq.read_table(path) if path.exists() else schema.empty_table()
+        for field in schema:
+            if field.name in NEW and field.name not in table.schema.names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
         others = [table.schema.field(name) for name in table.schema.names if name not in schema.names]
         wanted = pa.schema([*schema, *others])
         return table.select(wanted.names).cast(wanted).to_pylist()
@@ -98,8 +106,12 @@ def check_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
 def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
     """Raises one of IMPOSSIBLE for a trial that cannot be."""
     for row in rows:
+        if not is_plain(row["trial"]):
+            raise ValueError(f"a trial's id is a plain name, but one is {row['trial']!r}")
         sized = row["parameters"] > 0 and 0 < row["compression"] < math.inf and links(row) > 0
-        judged = row["state"] != "complete" or (row["accuracy"] is not None and 0 <= row["accuracy"] <= 1)
+        judged = row["state"] != "complete" or all(
+            value is not None and 0 <= value <= 1 for value in (row["accuracy"], score(row))
+        )
         if not (sized and judged and row["state"] in STATES):
             raise ValueError(
                 f"trial {row['trial']} is {row['state']}, has accuracy {row['accuracy']}, {row['parameters']} "

@@ -1,20 +1,20 @@
 """A search's folder: found, named, locked, and how the search in it stands."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.results.facts import Facts
 from kdsearch.results.files import IMPOSSIBLE, STATES, said
 from kdsearch.results.tables import Tables
+from kdsearch.storage.locks import is_held, lock
 
 RUN = ".run"
 """Holds the `run` of search.json in the folder that its driver wrote, and in no copy of it."""
 
+LOCK = ".driver.lock"
 
 OTHERS = ("store", "reproduce")
 """Folders beside those of searches."""
@@ -43,17 +43,13 @@ def readable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def driver_lock(folder: Path) -> FileLock:
-    """Held by the process that runs the search."""
-    return FileLock(folder / ".driver.lock", timeout=0)
+def driver_lock(folder: Path) -> AbstractContextManager[None]:
+    """Held by the process that runs the search; raises Timeout where another one does."""
+    return lock(folder / LOCK, wait=1)  # who looks holds it for a moment
 
 
 def is_running(folder: Path) -> bool:
-    try:
-        with driver_lock(folder):
-            return False
-    except Timeout:
-        return True
+    return is_held(folder / LOCK)
 
 
 def standing(tables: Tables, facts: Facts) -> dict[str, Any]:

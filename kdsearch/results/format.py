@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.results import files
+from kdsearch.results.metric import score
+from kdsearch.results.seeds import Member, members
+from kdsearch.results.tables import Tables, knobs
 
 
 def percent(value: float | None) -> str:
@@ -39,8 +42,8 @@ def outcome(row: Mapping[str, Any]) -> str:
     return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({times(row['compression'])})"
 
 
-COLUMNS = ("trial", "accuracy", "parameters", "compression", "pairs", "λ", "τ", "epochs", "seeds")
-"""Of a table of trials; λ is the labels' share of the loss; epochs of the student and seeds stand behind a row."""
+TAUGHT = ("pairs", "λ", "τ")
+"""How a student was taught; λ is the labels' share of the loss."""
 
 
 def seeds_of(folder: Path) -> Counter[str]:
@@ -49,17 +52,39 @@ def seeds_of(folder: Path) -> Counter[str]:
     return Counter(row["trial"] for row in rows if not row["selected"] and row["accuracy"] is not None)
 
 
-def columns(row: Mapping[str, Any], confirmed: int = 0) -> list[str]:
-    """A trial's COLUMNS; `confirmed`: its seeds beside its own."""
+def listing(rows: Sequence[Mapping[str, Any]], tables: Tables, images: int) -> tuple[list[str], list[list[str]]]:
+    """Columns of some trials, and their lines, most important first: what the search chose, or, of references, how they
+    were taught. Of a confirmed trial the accuracy is the mean over its new seeds, and `selected` the run that was
+    chosen by its height."""
+    known = {member.trial: member for member in members(tables, images)}
+    confirmed = any(row["trial"] in known for row in rows)
+    chosen = _chosen(tables) if any(row["reference"] is None for row in rows) else ()
+    names = ["trial", "accuracy", "parameters", "compression", *(["selected"] if confirmed else [])]
+    names += [*(chosen or TAUGHT), "epochs", "seeds"]
+    return names, [_line(row, known.get(row["trial"]), confirmed, chosen) for row in rows]
+
+
+def _chosen(tables: Tables) -> tuple[str, ...]:
+    """Knobs that are not the same in all drawn trials."""
+    drawn = [knobs(row) for row in tables.draws.values()]
+    names = dict.fromkeys(name for own in drawn for name in own)
+    return tuple(name for name in names if len({repr(own.get(name)) for own in drawn}) > 1)
+
+
+def _line(row: Mapping[str, Any], member: Member | None, confirmed: bool, chosen: Sequence[str]) -> list[str]:
+    own = percent(score(row))
+    found = [row["trial"], f"{member.confirmed.points} %" if member else own]
+    found += [f"{row['parameters']:,}", times(row["compression"]), *([own] if confirmed else [])]
+    found += [value(knobs(row).get(name)) for name in chosen] or _taught(row)
+    return [*found, str(row["epochs"]), str(len(member.accuracies) if member else 1)]
+
+
+def _taught(row: Mapping[str, Any]) -> list[str]:
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
-    return [
-        row["trial"],
-        percent(row["accuracy"]),
-        f"{row['parameters']:,}",
-        times(row["compression"]),
-        student.pairs,
-        f"{1 - student.kd.weight:.2f}" if student.kd else "1",
-        f"{student.kd.temperature:.1f}" if student.kd else "–",
-        str(row["epochs"]),
-        str(1 + confirmed),
-    ]
+    kd = student.kd
+    return [student.pairs, f"{1 - kd.weight:.2f}" if kd else "1", f"{kd.temperature:.1f}" if kd else "–"]
+
+
+def value(knob: Any) -> str:
+    """0.123456 -> 0.123; of a draw that lacks a knob, –."""
+    return "–" if knob is None else f"{knob:.3g}" if isinstance(knob, float) else str(knob)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kdsearch.errors import Refusal, unknown
+from kdsearch.results.metric import score
 
 Point = tuple[float, float]
-"""log10 of a student's compression, and its accuracy."""
+"""log10 of a student's compression, and its accuracy: what its search looks at."""
 
 
 def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -33,9 +34,16 @@ def by_cell(trials: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     """First trial, compression and mean accuracy of each fully trained pipeline, references aside."""
     return [
-        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(row["accuracy"] for row in rows))
+        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(map(_scored, rows)))
         for rows in by_cell(row for row in trials if row["state"] == "complete").values()
     ]
+
+
+def _scored(row: Mapping[str, Any]) -> float:
+    found = score(row)
+    if found is None:
+        raise ValueError(f"trial {row['trial']} is fully trained, but its accuracy is not known")
+    return found
 
 
 def undominated(points: Sequence[Point]) -> list[int]:
@@ -60,10 +68,10 @@ def hypervolume(points: Iterable[Point], chance: float) -> float:
     return area
 
 
-def reached(trials: Iterable[Mapping[str, Any]], classes: int) -> float:
-    """The hypervolume of the fully trained trials (references aside) above the chance of so many classes."""
+def reached(trials: Iterable[Mapping[str, Any]], chance: float) -> float:
+    """The hypervolume of the fully trained trials (references aside) above chance."""
     points = [(math.log10(compression), mean) for _, compression, mean in _means(trials)]
-    return hypervolume(points, 1 / classes)
+    return hypervolume(points, chance)
 
 
 def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
@@ -75,7 +83,7 @@ def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
         return rows[0]["trial"]
     if by != "knee":
         raise unknown("choice of the best,", by, ["accuracy", "knee"])
-    points = [(math.log(row["compression"]), row["accuracy"]) for row in rows]
+    points = [(math.log(row["compression"]), _scored(row)) for row in rows]
     (left, high), (right, low) = points[0], points[-1]
 
     def height(point: tuple[float, float]) -> float:

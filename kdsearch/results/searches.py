@@ -53,7 +53,7 @@ def only(space: str, storage: Storage) -> str:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    return folder.is_dir() and not [path for path in folder.iterdir() if path.name != ".driver.lock"]
+    return folder.is_dir() and not [path for path in folder.iterdir() if path.name != results_folder.LOCK]
 
 
 def find(search: str, storage: Storage) -> Path:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
+from kdsearch.results.metric import METRICS, score
 
 LEVEL = 0.975
 """Quantile at the upper end of a 95 % interval."""
@@ -111,7 +112,8 @@ def members(tables: results_tables.Tables, images: int) -> list[Member]:
     rows = files.confirmed(tables.folder)
     found = []
     for name in front.members(tables.trials.values()):
-        own = [row for row in rows if row["trial"] == name and row["accuracy"] is not None]
+        column = METRICS[tables.trials[name].get("metric") or "accuracy"]
+        own = [{**row, "accuracy": row[column]} for row in rows if row["trial"] == name and row[column] is not None]
         if any(not row["selected"] for row in own):
             found.append(_member(tables.trials[name], own, images))
     return found
@@ -124,7 +126,7 @@ def _member(trial: dict, own: list[dict], images: int) -> Member:
     tests = tuple(row["test"] for row in judged)
     return Member(
         trial=trial["trial"], parameters=trial["parameters"], compression=trial["compression"],
-        selected=trial["accuracy"], accuracies=accuracies, confirmed=estimate(accuracies, images),
+        selected=score(trial) or 0.0, accuracies=accuracies, confirmed=estimate(accuracies, images),
         selected_test=next((row["test"] for row in own if row["selected"]), None),
         tests=tests, test=estimate(tests, judged[0]["test_images"]) if tests else None,
     )  # fmt: skip

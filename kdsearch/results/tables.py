@@ -127,14 +127,15 @@ class Tables:
     def _tell(own: dict[str, Any], row: Mapping[str, Any], seconds: float) -> None:
         own |= {"epochs": row["epoch"], "kd_epochs": row["kd_epoch"] or 0, "seconds": seconds}
         if own["state"] != "complete":  # its end is told by itself: another search may have trained it on
-            own["accuracy"] = row["accuracy"]
+            own |= {"accuracy": row["accuracy"], "balanced_accuracy": row.get("balanced_accuracy")}
 
     def add(self, trial: str, pipeline: dict, facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> None:
         """A trial that waits; facts are columns known before training."""
         self._note("add", trial, pipeline, facts, knobs)
         self.trials[trial] = {
             "trial": trial, "reference": None, "replicate_of": None, "state": "waiting", "cause": None,
-            "accuracy": None, "epochs": 0, "kd_epochs": 0, "seconds": 0.0, "front": False,
+            "accuracy": None, "balanced_accuracy": None, "metric": None, "epochs": 0, "kd_epochs": 0,
+            "seconds": 0.0, "front": False,
             "seed": pipeline["links"][-1]["seed"], **facts, "pipeline": json.dumps(pipeline),
             **{f"knob.{name}": value for name, value in knobs.items()},
         }  # fmt: skip
@@ -173,11 +174,12 @@ class Tables:
             self._note("judged", verdict)
             self.verdicts.append(verdict)
 
-    def mark(self, trial: str, state: str, cause: str | None = None, accuracy: float | None = None) -> None:
-        """A trial's new state, and the front with it; `accuracy`: at its end, also of one that the store had whole."""
-        told = () if accuracy is None else (accuracy,)
-        self._note("mark", trial, state, cause, *told)
-        self.trials[trial] |= {"state": state, "cause": cause} | ({"accuracy": accuracy} if told else {})
+    def mark(self, trial: str, state: str, cause: str | None = None, *reached: float | None) -> None:
+        """A trial's new state, and the front with it; `reached`: accuracy and balanced accuracy at its end, also of one
+        that the store had whole."""
+        self._note("mark", trial, state, cause, *reached)
+        ended = dict(zip(("accuracy", "balanced_accuracy"), reached, strict=False))
+        self.trials[trial] |= {"state": state, "cause": cause, **ended}
         if state == "complete":
             members = set(front.members(self.trials.values()))
             for name, row in self.trials.items():

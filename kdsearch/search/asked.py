@@ -18,9 +18,9 @@ from kdsearch.storage.bucket import STORAGE, usual
 
 FREE = {
     "space", "trials", "seeds", "max_concurrent", "gpus_per_trial", "data_dir", "results", "address", "resume", "name",
-    "dry_run",
+    "dry_run", "data",
 }  # fmt: skip
-"""Options that may change when a search goes on: none of them changes a trial."""
+"""Options that may change when a search goes on: none of them changes a trial, and other images have another print."""
 Several = Annotated[int, Field(ge=1)]
 
 
@@ -59,6 +59,8 @@ class Asked(Part, frozen=True):
     """In which networks multiply; auto: bfloat16 where the processor or GPU does it natively."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     """Of each cell of a grid; the student's alone."""
+    metric: Literal["accuracy", "balanced"] = "accuracy"
+    """What sampler, rule and front look at; balanced: each class counts alike."""
     sampler: str | None = None
     """Who chooses the knobs: tpe, random or grid."""
     rule: str | None = None

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from kdsearch.results import searches
 from kdsearch.results.curves import Curves, read, write
+from kdsearch.results.show import console
 from kdsearch.search.progress import Display
 from kdsearch.search.replay import Line, Setting, checked, lines, replays
 from kdsearch.storage.bucket import usual
@@ -53,6 +53,6 @@ def replay(
     setting = checked(curves, Setting(workers, reduction, milestones, budget, seeds))
     if save is not None:
         write(Path(save), curves)
-    with Display(Console(quiet=not progress, stderr=True)) as watch:
+    with Display(console(stderr=True, quiet=not progress)) as watch:
         found = replays(curves, setting, partial(watch.wait, "replays"))
     return Comparison(curves, setting, tuple(lines(found)))

@@ -18,6 +18,7 @@ from kdsearch.cluster.tasks import Tasks
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.data.folder import placed
 from kdsearch.data.images import load, load_test
 from kdsearch.distill.store import Store, read_facts
 from kdsearch.errors import Refusal
@@ -26,9 +27,11 @@ from kdsearch.results import facts as results_facts
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import driver_lock, keep_trace
+from kdsearch.results.metric import METRICS
 from kdsearch.results.searches import bring_networks, bring_students, driven, in_bucket
 from kdsearch.search.plan import Progress
 from kdsearch.search.progress import Step
+from kdsearch.search.resume import check_recipe
 from kdsearch.search.teachers import lacking
 from kdsearch.search.trial import task
 from kdsearch.search.work import Orders, Work
@@ -45,6 +48,8 @@ class Wanted:
     test: bool = False
     """Students are judged on the test images, too."""
     data_dir: Path = Path("data")
+    data: str | None = None
+    """Where the folder of images lies now; they must be the same."""
     max_concurrent: int | None = None
     """Seeds at a time, at most."""
 
@@ -150,6 +155,8 @@ def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dic
     made = parse(Made, read_facts(selected, "The search must be run again to have it."), f"'made' in '{selected}'")
     known = sum(row["trial"] == name and not row["selected"] for row in rows.values())
     chosen = Pipeline.model_validate_json(trial["pipeline"])
+    if own.wanted.data is not None:
+        chosen = chosen.on(placed(own.wanted.data))
     for number in range(max(own.wanted.seeds, known) + 1):
         seed = (trial["seed"] + number) % SEEDS
         row = rows.get((name, seed)) or _row(trial, seed, selected=number == 0)
@@ -187,6 +194,7 @@ def check(wanted: Wanted, seed: Seed, progress: Progress) -> Iterator[str]:
 
 def _steps(own: Confirming, pressed: threading.Event, progress: Progress) -> Iterator[Step | str]:
     cache.check()
+    check_recipe(results_facts.read_facts(own.folder))
     rows = {(row["trial"], row["seed"]): row for row in files.confirmed(own.folder)}
     work = missing(own, rows)
     if not work:
@@ -237,6 +245,8 @@ def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -
         name = f"network {key[:6]}"
         if cause := said.get("cause") or said.get("full"):
             raise Refusal(f"The {name}, which teaches, could not be trained: {cause}")
+        if "warning" in said:
+            yield said["warning"]
         row, link = said.get("row"), chains[key].link or 0
         if row and row["stage"] != "record":
             epochs = chains[key].pipeline.links[link].fit.epochs or 0
@@ -247,12 +257,15 @@ def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -
             yield f"the network {key[:6]} has other weights than when it taught trial {seed.row['trial']}."
 
 
-def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks: Tasks) -> Iterator[Step]:
+def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks: Tasks) -> Iterator[Step | str]:
     """Train and judge; every end goes to the table at once."""
     plain = {place: seed.work(orders).model_dump(mode="json") for place, seed in enumerate(work)}
     seconds: dict[int, dict[int, float]] = {place: {} for place in plain}  # by epoch: some are told again
     done = 0
     for place, said in tasks.follow(task, plain):
+        if "warning" in said:
+            yield said["warning"]
+            continue
         seed, row = work[place], said.get("row")
         found, last = seed.row, len(seed.pipeline.links) - 1
         if row and row["link"] == last:
@@ -263,7 +276,8 @@ def _seeds(own: Confirming, work: list[Seed], rows: dict, orders: Orders, tasks:
         if "paused" in said:
             continue
         if "accuracy" in said:
-            found |= {"accuracy": said["accuracy"], "seconds": sum(seconds[place].values()), "cause": None}
+            found |= {name: said[name] for name in METRICS.values()}
+            found |= {"seconds": sum(seconds[place].values()), "cause": None}
         elif "test" in said:
             found |= {"test": said["test"], "test_images": said["test_images"], "cause": None}
         elif cause:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rich.text import Text
+
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
@@ -28,7 +30,7 @@ class Driver:
 
     plan: Plan
     tell: Callable[[Any], None] = lambda shown: None
-    """Prints a table that a user should see."""
+    """Prints a table, or a warning, that a user should see."""
     show: Show = lambda driver: None
     progress: Callable[[str, int, int], None] = silent
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -71,7 +73,7 @@ class Driver:
 
     def ask_to_stop(self) -> bool:
         """All that runs is to be kept, and then the search ends; False where nothing runs, or it was asked before."""
-        if not self.patient or self.stopping.is_set():
+        if not self.patient or self.stopping.is_set() or self.interrupted.is_set():
             return False
         self.stopping.set()
         self.kept = True
@@ -83,7 +85,7 @@ class Driver:
     def work(self, name: str) -> Work:
         """The orders of a trial in the tables."""
         row, orders = self.tables.trials[name], self.orders
-        pipeline = Pipeline.model_validate_json(row["pipeline"])
+        pipeline = Pipeline.model_validate_json(row["pipeline"]).on(self.plan.data.name)  # they may have moved
         return orders.work(
             pipeline, trial=name, judged=row["reference"] is None, milestones=self.plan.milestones,
             student=orders.file("students", name), checkpoint=orders.file("checkpoints", name),
@@ -110,6 +112,14 @@ class Driver:
         self.interrupted.set()
         raise KeyboardInterrupt
 
+    def lost_ray(self, name: str) -> None:
+        """A process of its own Ray died: nothing more can be trained."""
+        self.failure = Refusal(
+            f"A search needs all processes of its Ray, but {name} has ended (killed, or out of memory); all that was "
+            f"trained is kept. Go on: {self.plan.place.resume}"
+        )
+        self.interrupted.set()
+
     def full_disk(self, said: str) -> Refusal:
         """Why it ends where something could not be written; its folder stays, whatever is in it."""
         self.kept = True
@@ -123,6 +133,10 @@ class Driver:
         self.show(self)
         if self.interrupted.is_set():
             raise KeyboardInterrupt
+
+    def warn(self, sentence: str) -> None:
+        """Something is made anew, and its user should know."""
+        self.tell(Text(f"Warning: {sentence}", "yellow"))
 
     def write_facts(self) -> None:
         """search.json, with all that is known by now."""

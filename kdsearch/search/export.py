@@ -1,20 +1,26 @@
 """A trial -> the deployed student's weights and the config that runs it again, to the same number."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from kdsearch.config.parse import parse
+from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import best as best_of
 from kdsearch.results.front import members
 from kdsearch.storage.files import whole
+
+FILES = ("student.safetensors", "config.yaml", "metrics.json")
+"""What export writes."""
 
 
 def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, front: bool) -> list[str]:
@@ -33,12 +39,16 @@ def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, f
 
 
 def export(folder: Path, tables: results_tables.Tables, trials: list[str], output: Path) -> list[Path]:
-    """Write OUTPUT/<trial>/{config.yaml, student.safetensors, metrics.json} for each; returns the folders.
+    """Write OUTPUT/<search>/<trial>/{config.yaml, student.safetensors, metrics.json} for each; returns the folders.
 
-    Raises Refusal, before anything is written, for a trial that is unfinished or whose student's file is damaged.
+    Raises Refusal, before anything is written, for a trial that is unfinished, one whose student's file is damaged, or
+    where a file that is not of an earlier export of this trial would be replaced.
     """
     made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
-    return [_write(folder, tables.trials[trial], made[trial], output) for trial in trials]
+    targets = {trial: output / folder.name / trial for trial in trials}
+    for trial, target in targets.items():
+        _check_target(target, folder / "students" / f"{trial}.safetensors")
+    return [_write(folder, tables.trials[trial], made[trial], target) for trial, target in targets.items()]
 
 
 def _made(folder: Path, row: dict) -> dict:
@@ -46,25 +56,64 @@ def _made(folder: Path, row: dict) -> dict:
     if row["state"] != "complete" and not weights.exists():
         cause = f" ({row['cause']})" if row["cause"] else ""
         raise Refusal(f"Only a fully trained trial can be exported, but trial {row['trial']} is {row['state']}{cause}.")
-    from kdsearch.distill.store import read_facts
+    from kdsearch.distill.store import check_net
 
-    made = read_facts(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
+    made = check_net(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
     parse(Made, made, f"'made' in '{weights}'")
     parse(Pipeline, json.loads(row["pipeline"]), f"The pipeline of trial {row['trial']}")
     return made
 
 
-def _write(folder: Path, row: dict, made: dict, output: Path) -> Path:
-    target, weights = output / row["trial"], folder / "students" / f"{row['trial']}.safetensors"
-    text = config_text(json.loads(row["pipeline"]), made, f"Trial {row['trial']} of the search '{folder.name}'.")
+def _check_target(target: Path, weights: Path) -> None:
+    """Raises Refusal where a file would be replaced that export did not write, or wrote of another student."""
+    there = [name for name in FILES if (target / name).exists()]
+    if not there:
+        return
+    try:
+        told = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
+        sums = told["files"]
+        same = sums["student.safetensors"] == _sum(weights)
+        changed = [name for name in there if name in sums and sums[name] != _sum(target / name)]
+    except (OSError, ValueError, LookupError, TypeError):
+        same, changed = False, there
+    if not same or changed:
+        what = f"{listed(changed)} there changed since" if same else "what lies there is of another student"
+        raise Refusal(
+            f"An export replaces what an export of the same trial wrote, but {what}: '{target}'; move it away, or let "
+            f"--output name another folder."
+        )
+
+
+def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
+    weights, pipeline = folder / "students" / f"{row['trial']}.safetensors", json.loads(row["pipeline"])
+    text = config_text(pipeline, made, f"Trial {row['trial']} of the search '{folder.name}'.")
     columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
-    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], "made": made}
-    with whole(target) as draft:
-        draft.mkdir()
-        shutil.copyfile(weights, draft / "student.safetensors")
-        (draft / "config.yaml").write_text(text, encoding="utf-8")
-        (draft / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    with whole(target / "student.safetensors") as draft:
+        shutil.copyfile(weights, draft)
+    with whole(target / "config.yaml") as draft:
+        draft.write_text(text, encoding="utf-8")
+    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], **per_class(made), "made": made}
+    metrics["files"] = {name: _sum(target / name) for name in FILES if name != "metrics.json"}
+    with whole(target / "metrics.json") as draft:
+        draft.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     return target
+
+
+def per_class(made: Mapping[str, Any]) -> dict[str, Any]:
+    """balanced_accuracy; class_accuracy by class, and confusion: of the validation images of a class, how many were
+    taken for which. Empty where an older version did not count."""
+    classes, counts = made["classes"], made.get("confusion") or ()
+    if not counts:
+        return {}
+    rows: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for one, other, count in counts:
+        rows[classes[one]][classes[other]] = count
+    right = {name: row.get(name, 0) / sum(row.values()) for name, row in rows.items() if row}
+    return {"balanced_accuracy": made["balanced_accuracy"], "class_accuracy": right, "confusion": rows}
+
+
+def _sum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def config_text(pipeline: dict, made: dict, title: str) -> str:
@@ -79,12 +128,14 @@ class Recipe:
 
     pipeline: Pipeline
     made: Made | None
+    moved: bool = False
+    """Its images lie elsewhere now: they must be the same."""
 
 
 def read_config(path: Path) -> Recipe:
     """Read a config.yaml by the safe loader; raises Refusal."""
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"The config '{path}' cannot be read ({error}).") from None
     except (yaml.YAMLError, RecursionError) as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
@@ -28,9 +29,9 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     """Read the data, draw, check: all that can refuse a search before it is written. Raises Refusal."""
     settings, sampler, rule, limits, trials = _chosen(asked, space)
     spaces.check_overrides(space, settings)
-    spaces.check_published(space, settings)
     cache.check()
-    drawn, references = _drawn(space, settings, sampler)
+    drawn, references = _drawn(space, settings, sampler)  # first: what is asked for wrongly is no fault of PUBLISHED
+    spaces.check_published(space, settings)
     described = _described(space, drawn)
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     images = load(described, Path(asked.data_dir), progress)
@@ -46,8 +47,11 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     _check_pairs(plan)
     # A search that goes on keeps its views, whatever room this machine has for them.
     views = (before and before.views) or most_views(looked_at, images, plan.cache_limit)
-    if views < images.views:
-        settings = replace(settings, most_views=views)
+    _, height, width = images.shape
+    settled = settings if described.name in KNOWN else replace(settings, size=(width, height))
+    settled = replace(settled, most_views=views) if views < images.views else settled
+    if settled != settings:
+        settings = settled
         drawn, references = _drawn(space, settings, sampler)
         plan = replace(plan, settings=settings, draws=tuple(drawn), references=references)
         plan = _within_limits(plan, progress)

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from kdsearch.cluster.session import own_ray
+from kdsearch.cluster.own import own_ray
 from kdsearch.errors import unknown
-from kdsearch.results import files, folder, front, searches
+from kdsearch.results import files, folder, front, searches, show
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
@@ -80,11 +80,13 @@ class Search:
             raise unknown("chart of this search", name, found)
         return found[name]
 
-    def report(self, path: str | Path | None = None, *, png: bool = False) -> list[Path]:
-        """One HTML page (report.html in the search's folder, unless told), and with `png` a picture of each chart."""
+    def report(self, path: str | Path | None = None, *, png: bool = False, svg: bool = False) -> list[Path]:
+        """One HTML page (report.html in the search's folder, unless told); with `png` and `svg` each chart likewise."""
         target = Path(path) if path is not None else self.folder / "report.html"
         with folder.readable(self.folder):
-            return import_module("kdsearch.analysis.report").write(self.folder, target, png)
+            searches.bring_students(self._storage, self.folder, front.members(self._tables().trials.values()))
+            pictures = [kind for kind, wanted in (("png", png), ("svg", svg)) if wanted]
+            return import_module("kdsearch.analysis.report").write(self.folder, target, pictures)
 
     def export(
         self,
@@ -108,18 +110,19 @@ class Search:
         *,
         test: bool = False,
         data_dir: str | Path = "data",
+        data: str | None = None,
         max_concurrent: int | None = None,
         progress: bool | Console = True,
     ) -> list[results_seeds.Member]:
         """Train the front's members again with other seeds; `test`: and judge them on the test images.
 
-        `progress`: whether it is shown, or where.
+        `data`: where the folder of images lies now; `progress`: whether it is shown, or where.
         """
-        console = progress if isinstance(progress, Console) else Console(quiet=not progress)
+        console = progress if isinstance(progress, Console) else show.console(quiet=not progress)
         with Steps(console) as watch, own_ray():
             from kdsearch.search.confirm import Wanted, confirm  # seconds, of which the display tells
 
-            wanted = Wanted(seeds, test, Path(data_dir), max_concurrent)
+            wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)
         return self.confirmed
 

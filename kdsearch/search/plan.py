@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kdsearch.config.net import AnyNet
-from kdsearch.config.pipeline import Data, Link, Pipeline
+from kdsearch.config.pipeline import Data, Link, Pipeline, Precision
+from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
+from kdsearch.distill.device import machine, precision_of
 from kdsearch.distill.store import Store
 from kdsearch.nets import pairs
 from kdsearch.nets.survey import Survey, survey
@@ -77,6 +79,13 @@ class Plan:
         return f"<Plan of {self.space.name}: {self.total} trials on {self.data.name}, {self.sampler}, rule {self.rule}>"
 
     @property
+    def precision(self) -> Precision | None:
+        """What networks multiply in; None: on a cluster, whose nodes decide."""
+        if self.asked.address is not None:
+            return None
+        return precision_of(self.asked.precision, "cuda" if self.resources["gpu"] else "cpu")
+
+    @property
     def folder(self) -> Path:
         return self.place.folder
 
@@ -137,6 +146,7 @@ class Plan:
             "compression": teacher.parameters / student.parameters,
             "training_parameters": pairs.training_parameters(last, taught_by, shape, classes),
             "macs": student.macs,
+            "metric": self.asked.metric,
         }
 
     def facts(self) -> dict[str, Any]:
@@ -162,12 +172,18 @@ class Plan:
             "limits": self.limits.set(),
             "study": self.study,
             "resources": dict(self.resources),
+            "machine": machine(),
+            "precision": self.precision,
             "data": self.data.name,
             "fingerprint": images.fingerprint,
+            "recipe": RECIPE,
+            "account": images.account,
             "images": len(images.train),
             "validation_images": len(images.validation),
             "image": list(images.shape),
             "classes": len(images.classes),
+            "largest_class": int(images.validation_labels.bincount().max()) / len(images.validation),
+            "metric": asked.metric,
             "knobs": dict(self.ranges),
             "teacher_parameters": self.survey((self.space.repeats or self.teacher).net).parameters,
             "python": platform.python_version(),

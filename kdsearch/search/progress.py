@@ -19,6 +19,7 @@ from rich.text import Text
 from kdsearch.errors import cause_of
 from kdsearch.results import files
 from kdsearch.results.format import duration, outcome, percent
+from kdsearch.results.show import Plain
 
 LINE_EVERY = 5.0
 """Seconds between plain lines of one kind."""
@@ -93,7 +94,7 @@ class Display(Live):
 
     def __init__(self, console: Console) -> None:
         self.notebook = console.is_jupyter
-        plain = Console(markup=False, highlight=False, force_jupyter=False)  # whose lines are one output, not one each
+        plain = Plain(jupyter=False)  # whose lines are one output, not one each
         self.out = plain if self.notebook else console
         self.drawn = (console.is_interactive or self.notebook) and not console.quiet
         name = TextColumn("{task.description}", markup=False, table_column=Column(width=NAME, no_wrap=True))

@@ -1,38 +1,38 @@
 """A config trained outside any search, once a seed."""
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data import images as data_images
-from kdsearch.data import sources
+from kdsearch.data.folder import placed
+from kdsearch.data.pictures import Progress
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.device import machine
-from kdsearch.distill.pipeline import Means, Row, made_with
+from kdsearch.distill.pipeline import Means, Row, made_with, validated
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
-from kdsearch.distill.train import accuracy
-from kdsearch.errors import Refusal
+from kdsearch.distill.train import Diverged, Judged, judge
+from kdsearch.errors import Refusal, nobody
+from kdsearch.nets import pairs
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
+from kdsearch.results.show import console
 from kdsearch.search.export import Recipe, config_text, read_config
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import at, usual
-
-
-def nobody(student: Any, recorded: float | None) -> None:
-    """Hears nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,17 @@ class Student:
     net: nn.Sequential = field(repr=False)
     pipeline: Pipeline = field(repr=False)
     means: Means = field(repr=False)
-    accuracy: float | None
+    judged: Judged = field(repr=False)
+    """On the validation images."""
     test: float | None
     """Accuracy on the test images, where asked for."""
     faint: tuple[str, ...]
     """Loss terms that did not teach, as `stage: term`."""
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, 0–1."""
+        return self.judged.accuracy
 
     @property
     def seed(self) -> int:
@@ -54,7 +60,7 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Its weights and its config, as export writes them."""
-        made = made_with(self.pipeline, self.means, self.accuracy)
+        made = made_with(self.pipeline, self.means, self.judged)
         save_net(folder / "student.safetensors", self.net, made)
         text = config_text(self.pipeline.model_dump(mode="json"), made, f"Seed {self.pipeline.student.seed}.")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -65,6 +71,7 @@ def train(
     seeds: int = 1,
     *,
     test: bool = False,
+    data: str | None = None,
     output: str | Path | None = None,
     data_dir: str | Path = "data",
     results: str | Path | None = None,
@@ -73,21 +80,23 @@ def train(
 ) -> list[Student]:
     """Run a config.yaml outside any search, once a seed: its own and those after it.
 
-    `test`: read the test images, once, at the end; `output`: save the students and configs there. `ended` hears of
-    each student, and of the accuracy that the config tells of its seed. Raises Refusal.
+    `test`: read the test images, once, at the end; `data`: where the config's images lie now; `output`: save the
+    students and configs there. `ended` hears of each student, and of the accuracy that the config tells of its seed.
+    Raises Refusal.
     """
     if seeds < 1:
         raise Refusal(f"A config is trained once a seed, so seeds must be at least 1, but got {seeds}.")
     recipe, storage = read_config(Path(config)), at(str(results or usual()))
+    if data is not None:
+        recipe = replace(recipe, pipeline=recipe.pipeline.on(placed(data)), moved=True)
     store, students = storage.folder / "store", []
     if recipe.made:
         searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
     else:
         storage.pull_folder(store, absent=True)
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
-    console = Console(markup=False, highlight=False, quiet=not progress)
-    with Steps(console) as watch, searches.sent(storage, store):
-        for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read):
+    with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store), _told():
+        for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read, watch.out.print):
             if not isinstance(said, Student):
                 watch.show(said)
                 continue
@@ -98,10 +107,28 @@ def train(
     return students
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """A loss that is no number, as a sentence: a search makes it its trial's outcome."""
+    try:
+        yield
+    except Diverged as error:
+        raise Refusal(
+            f"The config cannot be trained: {error}; lower fit.learning_rate of the network that was at work."
+        ) from error
+
+
 def replicates(
-    recipe: Recipe, seeds: int, data_dir: Path, store: Path, test: bool, progress: sources.Progress
+    recipe: Recipe,
+    seeds: int,
+    data_dir: Path,
+    store: Path,
+    test: bool,
+    progress: Progress,
+    tell: Callable[[str], None] = nobody,
 ) -> Iterator[Step | Student | str]:
-    """Train a config's student with its own seed and those after it; yields steps, warnings, and each student.
+    """Train a config's student with its own seed and those after it; yields steps, warnings, and each student; `tell`
+    hears what was read.
 
     On the device that the config was made on, where there is one; on the GPU for a config made by hand.
     """
@@ -111,13 +138,24 @@ def replicates(
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)
     device.set_up(torch.get_num_threads())
+    if made and chosen.data.image_size is None and chosen.data.name not in KNOWN:  # an older config: the size is known
+        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"image_size": made.image[:0:-1]})})
     images = data_images.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
     if chosen.data.views is None:
         images = replace(images, views=most_views([chosen], images, cache.limit()))
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
+    pairs.check(chosen, images.shape, len(images.classes))  # before anything is trained
     tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
+    tell(images.account)
+    if recipe.moved and made and images.fingerprint != made.fingerprint:
+        raise Refusal(
+            f"Images may lie elsewhere, but must be the same, and those of '{chosen.data.name}' are others "
+            f"(fingerprint {made.fingerprint} in the config, {images.fingerprint} here); leave --data out, or write "
+            f"that folder into the config's data.name."
+        )
     yield from (f"{text}; the accuracy may differ." for text in differences(made, images))
-    means = Means(images, Store(store), Targets(cache.folder() / "targets", cache.limit(), progress=progress))
+    targets = Targets(cache.folder() / "targets", cache.limit(), progress=progress)
+    means = Means(images, Store(store), targets, tell=tell)
     first = chosen.student.seed
     for seed in range(first, first + seeds):
         yield from _replicate(chosen.with_seed(seed), made, means, tested)
@@ -137,9 +175,9 @@ def _replicate(
     means = _as_made(made, means) if made else means
     net = distill_pipeline.untrained(again, len(again.links) - 1, means.images)
     yield from _steps(distill_pipeline.run(again, means, net), again, rows)
-    test = accuracy(net, means.images, *tested) if tested else None
+    test = judge(net, means.images, *tested).accuracy if tested else None
     faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
-    yield Student(net, again, means, rows[-1].accuracy, test, tuple(faint))
+    yield Student(net, again, means, validated(net, means.images), test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
@@ -172,4 +210,7 @@ def differences(made: Made | None, images: data_images.Images) -> list[str]:
         "fingerprint": images.fingerprint,
     }
     told = ((name, getattr(made, name), value) for name, value in now.items()) if made else ()
-    return [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]
+    found = [f"{name} was {then} and is {value} here" for name, then, value in told if then != value]
+    if made and made.recipe != RECIPE:
+        found.append(f"its number belongs to recipe {made.recipe}, and here pipelines are trained by recipe {RECIPE}")
+    return found

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from kdsearch.config.provenance import RECIPE
 from kdsearch.errors import Refusal
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
@@ -17,6 +18,37 @@ def check_source(facts: Facts, source: str, path: Path) -> None:
             f"A search goes on with the space that it began with, but '{path}' has changed since; bring it back, or "
             f"start a new search with another --name."
         )
+
+
+def check_recipe(facts: Facts) -> None:
+    """Raises Refusal where the same pipelines would come to other numbers than when the search began."""
+    if facts.recipe != RECIPE:
+        began = facts.versions.get("kdsearch", "an older one")
+        raise Refusal(
+            f"A search is trained by one recipe, but this one began by recipe {facts.recipe} (kdsearch {began}) and "
+            f"here it is {RECIPE}: the same pipelines come to other numbers. Look at it (status, report, export), "
+            f"start a new search, or go on with that version."
+        )
+
+
+NUMBERS = ("torch", "torchvision", "ray", "optuna", "kdsearch")
+"""Packages on which numbers may depend."""
+
+
+def check_machine(before: Facts, now: Facts) -> list[str]:
+    """What may change the numbers of trials that go on, a sentence each; raises Refusal where it does: a trial would be
+    trained half in one precision and half in another."""
+    if before.precision and before.precision != now.precision:
+        raise Refusal(
+            f"A search is trained in one precision, but this one began in {before.precision} (on {before.machine}) and "
+            f"here auto is {now.precision} ({now.machine}); go on where it was, or start a new search with --precision."
+        )
+    told = {name: (before.versions.get(name), now.versions.get(name)) for name in NUMBERS}
+    told["processor"] = (before.machine, now.machine)
+    changed = [f"{name} was {then} and is {here}" for name, (then, here) in told.items() if then and then != here]
+    if not changed:
+        return []
+    return [f"trials from here on may come to other numbers than those before: {'; '.join(changed)}."]
 
 
 def check_images(facts: Facts, fingerprint: str) -> None:

@@ -11,25 +11,23 @@ from filelock import Timeout
 
 from kdsearch.cluster.file import on_head
 from kdsearch.cluster.nodes import check, table
+from kdsearch.cluster.own import watched
 from kdsearch.cluster.preflight import preflight
 from kdsearch.cluster.session import asked_resources, has_several_nodes, start_ray
 from kdsearch.data.images import silent
-from kdsearch.errors import Refusal, is_full
+from kdsearch.errors import Refusal, is_full, nobody
 from kdsearch.interrupts import remembered_ctrl_c
 from kdsearch.results import folder
+from kdsearch.results.facts import Facts
 from kdsearch.results.folder import taken
 from kdsearch.results.searches import renew
 from kdsearch.search.driver import Driver, Show
 from kdsearch.search.plan import Plan, Progress
-from kdsearch.search.resume import check_more
+from kdsearch.search.resume import check_machine, check_more
 from kdsearch.search.teachers import chains_of, train_networks
 from kdsearch.search.trial import trial
 from kdsearch.search.tuner import tune_trials
 from kdsearch.storage.lease import Lease, hold
-
-
-def nobody(told: Any) -> None:
-    """Shows nothing."""
 
 
 def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, progress: Progress = silent) -> Driver:
@@ -49,6 +47,7 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
     with (
         _alone(plan) as driver.lease,
         remembered_ctrl_c(driver.interrupted, driver.ask_to_stop, lambda: f"Go on: {plan.place.resume}"),
+        watched(driver.lost_ray),
     ):
         if not plan.place.before and (plan.folder / "search.json").exists():
             raise Refusal(f"'{plan.folder}' has just been taken by another search; start this one again.")
@@ -57,6 +56,8 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
             driver.patient = True
             train_networks(driver, chains)
             tune_trials(driver, trial)
+        except KeyboardInterrupt:
+            raise driver.failure or KeyboardInterrupt from None
         except OSError as error:
             raise driver.full_disk(str(error)) if is_full(error) else error from error
         finally:
@@ -79,6 +80,8 @@ def _begin(driver: Driver) -> None:
     """Take over what there is, and leave nothing half done behind."""
     plan = driver.plan
     if plan.place.before:
+        for sentence in check_machine(plan.place.before, Facts.model_validate(plan.facts())):
+            driver.warn(sentence)
         renew(plan.storage, plan.folder)  # another driver may have gone on until it let go of the search
         driver.tables.take_over()
         for name in ("", "students", "checkpoints"):

@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.results import files
+from kdsearch.results.metric import METRICS, score
 from kdsearch.results.tables import JOURNAL, Tables, knobs
 from kdsearch.search import samplers, spaces
 from kdsearch.search.plan import Plan
@@ -78,6 +79,10 @@ class Sampler(OptunaSearch):
             study_name=plan.study,
             storage=JournalStorage(JournalFileBackend(str(path))),
         )
+        if self._study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names([METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
@@ -235,7 +240,9 @@ class Sampler(OptunaSearch):
         if error or not result or result.get("cause"):
             how = {"state": TrialState.FAIL}
         elif result["complete"]:
-            how = _outcome(self._tables.trials[name] | {"state": "complete", "accuracy": result["accuracy"]})
+            how = _outcome(
+                self._tables.trials[name] | {name: result[name] for name in METRICS.values()} | {"state": "complete"}
+            )
         self._ended[name] = how
         for draw in (*([asked] if asked else []), *self._twins.pop(name, [])):  # nobody drew a reference
             self._study.tell(draw, skip_if_finished=True, **how)
@@ -247,12 +254,13 @@ class Sampler(OptunaSearch):
 
 
 def _sorted(pipeline: dict | str) -> str:
-    """One text for equal pipelines."""
-    return json.dumps(json.loads(pipeline) if isinstance(pipeline, str) else pipeline, sort_keys=True)
+    """One text for equal pipelines, wherever their images lie."""
+    plain = json.loads(pipeline) if isinstance(pipeline, str) else pipeline
+    return json.dumps(plain | {"data": plain["data"] | {"name": ""}}, sort_keys=True)
 
 
 def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     """How Optuna is told of a trial that ended: its values, or PRUNED (stopped: not comparable), or FAIL."""
     if row["state"] == "complete":
-        return {"values": [row["accuracy"], math.log10(row["compression"])]}
+        return {"values": [score(row), math.log10(row["compression"])]}
     return {"state": TrialState.PRUNED if row["state"] == "stopped" else TrialState.FAIL}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from kdsearch.config.parse import parse
+from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, unknown
 
@@ -77,6 +77,8 @@ class Settings:
     teacher_epochs_given: bool = False
     data: str | None = None
     image_size: int | None = None
+    size: tuple[int, int] | None = None
+    """Of a folder's images once they were read: it stays."""
     seed: int = 0
     most_views: int = 64
     """Of an image's fixed views, where the space leaves their number to what is usual."""
@@ -111,6 +113,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
         raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")
     views = resolved.data.views or min(resolved.data.fixed_views, settings.most_views)
     data = resolved.data.model_copy(update={"augment": resolved.data.changes, "views": views})
+    if settings.size and data.image_size is None:
+        data = data.model_copy(update={"image_size": settings.size})
     return resolved.model_copy(update={"data": data})
 
 
@@ -152,7 +156,7 @@ def _set(node: Any, steps: list[str], value: str, path: str) -> list[Any]:
             return []
     old = _inside(node, steps[-1], path)
     try:
-        new = yaml.safe_load(value)
+        new = load_yaml(value)
     except yaml.YAMLError:
         raise Refusal(f"The value of --set {path} must be YAML, but got '{value}'.") from None
     node[int(steps[-1]) if isinstance(node, list) else steps[-1]] = new

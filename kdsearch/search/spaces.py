@@ -3,9 +3,10 @@
 import ast
 import hashlib
 import importlib.util
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from kdsearch.config.net import NETS, AnyNet
+from kdsearch import config
+from kdsearch.config.net import NETS, AnyNet, Part
 from kdsearch.config.parse import explain
 from kdsearch.config.pipeline import KD, Budget, Hints, Link, Pair, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
@@ -25,6 +27,11 @@ SAMPLERS = ("tpe", "random", "grid")
 
 REFERENCES = ("labels", "kd", "hint+kd")
 """What teaches a space's one reference student, beside the draws; its trials' names."""
+
+PARTS: Mapping[str, type[Part]] = {
+    name: kind for name, kind in vars(config).items() if isinstance(kind, type) and issubclass(kind, Part)
+}
+"""What a space's file makes pipelines of, by name."""
 
 PATIENCE = 60.0
 """Seconds that a space's file may take to load, and to draw."""
@@ -124,7 +131,7 @@ def load(path: Path) -> Space:
         with at_most(PATIENCE):
             spec.loader.exec_module(module)
     except (Exception, SystemExit, Late) as error:  # whatever a user's file raises is told to the user
-        raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error)}") from error
+        raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error, path)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
     right = hasattr(module, "REFERENCE") and isinstance(reference, (*NETS.values(), type(None))) and callable(draw)
@@ -142,10 +149,13 @@ def load(path: Path) -> Space:
     return Space(path.stem, path, budget, full, reference, drawn_by, tuple(published), source(path))
 
 
-def _said(error: BaseException) -> str:
-    if isinstance(error, ValidationError):
-        return str(explain(error, "its pipeline", Pipeline))
-    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+def _said(error: BaseException, path: Path) -> str:
+    """What a space's file raised, and at which of its lines."""
+    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
+    where = f" (line {line})" if line else ""
+    if isinstance(error, ValidationError):  # of the part that was made there
+        return f"{explain(error, error.title, PARTS.get(error.title, Pipeline))}{where}"
     return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
 
 
@@ -155,7 +165,7 @@ def propose(trial: Any, space: Space, settings: Settings) -> dict:
         with at_most(PATIENCE):
             pipeline = space.draw(trial)
     except (Exception, SystemExit, Late) as error:
-        raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error)}") from error
+        raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error, space.path)}") from error
     if not isinstance(pipeline, Pipeline):
         raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
     if space.repeats:

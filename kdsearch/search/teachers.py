@@ -6,7 +6,7 @@ from typing import Any
 
 from kdsearch.cluster.tasks import LOST, Tasks
 from kdsearch.config.pipeline import Link, Pipeline
-from kdsearch.distill.store import Store, key_of, read_facts
+from kdsearch.distill.store import Store, check_net, key_of, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.results.folder import keep_trace
 from kdsearch.search.driver import Driver
@@ -39,7 +39,7 @@ def chains_of(plan: Plan) -> dict[str, Pipeline]:
     }
     for key in found:
         if key in plan.store:
-            read_facts(plan.store.path(key))
+            check_net(plan.store.path(key))
     return found
 
 
@@ -97,6 +97,8 @@ def _hear(driver: Driver, name: str, said: Mapping[str, Any]) -> None:
         raise Refusal(f"The {name} could not be trained: {cause}{more}")
     if "facts" in said:
         _trained(driver, name, said["facts"])
+    elif "warning" in said:
+        driver.warn(said["warning"])
     elif row := said.get("row"):
         driver.tables.extend(name, [row], student=-1)
         if row["stage"] != "record":

@@ -15,11 +15,11 @@ from kdsearch.config.pipeline import Data
 from kdsearch.data.images import Images, load, load_test, silent
 from kdsearch.distill import device
 from kdsearch.distill.checkpoint import Keeping, Paused
-from kdsearch.distill.pipeline import Means, Row, loaded, made_with, run, taught, untrained
+from kdsearch.distill.pipeline import Means, Row, loaded, made_with, run, taught, untrained, validated
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets
-from kdsearch.distill.train import accuracy
-from kdsearch.errors import cause_of, is_full
+from kdsearch.distill.train import Judged, judge
+from kdsearch.errors import cause_of, is_full, nobody
 from kdsearch.search.work import Work
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import at
@@ -52,18 +52,21 @@ def trial(config: dict[str, Any]) -> None:
         ended = row["link"] == len(work.pipeline.links) - 1 and row["epoch"] == work.pipeline.student.fit.epochs
         return not ended and (row["kd_epoch"] in work.milestones or time.monotonic() - reported > REPORT_EVERY)
 
+    def tell(sentence: str) -> None:
+        tune.report({"rows": [], "complete": False, "warning": sentence})
+
     try:
         if work.impossible:
             tune.report({"rows": [], "complete": False, "cause": work.impossible, "trace": ""})
             return
         if _stopping(work):
             raise Paused
-        rows = student(work, recording)
+        rows = student(work, recording, tell)
         while True:
             try:
                 waiting.append(next(rows))
             except StopIteration as end:
-                tune.report({"rows": waiting, "accuracy": end.value, "complete": True})
+                tune.report({"rows": waiting, **_reached(end.value), "complete": True})
                 return
             if told(waiting[-1]):
                 tune.report({"rows": waiting, "accuracy": waiting[-1]["accuracy"], "complete": False})
@@ -78,21 +81,21 @@ def trial(config: dict[str, Any]) -> None:
 def task(plain: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A Ray task; `plain` is a Work: a network that teaches, through the store, or a student trained and judged.
 
-    Yields each `row`; then the `facts` of a network, or a student's `accuracy`; `test` accuracy and on how many
-    `test_images`; `paused` where the search is to end and the link is kept as it is; a failure's `cause` (or `full`:
-    of the disk) and `trace`.
+    Yields each `row`, and a `warning` where a file was damaged; then the `facts` of a network, or a student's
+    `accuracy` and `balanced_accuracy`; `test` accuracy and on how many `test_images`; `paused` where the search is to
+    end and the link is kept as it is; a failure's `cause` (or `full`: of the disk) and `trace`.
     """
-    work = Work.model_validate(plain)
+    work, warnings = Work.model_validate(plain), list[str]()
     try:
         if _stopping(work):
             raise Paused
         if work.link is not None:
             # In its own chain this link is the last, but no student: no epoch of its counts as a KD epoch.
-            rows = _flat(taught(work.pipeline, work.link, _means(work, silent)))
-            trained = yield from _told(rows, kd_epoch=None)
+            rows = _flat(taught(work.pipeline, work.link, _means(work, silent, warnings.append)))
+            trained = yield from _told(rows, warnings, kd_epoch=None)
             yield {"facts": trained.facts}
         elif work.train:
-            yield {"accuracy": (yield from _told(student(work, silent)))}
+            yield _reached((yield from _told(student(work, silent, warnings.append), warnings)))
         if work.test:
             reached, images = _tested(work)
             yield {"test": reached, "test_images": images}
@@ -100,6 +103,10 @@ def task(plain: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"paused": True}
     except Exception as error:  # as with a trial, whatever it raises is its outcome
         yield _failure(error)
+
+
+def _reached(judged: Judged) -> dict[str, float]:
+    return {"accuracy": judged.accuracy, "balanced_accuracy": judged.balanced}
 
 
 def _failure(error: Exception) -> dict[str, str]:
@@ -114,30 +121,33 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def student(work: Work, progress: Progress) -> Generator[dict, None, float | None]:
-    """Trains a pipeline's last link and saves it; yields flat rows, returns its accuracy."""
-    pipeline, means, storage = work.pipeline, _means(work, progress), at(work.storage)
-    number, reached = len(pipeline.links) - 1, None
+def student(work: Work, progress: Progress, tell: Callable[[str], None] = nobody) -> Generator[dict, None, Judged]:
+    """Trains a pipeline's last link and saves it; yields flat rows, returns what it said of the validation images."""
+    pipeline, means, storage = work.pipeline, _means(work, progress, tell), at(work.storage)
+    number = len(pipeline.links) - 1
     if work.stored:
         trained = yield from _flat(taught(pipeline, number, means))
-        net, reached = trained.net, trained.facts["accuracy"]
+        net = trained.net
     else:
         net = untrained(pipeline, number, means.images)
         for row in run(pipeline, means, net, storage.folder / work.checkpoint if work.checkpoint else None):
-            reached = row.accuracy
             yield row.flat()
+    judged = validated(net, means.images)
     path = storage.folder / work.student
-    save_net(path, net, made_with(pipeline, means, reached))
+    save_net(path, net, made_with(pipeline, means, judged))
     storage.push(path)
-    return reached
+    return judged
 
 
-def _told(rows: Generator[dict, None, Result], **more: None) -> Generator[dict, None, Result]:
+def _told(rows: Generator[dict, None, Result], warnings: list[str], **more: None) -> Generator[dict, None, Result]:
     while True:
         try:
-            yield {"row": next(rows) | more}
+            row = next(rows)
         except StopIteration as end:
             return end.value
+        finally:
+            yield from ({"warning": warnings.pop(0)} for _ in tuple(warnings))
+        yield {"row": row | more}
 
 
 def _flat(rows: Generator[Row, None, Result]) -> Generator[dict, None, Result]:
@@ -154,7 +164,7 @@ def _tested(work: Work) -> tuple[float, int]:
     path = storage.folder / work.student
     if not path.exists():
         storage.pull(path)
-    return accuracy(loaded(work.pipeline.student, path, images), images, pixels, labels), len(labels)
+    return judge(loaded(work.pipeline.student, path, images), images, pixels, labels).accuracy, len(labels)
 
 
 def _stopping(work: Work) -> bool:
@@ -163,13 +173,13 @@ def _stopping(work: Work) -> bool:
     return storage.pull(storage.folder / work.stop_file)
 
 
-def _means(work: Work, progress: Progress) -> Means:
+def _means(work: Work, progress: Progress, tell: Callable[[str], None] = nobody) -> Means:
     device.set_up(work.threads)
     images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision)
     targets = Targets(cache.folder() / "targets", work.cache_limit, work.targets, progress)
     storage = at(work.storage)
     keeping = Keeping(work.milestones, partial(_stopping, work), storage)
-    return Means(images, Store(storage.folder / "store", storage), targets, keeping)
+    return Means(images, Store(storage.folder / "store", storage), targets, keeping, tell)
 
 
 @lru_cache(maxsize=2)

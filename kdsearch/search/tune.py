@@ -7,23 +7,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rich.console import Console
-
-from kdsearch.cluster.session import own_ray, probe, resolve
+from kdsearch.cluster.own import own_ray
+from kdsearch.cluster.session import probe, resolve
 from kdsearch.config.parse import parse
-from kdsearch.data.images import account
-from kdsearch.data.sources import placed
+from kdsearch.data.folder import placed
 from kdsearch.errors import Refusal, listed
 from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
+from kdsearch.results.show import console
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
+from kdsearch.search.estimate import estimate
 from kdsearch.search.look import look
 from kdsearch.search.opened import Search
 from kdsearch.search.plan import Place, Plan
 from kdsearch.search.progress import Watch
-from kdsearch.search.resume import check_source
+from kdsearch.search.resume import check_recipe, check_source
 from kdsearch.search.run import run
 from kdsearch.storage.bucket import at
 
@@ -41,12 +41,15 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
     Raises Refusal; at Ctrl-C, KeyboardInterrupt once all that runs is kept: `resume=True` goes on.
     """
     plan = None
-    with Watch(Console(markup=False, highlight=False, quiet=not progress)) as watch, own_ray():
+    with Watch(console(quiet=not progress)) as watch, own_ray():
         try:
             asked = asked_for(space, options)
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
             for sentence in _first(plan):
                 watch.out.print(sentence, soft_wrap=True)
+            watch.wait("timing a step of training …")
+            if told := estimate(plan):
+                watch.out.print(f"{told}", soft_wrap=True)
             if not asked.dry_run:
                 run(plan, watch.show, watch.out.print, watch.read)
         except KeyboardInterrupt:
@@ -56,7 +59,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
 
 def _first(plan: Plan) -> Iterator[str]:
     """What a user is told before anything is trained."""
-    yield account(plan.data.name, plan.images)
+    yield plan.images.account
     place, asked, space = plan.place, plan.asked, plan.space.name
     if not (asked.dry_run or place.before or asked.name):
         taken = [*searches.names_taken(place.storage), plan.folder.name]
@@ -112,6 +115,7 @@ def begun(asked: Asked, command: str = "") -> tuple[Asked, spaces.Space, Place]:
         folder = searches.resumed(name, storage)
         asked = asked.resumed(folder)
         facts = read_facts(folder)
+        check_recipe(facts)
         check_source(facts, spaces.source(path), path)
     else:
         folder = folder_for(storage.folder, path.stem, asked.name, searches.names_taken(storage))

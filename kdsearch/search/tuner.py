@@ -15,6 +15,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import keep_trace
+from kdsearch.results.metric import METRICS
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.rungs import Rungs
@@ -64,7 +65,7 @@ def _tune(driver: Driver, sampler: Sampler, rungs: Rungs, count: int, work: Call
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=sampler,
-            scheduler=Stopper(driver.tables, rungs),
+            scheduler=Stopper(driver.tables, rungs, METRICS[plan.asked.metric]),
             max_concurrent_trials=plan.asked.max_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -113,9 +114,9 @@ def _waiting(together: int) -> int:
 class Stopper(FIFOScheduler):
     """The rungs, asked at the milestones of the student's last stage; references are never judged."""
 
-    def __init__(self, tables: results_tables.Tables, rungs: Rungs) -> None:
+    def __init__(self, tables: results_tables.Tables, rungs: Rungs, column: str) -> None:
         super().__init__()
-        self.tables, self.rungs = tables, rungs
+        self.tables, self.rungs, self.column = tables, rungs, column
 
     def __getstate__(self) -> dict:
         return {}
@@ -127,7 +128,7 @@ class Stopper(FIFOScheduler):
         for row in result["rows"]:
             if row["kd_epoch"] in self.rungs.milestones:  # a trial that goes on tells again what it told
                 size = self.tables.trials[name]["parameters"]
-                goes_on = self.rungs.judge(name, row["kd_epoch"], row["accuracy"], size)
+                goes_on = self.rungs.judge(name, row["kd_epoch"], row[self.column], size)
                 verdict = self.rungs.verdicts[name, row["kd_epoch"]]
                 self.tables.judged(asdict(verdict))
                 if not goes_on:
@@ -152,6 +153,8 @@ class Watcher(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         self.driver.doing[trial.config["trial"]] = result.get("doing", "")
+        if "warning" in result:
+            self.driver.warn(result["warning"])
         last = len(trial.config["pipeline"]["links"]) - 1
         self.driver.tables.extend(trial.config["trial"], result["rows"], last)
         if result.get("full"):
@@ -164,7 +167,7 @@ class Watcher(tune.Callback):
                 self.driver.plan.storage.push(path)
             self._mark(trial, "failed", result["cause"])
         elif result["complete"]:
-            self._mark(trial, "complete", accuracy=result.get("accuracy"))
+            self._mark(trial, "complete", None, result["accuracy"], result["balanced_accuracy"])
         self.driver.changed()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -179,9 +182,9 @@ class Watcher(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._mark(trial, "failed", f"{LOST}, {1 + RETRIES} times" if trial.num_failures > RETRIES else LOST)
 
-    def _mark(self, trial: Any, state: str, cause: str | None = None, accuracy: float | None = None) -> None:
+    def _mark(self, trial: Any, state: str, cause: str | None = None, *reached: float | None) -> None:
         name = trial.config["trial"]
-        self.driver.tables.mark(name, state, cause, accuracy)
+        self.driver.tables.mark(name, state, cause, *reached)
         if state in files.ENDED:
             self.driver.plan.storage.remove(self.driver.plan.folder / "checkpoints" / f"{name}.safetensors")
             self._watch_failures(name, cause if state == "failed" else None)

@@ -1,10 +1,9 @@
 """Where searches are kept: a folder that all machines see, or a bucket with a copy of what is used here."""
 
 import contextlib
-import hashlib
 import os
-import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from kdsearch.errors import Refusal, unknown
+from kdsearch.errors import Refusal, first_line, natural, unknown
 from kdsearch.interrupts import within
 from kdsearch.storage import cache
+from kdsearch.storage.address import check_address, folder_name
 from kdsearch.storage.files import whole
 
 STORAGE = "KDSEARCH_STORAGE"
@@ -117,11 +117,26 @@ class Storage:
         with _told("read", self._shown(path)):
             return (self._files.get_file_info(self._key(path)).mtime_ns or 0) / 1e9
 
+    def now(self, folder: Path) -> float:
+        """The time by the storage's clock, which dates what is written there; seconds since 1970. Where nothing may be
+        written, this machine's."""
+        path = folder / f".clock-{uuid4().hex}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            self.push(path)
+            return self.written(path)
+        except (Refusal, OSError):
+            return time.time()
+        finally:
+            with contextlib.suppress(Refusal, OSError):
+                self.remove(path)
+
     def names(self, path: Path) -> list[str]:
         """Of what lies directly in a folder, here or in the bucket, sorted, without those that begin with a dot."""
         here = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
         there = {name for name, _ in self._listed(path)} if self.uri else set()
-        return sorted(name for name in here | there if not name.startswith("."))
+        return sorted((name for name in here | there if not name.startswith(".")), key=natural)
 
     def check(self) -> None:
         """Write, read back and remove a small file, in 15 s at most; raises Refusal."""
@@ -195,20 +210,9 @@ def at(word: str | Path) -> Storage:
     if scheme not in BUCKETS:
         raise unknown("storage with the scheme", scheme, [*BUCKETS, "file"])
     uri = str(word) if "?" in rest else str(word).rstrip("/")
-    owner, _, place = urlsplit(uri).netloc.rpartition("@")
-    if ":" in owner:
-        raise Refusal(
-            f"A storage's address is kept in tables and logs, so it must hold no password, but that of '{place}' does; "
-            f"give it through the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
+    check_address(uri)
     _opened(uri)
-    return Storage(cache.folder() / "storage" / _safe(uri), uri)
-
-
-def _safe(uri: str) -> str:
-    """A folder's name that shows the URI, and another one for every URI."""
-    shown = re.sub(r"[^A-Za-z0-9.]+", "-", uri.partition("?")[0]).strip("-.")
-    return f"{shown[:80]}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+    return Storage(cache.folder() / "storage" / folder_name(uri), uri)
 
 
 @lru_cache(maxsize=8)
@@ -264,6 +268,5 @@ def _refusal(done: str, shown: str, error: Exception) -> Refusal:
 
 def _reason(error: BaseException) -> str:
     """An error's first line, short."""
-    said = getattr(error, "strerror", None) or str(error)
-    line = said.splitlines()[0] if said else type(error).__name__
+    line = first_line(error)
     return line if len(line) <= 300 else f"{line[:300]}…"

@@ -6,13 +6,13 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line
+from kdsearch.storage import locks
+from kdsearch.storage.files import whole
 
 LIMIT = 20.0
 """GB (10⁹ bytes) of recorded targets, unless $KDSEARCH_CACHE_LIMIT says otherwise."""
@@ -29,9 +29,15 @@ ABANDONED = 3600.0
 
 def folder() -> Path:
     """$KDSEARCH_CACHE, else kdsearch/ in the user's cache folder."""
-    chosen = os.environ.get("KDSEARCH_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(chosen) if chosen else base / "kdsearch").expanduser().resolve()
+    try:
+        if chosen := os.environ.get("KDSEARCH_CACHE"):
+            return Path(chosen).expanduser().resolve()
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return (Path(base) / "kdsearch").resolve()
+    except RuntimeError as error:
+        raise Refusal(
+            f"The cache lies in the user's home, but there is none ({error}); let KDSEARCH_CACHE name a folder."
+        ) from None
 
 
 def check() -> None:
@@ -39,11 +45,16 @@ def check() -> None:
     try:
         for name in KINDS:
             (folder() / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder() / name):
+            with tempfile.TemporaryFile(dir=folder() / name), lock(folder() / name / ".lock"):
                 pass
     except OSError as error:
-        said = f"The cache '{folder()}' cannot be written ({error.strerror})"
+        said = f"The cache '{folder()}' cannot be written ({first_line(error)})"
         raise Refusal(f"{said}; let KDSEARCH_CACHE name another folder.") from None
+
+
+def lock(path: Path) -> AbstractContextManager[None]:
+    """Held by one process of this machine at a time; raises Refusal where the cache's file system has no locks."""
+    return locks.lock(path, other="let KDSEARCH_CACHE name a folder on this machine's own disk")
 
 
 def limit() -> int:
@@ -94,24 +105,17 @@ def draft(path: Path, size: int, most: int) -> Iterator[Path]:
     The folder two levels up then holds at most `most` bytes, unless files in work or this one alone are more.
     """
     root = path.parent.parent
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sketch = path.with_name(f".{path.name}")
-    with FileLock(root / ".lock"):
-        sketch.unlink(missing_ok=True)
-        _make_room(root, size, most)
-        try:
-            _reserve(sketch, size)
-        except OSError as error:
-            sketch.unlink(missing_ok=True)
-            raise Refusal(
-                f"The disk of '{root}' has no room for {size / 1e9:.2g} GB of recorded targets ({error.strerror}). "
-                f"Make room, let KDSEARCH_CACHE name another disk, or search with KDSEARCH_CACHE_LIMIT=0."
-            ) from error
-    try:
+    with whole(path) as sketch:
+        with lock(root / ".lock"):
+            _make_room(root, size, most)
+            try:
+                _reserve(sketch, size)
+            except OSError as error:
+                raise Refusal(
+                    f"The disk of '{root}' has no room for {size / 1e9:.2g} GB of recorded targets ({first_line(error)}"
+                    f"). Make room, let KDSEARCH_CACHE name another disk, or search with KDSEARCH_CACHE_LIMIT=0."
+                ) from error
         yield sketch
-        os.replace(sketch, path)
-    finally:
-        sketch.unlink(missing_ok=True)
 
 
 def _reserve(path: Path, size: int) -> None:

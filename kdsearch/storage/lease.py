@@ -5,12 +5,12 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from kdsearch.errors import Refusal
 from kdsearch.storage.bucket import Storage
@@ -23,11 +23,16 @@ EVERY = 10.0
 STALE = 60.0
 """Seconds without one after which a driver is taken for dead."""
 
-NOTE = {"host": str, "pid": int, "since": float, "time": float, "token": str}
-"""What a note says; `time` is that of the last sign."""
+NOTE = {"host": str, "pid": int, "since": float, "token": str}
+"""What every note says; when the last sign was given, the storage knows: no two machines' clocks agree."""
 
-OWN = uuid4().hex
+OWN = uuid.uuid4().hex
 """This process's token: in containers many a process has the same number."""
+
+
+def passing() -> float:
+    """Seconds that pass, awake or asleep, whatever time the clock is set to."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass
@@ -37,8 +42,10 @@ class Lease:
     storage: Storage
     folder: Path
     """Of the search."""
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = passing
+    """Seconds that pass; what it begins with does not matter."""
     since: float = 0.0
+    """When its driver began, by its own calendar: shown, never compared."""
     refreshed: float = 0.0
     lost: bool = False
     """Another process took the search."""
@@ -69,23 +76,24 @@ class Lease:
 
     def write(self) -> None:
         """Say that this process lives."""
-        now, path = self.clock(), self.folder / NAME
-        told = (socket.gethostname(), os.getpid(), self.since, now, OWN)
+        path = self.folder / NAME
+        told = (socket.gethostname(), os.getpid(), self.since, OWN)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(zip(NOTE, told, strict=True))), encoding="utf-8")
+        noted = dict(zip(NOTE, told, strict=True)) | {"processes": _processes(), "time": time.time()}  # for older ones
+        path.write_text(json.dumps(noted), encoding="utf-8")
         self.storage.push(path)
-        self.refreshed = now
+        self.refreshed = self.clock()
 
 
 @contextmanager
-def hold(storage: Storage, folder: Path, clock: Callable[[], float] = time.time) -> Iterator[Lease]:
+def hold(storage: Storage, folder: Path, clock: Callable[[], float] = passing) -> Iterator[Lease]:
     """Hold a search while its driver runs; raises Refusal where another one does, with who and since when."""
-    lease = Lease(storage, folder, clock, since=clock())
+    lease = Lease(storage, folder, clock, since=time.time())
     if storage.uri is None:
         yield lease
         return
-    if other := holder(storage, folder, clock):
-        again = max(STALE - (clock() - other["time"]), 1)
+    if other := holder(storage, folder):
+        again = max(STALE - silence(storage, folder), 1)
         raise Refusal(
             f"A search has one driver, but '{folder.name}' is held by {_who(other)}; stop that one, or try again in "
             f"{again:.0f} s, when it will be taken for dead unless it gives another sign."
@@ -101,10 +109,15 @@ def hold(storage: Storage, folder: Path, clock: Callable[[], float] = time.time)
                 storage.remove(folder / NAME)
 
 
-def holder(storage: Storage, folder: Path, clock: Callable[[], float] = time.time) -> dict[str, Any] | None:
+def holder(storage: Storage, folder: Path) -> dict[str, Any] | None:
     """Who runs a search in a bucket, as far as anyone can tell: its NOTE."""
     told = read(storage, folder) if storage.uri is not None else None
-    return told if told and clock() - told["time"] < STALE and _may_live(told) else None
+    return told if told and _may_live(told) and silence(storage, folder) < STALE else None
+
+
+def silence(storage: Storage, folder: Path) -> float:
+    """Seconds since the last sign, both ends by the storage's clock."""
+    return storage.now(folder) - storage.written(folder / NAME)
 
 
 def read(storage: Storage, folder: Path) -> dict[str, Any] | None:
@@ -113,14 +126,15 @@ def read(storage: Storage, folder: Path) -> dict[str, Any] | None:
         return None
     try:
         told = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return {name: kind(told[name]) for name, kind in NOTE.items()}
+        return {"processes": ""} | told | {name: kind(told[name]) for name, kind in NOTE.items()}
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
 def _may_live(told: dict[str, Any]) -> bool:
-    """On another machine it may; on this one, if there is such a process."""
-    if told["host"] != socket.gethostname():
+    """Where processes are counted as here, if there is such a process; on another machine, or in another container,
+    it may."""
+    if told["processes"] != _processes():
         return True
     if told["pid"] == os.getpid():
         return told["token"] == OWN
@@ -131,6 +145,15 @@ def _may_live(told: dict[str, Any]) -> bool:
     except PermissionError:
         pass  # another user's
     return True
+
+
+def _processes() -> str:
+    """Where a process's number means this process: since one start of one machine, in one container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{socket.gethostname()}:{uuid.getnode()}"
 
 
 def _who(told: dict[str, Any]) -> str:

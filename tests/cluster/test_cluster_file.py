@@ -31,7 +31,9 @@ from kdsearch.errors import Refusal
             "at max_workers: 'many' is not of type 'integer'",
         ),
         ("cluster_name: a\nprovider: {type: local}", "Please supply a `head_ip`"),
-        ("cluster_name: a\nprovider: {type: aws}\navailable_node_types: &a [*a]", "Ray does not take"),
+        ("cluster_name: a\nprovider: {type: aws}\navailable_node_types: &a [*a]", "more than 100,000 values"),
+        ("apiVersion: v1\n---\nkind: RayCluster", "several documents, as Kubernetes manifests do, but a cluster file"),
+        ("apiVersion: ray.io/v1\nkind: RayCluster", "is a Kubernetes manifest (RayCluster), but a cluster file is one"),
     ],
 )
 def test_what_is_no_cluster_file_is_a_sentence(tmp_path, text, said, capsys):
@@ -39,6 +41,16 @@ def test_what_is_no_cluster_file_is_a_sentence(tmp_path, text, said, capsys):
         file.read(written(tmp_path, text))
     assert said in str(refused.value) and len(str(refused.value)) < 500
     assert capsys.readouterr() == ("", "")
+
+
+def test_resources_may_be_left_to_ray_where_its_provider_finds_them_out(tmp_path):
+    kind = {"node_config": {"InstanceType": "g4dn.xlarge", "ImageId": "ami-0123456789abcdef0"}, "max_workers": 2}
+    plain = {
+        "cluster_name": "photos", "max_workers": 2, "provider": {"type": "aws", "region": "eu-west-2"},
+        "auth": {"ssh_user": "ubuntu"}, "head_node_type": "head",
+        "available_node_types": {"head": {**kind, "resources": {"CPU": 0}}, "worker": kind},
+    }  # fmt: skip
+    assert set(file.workers(file.read(written(tmp_path, yaml.safe_dump(plain))))) == {"worker"}
 
 
 def test_a_file_that_is_not_text_or_not_there_is_a_sentence(tmp_path):

@@ -1,5 +1,6 @@
 """Where Ray is, and that it answers."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -139,3 +140,21 @@ time.sleep(2)
 def test_ray_says_nothing_of_a_lost_worker(tmp_path):
     done = subprocess.run([sys.executable, "-c", LOST], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_path_too_long_for_ray_s_sockets_is_refused_with_the_variable_to_change(monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 60)
+    with pytest.raises(Refusal, match=r"at most 107 bytes, but Ray's would have 1\d\d, since TMPDIR .* let RAY_TMPDIR"):
+        session._check_sockets(None)
+    session._check_sockets("auto")  # who joins a Ray makes no sockets
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    session._check_sockets(None)
+
+
+def test_a_user_s_folder_is_not_where_ray_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError), session._elsewhere():
+        assert os.getcwd() == os.sep
+        raise KeyError
+    assert os.getcwd() == str(tmp_path)

@@ -43,7 +43,7 @@ def test_the_nearest_key_is_one_of_the_place_where_the_unknown_one_stands(value,
 
 
 def test_a_key_that_no_network_s_record_has_is_refused_with_those_that_it_has():
-    teacher = {"key": "k", "digest": "d", "threads": 1, "precision": "float32", "targets": {}, "accuracy": None}
+    teacher = {"key": "0" * 16, "digest": "d", "threads": 1, "precision": "float32", "targets": {}, "accuracy": None}
     with pytest.raises(Refusal, match=r"no key 'thread'; there is accuracy, digest.*Did you mean 'threads'"):
         parse(Made, MADE | {"teachers": [teacher | {"thread": 2}]}, "it")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kdsearch.config.pipeline import Data, Fit
+from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
-from kdsearch.data import sources
+from kdsearch.data import pictures, sources
 from kdsearch.errors import Refusal
 
 HERE = Path("nowhere")
@@ -171,30 +173,91 @@ def test_a_folder_keeps_its_common_size_and_grey_images_one_channel(tmp_path):
     assert data_images.load(Data(name=str(folder(tmp_path / "grey", mode="L"))), HERE).shape == (1, 10, 10)
 
 
-def test_sixteen_bit_images_keep_their_upper_eight_bits(tmp_path):
-    root = folder(tmp_path / "d", mode="L")
-    for path in root.glob("train/*/*.png"):
-        deep = np.full((10, 10), 256 * 77, dtype=np.uint16)
-        Image.fromarray(deep).save(path)
+@pytest.mark.parametrize("kind, ending", [(np.uint16, "png"), (np.int32, "tif"), (np.float32, "tif")])
+def test_more_than_eight_bits_fill_the_range_that_the_whole_set_shows(tmp_path, kind, ending):
+    root, (low, high) = folder(tmp_path / "d", mode="L"), ((100, 4195) if kind is not np.float32 else (0.25, 0.75))
+    for place, path in enumerate(sorted(root.glob("train/*/*.png"))):
+        path.unlink()
+        deep = np.full((10, 10), low + (high - low) * place / 7, dtype=kind)
+        Image.fromarray(deep).save(path.with_suffix(f".{ending}"))
     found = data_images.load(Data(name=str(root)), HERE)
-    assert found.shape == (1, 10, 10) and set(found.train.flatten().tolist()) == {77}
+    values = torch.cat([found.train, found.validation])[:, 0, 0, 0].sort().values
+    assert found.shape == (1, 10, 10) and (values - 255 * torch.arange(8) / 7).abs().max() <= 1
+    (root / "train").rename(root / "test")
+    Image.fromarray(np.full((10, 10), low, dtype=kind)).save(root / "test" / "b" / f"7.{ending}")
+    (root / "test").rename(root / "train")  # the test images' range is the training images', whatever they show
+    assert found.style.scale == (low, high)
+
+
+def test_pictures_of_eight_bits_and_of_more_are_refused_together(tmp_path):
+    root = folder(tmp_path / "d", mode="L")
+    Image.fromarray(np.full((10, 10), 999, dtype=np.uint16)).save(root / "train" / "a" / "deep.png")
+    with pytest.raises(Refusal, match=r"of these 9 1 have more \(such as '.*deep.png'\); bring all to one kind"):
+        data_images.load(Data(name=str(root)), HERE)
+
+
+def test_a_float_that_is_no_number_is_refused_by_its_file(tmp_path):
+    root = folder(tmp_path / "d", mode="L")
+    Image.fromarray(np.full((10, 10), np.nan, dtype=np.float32)).save(root / "train" / "a" / "nan.tif")
+    with pytest.raises(Refusal, match="it holds values that are no numbers"):
+        data_images.load(Data(name=str(root)), HERE)
+
+
+def test_a_set_of_one_colour_is_refused(tmp_path):
+    root = folder(tmp_path / "d")
+    for path in root.glob("train/*/*.png"):
+        Image.new("RGB", (10, 10), (7, 7, 7)).save(path)
+    with pytest.raises(Refusal, match="one colour alone"):
+        data_images.load(Data(name=str(root)), HERE)
 
 
 def test_a_photo_that_lies_on_its_side_is_turned(tmp_path):
     root = folder(tmp_path / "d")
     tag = Image.Exif()
-    tag[sources.ORIENTATION] = 6
+    tag[pictures.ORIENTATION] = 6
     for place, path in enumerate(sorted(root.glob("train/*/*.png"))):
         Image.new("RGB", (12, 9), (place, 0, 0)).save(path.with_suffix(".jpg"), exif=tag)
         path.unlink()
     assert data_images.load(Data(name=str(root)), HERE).shape == (3, 12, 9)
 
 
-def test_images_of_several_sizes_become_32_and_image_size_says_otherwise(tmp_path):
-    root = folder(tmp_path / "d")
-    Image.new("RGB", (50, 20)).save(root / "train" / "a" / "wide.png")
-    assert data_images.load(Data(name=str(root)), HERE).shape == (3, 32, 32)
+def test_images_of_several_sizes_become_the_median_one_s_and_image_size_says_otherwise(tmp_path):
+    root = folder(tmp_path / "d", size=(20, 14))
+    Image.new("RGB", (500, 200)).save(root / "train" / "a" / "wide.png")
+    found = data_images.load(Data(name=str(root)), HERE)
+    assert found.shape == (3, 14, 14) and "14–500 px, brought to 14×14" in found.account
     assert data_images.load(Data(name=str(root), image_size=8), HERE).shape == (3, 8, 8)
+    assert data_images.load(Data(name=str(root), image_size=(9, 12)), HERE).shape == (3, 12, 9)
+
+
+@pytest.mark.parametrize(
+    "sizes, usual",
+    [
+        ([(4032, 3024)] * 3, (64, 48)),
+        ([(28, 28)] * 3, (28, 28)),
+        ([(64, 64), (64, 40)], (40, 40)),
+        ([(500, 400), (640, 480), (90, 30)], (64, 64)),
+        ([(40, 90), (30, 90), (20, 20)], (30, 30)),
+    ],
+)
+def test_the_usual_side_is_at_most_64_and_never_above_the_median_image(sizes, usual):
+    assert pictures.usual_size(sizes) == usual
+
+
+def test_images_that_would_not_fit_into_memory_are_refused_with_the_size_that_does(tmp_path, monkeypatch):
+    root, decoding = folder(tmp_path / "d"), []
+    monkeypatch.setattr(sources.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 3 * 100**2 * 2.5))
+    with pytest.raises(Refusal, match=r"8 of 200×200 would take 0.0 GB and 0.0 GB are free; --image-size 100 would"):
+        data_images.load(Data(name=str(root), image_size=200), HERE, lambda doing, *_: decoding.append(doing))
+    assert not [doing for doing in decoding if "decoding" in doing]
+
+
+def test_the_size_that_was_found_asks_for_no_second_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
+    root = folder(tmp_path / "d", size=(12, 9))
+    first = data_images.load(Data(name=str(root)), HERE)
+    monkeypatch.setattr(sources, "read", None)
+    assert data_images.load(Data(name=str(root), image_size=(12, 9)), HERE).fingerprint == first.fingerprint
 
 
 def test_pixels_of_a_folder_arrive_unchanged(tmp_path):
@@ -206,7 +269,7 @@ def test_pixels_of_a_folder_arrive_unchanged(tmp_path):
 @pytest.mark.parametrize(
     "break_it, said",
     [
-        (lambda root: (root / "train" / "a" / "0.png").write_bytes(b"no image"), "0.png' is not"),
+        (lambda root: (root / "train" / "a" / "0.png").write_bytes(b"no image"), "1 of 8 are not: .*0.png"),
         (lambda root: (root / "train" / "empty").mkdir(), "holds none"),
         (lambda root: (root / "train").rename(root / "trian"), "has no folder 'train'"),
         (lambda root: (root / "train" / "b").rename(root / "b"), "at least two are needed"),
@@ -226,7 +289,7 @@ def test_a_class_of_one_image_is_refused(tmp_path):
 
 def test_an_unknown_data_set_is_refused_with_the_nearest():
     with pytest.raises(Refusal, match="Did you mean 'cifar10'"):
-        sources.placed("cifar-10")
+        data_folder.placed("cifar-10")
 
 
 def test_a_digit_may_be_enlarged():

@@ -13,8 +13,9 @@ from kdsearch.data.views import Batch
 from kdsearch.distill import recorded as distill_recorded
 from kdsearch.distill.teacher import Live
 from kdsearch.distill.weights import Taught
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, nobody
 from kdsearch.nets import build, taps
+from kdsearch.nets.survey import survey
 
 LOGITS = TEACHER.depth + 1
 
@@ -33,16 +34,17 @@ def teacher() -> torch.nn.Sequential:
     return build.build(TEACHER, (1, 8, 8), 10).eval()
 
 
-def recorded(teacher, images, tmp_path, layers=(2, LOGITS), limit=10**9, asked=None) -> distill_recorded.Recorded:
+def recorded(
+    teacher, images, tmp_path, layers=(2, LOGITS), limit=10**9, asked=None, tell=nobody
+) -> distill_recorded.Recorded:
     def load():
         if asked is not None:
             asked.append(1)
         return teacher
 
     taught = Taught({"key": "abc", "digest": "1"}, load)
-    return distill_recorded.Recorded(
-        taught, tuple(layers), images, tmp_path / "targets" / "abc", limit, lambda *_: None
-    )
+    place, shapes = tmp_path / "targets" / "abc", survey(TEACHER, (1, 8, 8), 10)
+    return distill_recorded.Recorded(taught, shapes, tuple(layers), images, place, limit, lambda *_: None, tell)
 
 
 def live_one(teacher) -> Live:
@@ -137,19 +139,37 @@ def other_view(data: bytes) -> bytes:
     return data.replace(b'"view": "0"', b'"view": "1"')
 
 
-def lost_body(data: bytes) -> bytes:
-    return data[:-6000] + b"\0" * 6000
+def other_kind(data: bytes) -> bytes:
+    return data.replace(b'"logits-10"', b'"logits-11"')
 
 
-@pytest.mark.parametrize("damage", [damaged_tail, other_key, no_header, other_view, lost_body])
-def test_a_damaged_file_is_recorded_again(teacher, viewed, tmp_path, damage):
+def other_numbers(data: bytes) -> bytes:
+    return data.replace(b'"F32"', b'"I32"')
+
+
+def lost_row(data: bytes) -> bytes:
+    """Of one image alone: its 10 logits."""
+    return data[:-400] + b"\0" * 40 + data[-360:]
+
+
+def one_bit(data: bytes) -> bytes:
+    return data[:-57] + bytes([data[-57] ^ 128]) + data[-56:]
+
+
+@pytest.mark.parametrize(
+    "damage", [damaged_tail, other_key, no_header, other_view, other_kind, other_numbers, lost_row, one_bit]
+)
+def test_a_damaged_file_is_told_and_recorded_again(teacher, viewed, tmp_path, damage):
     list(recorded(teacher, viewed, tmp_path).ready([0]))
-    path = tmp_path / "targets" / "abc" / f"view0-layer{LOGITS}.safetensors"
+    path = tmp_path / "targets" / "abc" / "view0-logits-10.safetensors"
     before = path.read_bytes()
     path.write_bytes(damage(before))
     assert path.read_bytes() != before
-    assert [view for view, _ in recorded(teacher, viewed, tmp_path).ready([0])] == [0]
+    said: list[str] = []
+    assert [view for view, _ in recorded(teacher, viewed, tmp_path, tell=said.append).ready([0])] == [0]
     assert path.read_bytes() == before
+    (sentence,) = said
+    assert sentence.startswith(f"The recorded answers '{path}' are damaged (") and "recorded anew" in sentence
 
 
 def test_a_recording_that_breaks_off_leaves_nothing_behind(teacher, viewed, tmp_path):
@@ -169,7 +189,7 @@ def test_files_are_readable_by_the_safetensors_library_and_mapped_not_read(teach
 
     read = recorded(teacher, viewed, tmp_path)
     list(read.ready([0]))
-    path = tmp_path / "targets" / "abc" / "view0-layer2.safetensors"
+    path = tmp_path / "targets" / "abc" / "view0-map2-8x2x2.safetensors"
     maps = Path("/proc/self/maps")
     assert not maps.exists() or str(path) in maps.read_text()
     plain = load_file(path)["answers"]

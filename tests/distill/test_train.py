@@ -10,7 +10,7 @@ from torch import nn
 from kdsearch.config.pipeline import Fit
 from kdsearch.distill import losses
 from kdsearch.distill.terms import Lesson, Stage, Term
-from kdsearch.distill.train import Diverged, accuracy, backward_by_term, rate, seed_of, train
+from kdsearch.distill.train import Diverged, Judged, backward_by_term, judge, rate, seed_of, train
 from kdsearch.nets import build
 
 
@@ -98,11 +98,40 @@ def test_the_schedule_reaches_the_optimiser(images, monkeypatch):
 
 def test_accuracy_counts_in_eval_mode(images):
     net = build.build(STUDENT.model_copy(update={"dropout": 0.9}), images.shape, 10).train()
-    found = {accuracy(net, images, images.validation, images.validation_labels) for _ in range(3)}
+    found = {judge(net, images, images.validation, images.validation_labels).accuracy for _ in range(3)}
     assert len(found) == 1 and not net.training
     right = dataclasses.replace(images, validation_labels=net(images.prepare(images.validation)).argmax(1))
-    assert accuracy(net, right, right.validation, right.validation_labels) == 1.0
+    assert judge(net, right, right.validation, right.validation_labels).accuracy == 1.0
 
 
 def test_seeds_of_different_words_differ():
     assert seed_of(0, 1, "hint", 2) != seed_of(0, 1, "hint", 3) and seed_of(0, 1) == seed_of(0, 1)
+
+
+def test_each_class_counts_alike_in_balanced_accuracy_and_one_without_images_not_at_all():
+    found = Judged(torch.tensor([[90, 0, 0], [6, 4, 0], [0, 0, 0]]))
+    assert found.accuracy == 0.94 and found.balanced == pytest.approx((1 + 0.4) / 2)
+    assert found.counts == ((0, 0, 90), (1, 0, 6), (1, 1, 4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_balanced_accuracy_is_scikit_learn_s(seed):
+    """balanced_accuracy_score's definition: the mean recall of the classes that occur."""
+    torch.manual_seed(seed)
+    truth, told = torch.randint(0, 5, (200,)) ** 2 % 5, torch.randint(0, 5, (200,))
+    confusion = torch.bincount(truth * 5 + told, minlength=25).view(5, 5)
+    recalls = [float((told[truth == one] == one).double().mean()) for one in truth.unique()]
+    assert Judged(confusion).balanced == pytest.approx(sum(recalls) / len(recalls))
+
+
+def test_a_network_that_says_one_class_only_is_at_chance(images):
+    """Of the validation images' commonest class in accuracy, of any class in its mean."""
+    net = build.build(STUDENT, images.shape, len(images.classes))
+    with torch.no_grad():
+        last = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
+        last.weight.zero_()
+        last.bias.copy_(torch.arange(10.0))
+    found = judge(net, images, images.validation, images.validation_labels)
+    share = float((images.validation_labels == 9).double().mean())
+    assert found.accuracy == pytest.approx(share) and found.balanced == pytest.approx(0.1)
+    assert {told for _, told, _ in found.counts} == {9}

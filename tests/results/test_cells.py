@@ -85,9 +85,9 @@ def test_a_cell_is_called_by_its_knobs(knobs, name):
 
 def test_cells_that_learned_nothing_are_said_to_be_so():
     found = [cell("a", 0.1, 0.11), cell("b", 0.9, 0.91)]
-    (said,) = cells.at_chance(found, 10)
+    (said,) = cells.at_chance(found, 0.1)
     assert said.startswith("Hardly better than guessing (10 %)") and said.endswith("a. Give them more epochs.")
-    assert cells.at_chance(found[1:], 10) == []
+    assert cells.at_chance(found[1:], 0.1) == []
 
 
 def test_a_cell_that_was_stopped_says_so_and_programs_are_told_all(tmp_path):

@@ -35,6 +35,6 @@ def row(compression: float, accuracy: float, state: str = "complete", reference:
 
 def test_only_fully_trained_draws_have_reached_it():
     rows = [row(10, 0.6), row(1000, 0.9, "stopped"), row(1000, 0.9, reference="kd"), row(100, 0.35)]
-    assert front.reached(rows, classes=10) == pytest.approx(1 * (0.6 - 0.35) + 2 * (0.35 - 0.1))
-    assert front.reached([], classes=10) == 0 and front.reached([row(0.5, 0.9)], 10) == 0
-    assert front.reached([row(10**1.5, 0.6)], 2) == pytest.approx(math.log10(10**1.5) * 0.1)
+    assert front.reached(rows, chance=0.1) == pytest.approx(1 * (0.6 - 0.35) + 2 * (0.35 - 0.1))
+    assert front.reached([], chance=0.1) == 0 and front.reached([row(0.5, 0.9)], 0.1) == 0
+    assert front.reached([row(10**1.5, 0.6)], 0.5) == pytest.approx(math.log10(10**1.5) * 0.1)

@@ -28,7 +28,15 @@ def happen(tables: results_tables.Tables, event: tuple[str, str, int]) -> None:
         tables.add(trial, PIPELINE, FACTS, {"tau": 2.5})
     elif kind == "epochs":
         rows = [
-            {"link": 1, "stage": "kd", "epoch": at, "kd_epoch": at, "accuracy": at / 10, "seconds": 0.5}
+            {
+                "link": 1,
+                "stage": "kd",
+                "epoch": at,
+                "kd_epoch": at,
+                "accuracy": at / 10,
+                "balanced_accuracy": at / 20,
+                "seconds": 0.5,
+            }
             for at in range(1, number + 1)
         ]
         tables.extend(trial, rows, student=1)
@@ -97,7 +105,15 @@ def test_what_a_trial_tells_again_after_a_break_counts_once(tmp_path):
         happen(tables, event)
     assert [row["epoch"] for row in tables.epochs] == [1, 2, 3, 4] and tables.trials["0"]["seconds"] == 2.0
     assert len(tables.verdicts) == 1
-    record = {"link": 0, "stage": "record", "epoch": 0, "kd_epoch": None, "accuracy": None, "seconds": 1.5}
+    record = {
+        "link": 0,
+        "stage": "record",
+        "epoch": 0,
+        "kd_epoch": None,
+        "accuracy": None,
+        "balanced_accuracy": None,
+        "seconds": 1.5,
+    }
     for seconds in (1.5, 1.5, 2.5):  # a view that the disk had lost is recorded again, and that counts
         tables.extend("0", [record | {"seconds": seconds}], student=1)
     assert [row["seconds"] for row in tables.epochs if row["stage"] == "record"] == [1.5, 2.5]

@@ -195,7 +195,7 @@ def test_a_trial_s_end_is_told_by_itself_where_another_search_trained_its_networ
     own = results_tables.Tables(tmp_path, pending=Pending(tmp_path / results_tables.PENDING))
     own.add("0", PIPELINE, SIZES | {"reference": None}, {})
     own.extend("0", [KD, KD | {"epoch": 2, "accuracy": 0.3}], student=0)
-    own.mark("0", "complete", accuracy=0.95)
+    own.mark("0", "complete", None, 0.95, 0.9)
     assert own.trials["0"]["accuracy"] == 0.95 == results_tables.read(tmp_path).trials["0"]["accuracy"]
     own.write(at_once=True)
     assert results_tables.read(tmp_path).trials["0"]["accuracy"] == 0.95

@@ -127,7 +127,7 @@ def test_a_path_means_this_machine_whatever_the_storage(bucket, say, tmp_path):
 def test_an_export_brings_the_students_that_it_needs(bucket, say, tmp_path):
     code, out, _ = say(f"export s --trial 0 --storage {bucket.uri}")
     assert code == 0, out
-    assert (tmp_path / "exports" / "0" / "student.safetensors").is_file()
+    assert (tmp_path / "exports" / "s" / "0" / "student.safetensors").is_file()
 
 
 def test_a_replay_finds_a_search_in_a_bucket(bucket, say):

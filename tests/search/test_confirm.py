@@ -12,6 +12,7 @@ from PIL import Image
 from kdsearch.cli import app
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import Fit, Pipeline
+from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import load, silent
 from kdsearch.distill.store import read_facts
 from kdsearch.results import files
@@ -61,7 +62,7 @@ def searched(tmp_path_factory) -> Iterator[Path]:
         tables.mark(name, "complete")
     tables.write(at_once=True)
     images = load(data, where)
-    told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2}
+    told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2, "recipe": RECIPE}
     write_facts(folder, FACTS | told | {"images": len(images.train), "validation_images": len(images.validation)})
     yield where
     confirm.ray.shutdown()

@@ -39,7 +39,7 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
     kdsearch("report", "depth_vs_hint")
     members = front.members(tables.read(folder).trials.values())
     exported = kdsearch("export", "depth_vs_hint", "--front").split()
-    assert sorted(exported) == sorted(f"exports/{name}" for name in members)
+    assert sorted(exported) == sorted(f"exports/depth_vs_hint/{name}" for name in members)
 
 
 def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_path):

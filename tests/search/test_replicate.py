@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from helpers import pipeline
 
 from kdsearch.distill.pipeline import Row
+from kdsearch.distill.train import Judged
 from kdsearch.search import replicate
 from kdsearch.search.progress import Step
 
@@ -16,8 +18,10 @@ def test_a_seed_s_epochs_are_steps_and_its_student_tells_what_did_not_teach(monk
     recording = Row(0, "record", 0, None, None, 1.0, {}, {})
     monkeypatch.setattr(replicate.distill_pipeline, "untrained", lambda *_: None)
     monkeypatch.setattr(replicate.distill_pipeline, "run", lambda *_: iter([recording, *rows]))
+    judged = Judged(torch.tensor([[3, 7], [0, 0]]))
+    monkeypatch.setattr(replicate, "validated", lambda *_: judged)
     means: Any = SimpleNamespace(images=None)
     *steps, student = replicate._replicate(pipeline().with_seed(5), None, means, None)
     assert steps[1] == Step("link 1, seed 5", epoch=2, epochs=4, accuracy=0.2, stage="kd") and len(steps) == 3
     assert isinstance(student, replicate.Student)
-    assert student.seed == 5 and student.accuracy == rows[-1].accuracy and student.faint == ("kd: kd",)
+    assert student.seed == 5 and student.accuracy == 0.3 and student.faint == ("kd: kd",)

@@ -12,9 +12,10 @@ from kdsearch.cli import app
 from kdsearch.errors import Refusal
 from kdsearch.results import folder
 from kdsearch.results import tables as results_tables
-from kdsearch.results.facts import read_facts, write_facts
+from kdsearch.results.facts import Facts, read_facts, write_facts
 from kdsearch.search import driver as search
 from kdsearch.search import look, plan, resume, run, tune, tuner
+from kdsearch.search.resume import check_machine
 from kdsearch.search.rungs import Rungs
 from kdsearch.storage.files import whole
 
@@ -103,7 +104,6 @@ def test_a_name_that_is_no_search_s_is_refused(say, name):
         ("--reduction 2", "--reduction was 3.0", "is 2.0 now"),
         ("--milestones 1,2", "--milestones was not given", "is 1,2 now"),
         ("--max-params 9", "--max-params was not given", "is 9 now"),
-        ("--data mnist", "--data was not given", "is mnist now"),
         ("--precision float32", "--precision was auto", "is float32 now"),
         ("--set student.fit.batch_size=64", "--set was not given", "is student.fit.batch_size=64 now"),
         ("--cpus-per-trial 2", "--cpus-per-trial was 1.0", "is 2.0 now"),
@@ -205,3 +205,32 @@ def test_a_search_grows_by_trials_and_seeds_and_shrinks_by_neither(tmp_path):
         resume.check_more(tables, trials=1, seeds=3)
     with pytest.raises(Refusal, match="it has trained 3 seeds"):
         resume.check_more(tables, trials=2, seeds=2)
+
+
+def told(**more: object) -> Facts:
+    plain = {
+        "space": "s", "command": "c", "trials": 1, "seed": 0, "data": "d", "fingerprint": "f", "images": 9,
+        "validation_images": 10, "classes": 4, "knobs": {}, "machine": "one", "precision": "float32",
+        "versions": {"torch": "2.9", "ray": "2.60"},
+    }  # fmt: skip
+    return Facts.model_validate(plain | more)
+
+
+def test_a_search_goes_on_in_the_precision_that_it_began_with():
+    said = r"in one precision, but this one began in bfloat16 \(on one\) and here auto is float32 \(two\); go on where"
+    with pytest.raises(Refusal, match=said):
+        check_machine(told(precision="bfloat16"), told(machine="two"))
+    assert check_machine(told(), told()) == [] and check_machine(told(precision=None), told()) == []
+
+
+@pytest.mark.parametrize(
+    "now, said",
+    [
+        ({"machine": "two"}, "processor was one and is two"),
+        ({"versions": {"torch": "2.10", "ray": "2.60"}}, "torch was 2.9 and is 2.10"),
+        ({"versions": {"torch": "2.9", "ray": "3"}}, "ray was 2.60 and is 3"),
+    ],
+)
+def test_what_may_change_numbers_is_told_when_a_search_goes_on(now, said):
+    (sentence,) = check_machine(told(), told(**now))
+    assert sentence == f"trials from here on may come to other numbers than those before: {said}."

@@ -197,9 +197,9 @@ def test_status_tells_programs_what_was_spent(ran, trials, epochs, monkeypatch, 
 def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran, trials, monkeypatch, capsys):
     code, said, _ = say("export s --front", ran[0], monkeypatch, capsys)
     members = list(trials.index[trials["front"]])
-    assert code == 0 and sorted(said.split()) == sorted(f"exports/{name}" for name in members)
+    assert code == 0 and sorted(said.split()) == sorted(f"exports/s/{name}" for name in members)
     for name in members:
-        folder = ran[0] / "exports" / name
+        folder = ran[0] / "exports" / "s" / name
         assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "metrics.json", "student.safetensors"]
         assert json.loads((folder / "metrics.json").read_text())["accuracy"] == trials["accuracy"][name]
         code, said, _ = say(f"train {folder}/config.yaml", ran[0], monkeypatch, capsys)
@@ -209,13 +209,13 @@ def test_an_exported_config_trained_again_gives_the_trial_s_accuracy_exactly(ran
 def test_it_gives_the_same_number_where_the_store_lacks_the_teacher(ran, trials, tmp_path, monkeypatch, capsys):
     say("export s --best accuracy", ran[0], monkeypatch, capsys)
     name = front.best(tables.read(ran[0] / "results" / "s").trials, "accuracy")
-    code, said, _ = say(f"train exports/{name}/config.yaml --results {tmp_path}", ran[0], monkeypatch, capsys)
+    code, said, _ = say(f"train exports/s/{name}/config.yaml --results {tmp_path}", ran[0], monkeypatch, capsys)
     assert code == 0 and f"({trials['accuracy'][name]:.6f})" in said
 
 
 def test_seeds_are_replicates_and_the_test_images_are_read_when_asked(ran, tmp_path, monkeypatch, capsys):
     say("export s --trial kd", ran[0], monkeypatch, capsys)
-    asked = f"train exports/kd/config.yaml --seeds 2 --test --output {tmp_path}/again"
+    asked = f"train exports/s/kd/config.yaml --seeds 2 --test --output {tmp_path}/again"
     code, said, _ = say(asked, ran[0], monkeypatch, capsys)
     assert code == 0 and "±" in said and "test accuracy" in said and "over 2 seed(s)" in said
     config = yaml.safe_load((tmp_path / "again" / "seed-2" / "config.yaml").read_text())
@@ -226,7 +226,7 @@ def test_an_exported_student_holds_its_own_weights_alone(ran, trials, monkeypatc
     from safetensors.torch import load_file
 
     say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
-    weights = load_file(ran[0] / "exports" / "hint+kd" / "student.safetensors")
+    weights = load_file(ran[0] / "exports" / "s" / "hint+kd" / "student.safetensors")
     assert sum(tensor.numel() for tensor in weights.values()) == trials["parameters"]["hint+kd"]
     assert trials["training_parameters"]["hint+kd"] > trials["parameters"]["hint+kd"]
 
@@ -295,7 +295,7 @@ def test_a_trial_that_was_not_finished_is_not_exported(ran, trials, monkeypatch,
 
 def test_a_config_of_another_fingerprint_warns(ran, monkeypatch, capsys):
     say("export s --trial kd", ran[0], monkeypatch, capsys)
-    path = ran[0] / "exports" / "kd" / "config.yaml"
+    path = ran[0] / "exports" / "s" / "kd" / "config.yaml"
     text = path.read_text()
     path.write_text(text.replace(yaml.safe_load(text)["made"]["fingerprint"], "f" * 16))
     code, said, _ = say(f"train {path}", ran[0], monkeypatch, capsys)
@@ -334,14 +334,14 @@ def test_the_cache_is_shown_and_cleared(ran, monkeypatch, capsys, tmp_path):
 
 def test_an_exported_config_says_how_the_teacher_answered(ran, monkeypatch, capsys):
     say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
-    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    plain = yaml.safe_load((ran[0] / "exports" / "s" / "hint+kd" / "config.yaml").read_text())
     assert plain["made"]["targets"] == {"hint": "recorded", "kd": "recorded"} and plain["data"]["views"] == 1
     assert plain["made"]["precision"] in ("float32", "bfloat16") and plain["made"]["teachers"][0]["targets"] == {}
 
 
 def test_train_obeys_the_config_s_choice_and_precision(ran, monkeypatch, capsys, tmp_path):
     say("export s --trial hint+kd", ran[0], monkeypatch, capsys)
-    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    plain = yaml.safe_load((ran[0] / "exports" / "s" / "hint+kd" / "config.yaml").read_text())
     other = {"float32": "bfloat16", "bfloat16": "float32"}[plain["made"]["precision"]]
     plain["made"] |= {"targets": {"hint": "live", "kd": "live"}, "precision": other}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
@@ -353,7 +353,7 @@ def test_train_obeys_the_config_s_choice_and_precision(ran, monkeypatch, capsys,
 
 
 def test_a_config_written_by_hand_says_afterwards_how_many_views_it_had(ran, monkeypatch, capsys, tmp_path):
-    plain = yaml.safe_load((ran[0] / "exports" / "hint+kd" / "config.yaml").read_text())
+    plain = yaml.safe_load((ran[0] / "exports" / "s" / "hint+kd" / "config.yaml").read_text())
     del plain["made"], plain["data"]["views"]
     plain["data"]["augment"] = "flip"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
@@ -367,6 +367,6 @@ def test_a_report_of_it_is_one_page(ran, monkeypatch, capsys):
     names = [Path(path).name for path in said.split()]
     assert code == 0 and names == [
         "report.html",
-        *(f"report-{name}.png" for name in ("pareto", "curves", "stops", "hypervolume", "importances")),
+        *(f"report-{name}.png" for name in ("pareto", "curves", "stops", "hypervolume", "importances", "confusion")),
     ]
     assert all((ran[0] / path).stat().st_size > 5_000 for path in said.split())

@@ -87,7 +87,7 @@ def test_a_grid_ends_where_trials_end_between_its_draws(made):
     sampler = made(sampler="grid")
     ended = 0
     while sampler.suggest(f"r{ended}") != Searcher.FINISHED:
-        sampler.on_trial_complete(f"r{ended}", {"complete": True, "accuracy": 0.5})
+        sampler.on_trial_complete(f"r{ended}", {"complete": True, "accuracy": 0.5, "balanced_accuracy": 0.5})
         ended += 1
     assert ended == CELLS
 
@@ -114,7 +114,7 @@ def test_equal_pipelines_are_not_run_twice_and_share_their_outcome(made, sampler
     found = asked(own)
     pipelines = [str(config["pipeline"]) for config in found.values()]
     assert len(pipelines) == len(set(pipelines)) == CELLS and "gave nothing new" in own.why_ended
-    own.on_trial_complete("r0", {"complete": True, "accuracy": 0.5})
+    own.on_trial_complete("r0", {"complete": True, "accuracy": 0.5, "balanced_accuracy": 0.5})
     same = [trial for trial in told(own) if trial.params == own._ot_trials["r0"].params]
     assert sum(trial.user_attrs.get("equal_to") == "0" for trial in same) == len(same) - 1
     assert len(same) > 1 and {trial.state for trial in same} == {TrialState.COMPLETE}
@@ -129,7 +129,7 @@ def test_knobs_that_make_the_same_pipeline_are_one_trial(made):
 def test_outcomes_are_told_as_what_they_are(made):
     sampler = made(sampler="random")
     asked(sampler, 3)
-    sampler.on_trial_complete("r0", {"complete": True, "accuracy": 0.75})
+    sampler.on_trial_complete("r0", {"complete": True, "accuracy": 0.75, "balanced_accuracy": 0.75})
     sampler.on_trial_complete("r1", {"complete": False, "accuracy": 0.25})
     sampler.on_trial_complete("r2", {"complete": False, "accuracy": None, "cause": "Diverged"})
     by_name = {trial.user_attrs["trial"]: trial for trial in told(sampler) if "trial" in trial.user_attrs}

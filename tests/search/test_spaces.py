@@ -4,6 +4,7 @@ import json
 import textwrap
 
 import pytest
+from driver import planned
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
@@ -119,3 +120,44 @@ def test_a_budget_of_one_epoch_is_refused_since_a_reference_has_two_stages(writt
     drawn = spaces.draws(space, Settings(1, 1), 3, seed=0)
     with pytest.raises(Refusal, match="1 in all; give them --epochs 2 or more"):
         spaces.references(space, drawn, Settings(1, 1))
+
+
+MISSPELT = """
+'''What?'''
+from kdsearch.config import *
+
+BUDGET = Budget(trials=2, epochs=2, teacher_epochs=1)
+REFERENCE = None
+TEACHER = Net(widths=(4, 4), depth=2, hidden=8)
+
+
+def space(trial):
+    return Pipeline(links=(Link(net=TEACHER), Link(net=TEACHER, kd=KD(temperatur=3.0))))
+"""
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ("kd=KD(temperatur=3.0)", r"KD: There is no key 'temperatur'.*Did you mean 'temperature'\?.*\(line 11\)"),
+        ("fit=Fit(epoch=3)", r"Fit: There is no key 'epoch'.*Did you mean 'epochs'\?.*\(line 11\)"),
+        ("kd=KD(weight=7)", r"KD: weight: .*\(line 11\)"),
+    ],
+)
+def test_what_is_wrong_in_a_space_is_told_of_its_own_part_with_the_line(tmp_path, wrong, said):
+    (tmp_path / "s.py").write_text(MISSPELT.replace("kd=KD(temperatur=3.0)", wrong))
+    with pytest.raises(Refusal, match=said):
+        planned(tmp_path / "s.py", results=str(tmp_path / "r"))
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"overrides": ("student.fit.batch_size=abc",)}, "batch_size"),
+        ({"epochs": 1}, "epochs"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_not_blamed_on_published(tmp_path, options, said):
+    with pytest.raises(Refusal, match=said) as raised:
+        planned(spaces.find("depth_vs_hint"), results=str(tmp_path / "r"), **options)
+    assert "PUBLISHED" not in str(raised.value)

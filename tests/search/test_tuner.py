@@ -28,7 +28,7 @@ def tables(tmp_path) -> results_tables.Tables:
 
 
 def stopper(tables: results_tables.Tables, rule: str = "union") -> Stopper:
-    return Stopper(tables, Rungs((1, 2), 2, rule, (1_000, 1_000_000)))
+    return Stopper(tables, Rungs((1, 2), 2, rule, (1_000, 1_000_000)), "accuracy")
 
 
 def reported(scheduler: Stopper, name: str, *rows: tuple[str, int | None, float | None], complete: bool = False) -> str:
@@ -99,7 +99,14 @@ def ended(watcher: Watcher, number: int, cause: str | None) -> None:
     config = {"trial": str(number), "pipeline": {"links": [0, 0]}}
     trial = SimpleNamespace(config=config, num_failures=0)
     row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "seconds": 1.0}
-    told = {"rows": [row], "complete": cause is None, "cause": cause, "trace": "Traceback"}
+    told = {
+        "rows": [row],
+        "complete": cause is None,
+        "cause": cause,
+        "trace": "Traceback",
+        "accuracy": 0.5,
+        "balanced_accuracy": 0.5,
+    }
     watcher.on_trial_result(0, [], trial, told)
 
 

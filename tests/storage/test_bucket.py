@@ -185,8 +185,14 @@ def test_a_bucket_s_copy_lies_in_the_cache_under_a_name_of_its_own(options):
         ("gss://bucket/path", r"no storage with the scheme 'gss'.*Did you mean 'gs'"),
         ("https://example.org/x", "scheme 'https'"),
         ("s3://", "names the bucket"),
-        ("s3://bucket/x?regin=here", "cannot be opened .*regin"),
-        ("s3://key:geheim@bucket/x", "no password"),
+        ("s3://bucket/x?regin=here", "of 'bucket' holds regin; give credentials .* beside: .*region"),
+        ("s3://key:geheim@bucket/x", "'bucket' holds a user or password"),
+        ("gs://geheim@bucket/x", "'bucket' holds a user or password"),
+        ("s3://bucket/x?access_key=a&secret_key=geheim&region=eu", "holds access_key, secret_key; give credentials"),
+        ("abfs://c@acc.dfs.core.windows.net/x?sv=2022&sig=geheim", "holds sig, sv"),
+        ("abfs://c@acc.dfs.core.windows.net/x?tenant_id=t&client_secret=geheim", "holds client_secret, tenant_id"),
+        ("gs://bucket/x?access_token=geheim", "holds access_token"),
+        ("hdfs://h:1/x?kerb_ticket=geheim", "holds kerb_ticket"),
     ],
 )
 def test_a_word_that_names_no_storage_is_refused(word, said):

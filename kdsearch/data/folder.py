@@ -1,0 +1,169 @@
+"""A user's folder of images: where its parts lie, what its classes hold, and what is passed over."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdsearch.config.datasets import KNOWN
+from kdsearch.data.pictures import endings
+from kdsearch.errors import Refusal, listed, unknown
+
+VALIDATION = ("val", "valid", "validation")
+"""Names of a folder that holds the validation images."""
+
+SET_APART = ("test", *VALIDATION)
+"""Folders that are no classes."""
+
+MOST = 6
+"""So many kinds of what is passed over are named."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where the parts lie; those that begin with a dot are nobody's."""
+
+    path: Path
+    train: Path
+    """`train`, or, where there is none, the folder itself."""
+    validation: Path | None
+
+    def part(self, name: str) -> Path:
+        """Of the part train, validation or test, which may not be there."""
+        if name == "validation" and self.validation:
+            return self.validation
+        return self.train if name == "train" else self.path / name
+
+    def beside(self) -> list[str]:
+        """Folders that are no part."""
+        if self.train == self.path:
+            return []
+        return [f"{name}/" for name in _folders(self.path) if name not in ("train", *SET_APART)]
+
+
+def folder(name: str) -> Folder | None:
+    """What a data set's name means, or None where it is one of the names in KNOWN. Raises Refusal."""
+    if name in KNOWN:
+        return None
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        if "/" not in name and "\\" not in name:
+            raise unknown("data set or folder", name, KNOWN)
+        raise Refusal(f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'.")
+    there = _folders(path)
+    several = [one for one in VALIDATION if one in there]
+    if len(several) > 1:
+        raise Refusal(f"One folder holds the validation images, but in '{name}' there are {listed(several)}; keep one.")
+    if "train" not in there and len([one for one in there if one not in SET_APART]) < 2:
+        raise Refusal(
+            f"A folder of images must hold train/<class>/* (or the folders of two classes or more), but '{name}' has "
+            f"no folder 'train', and beside it {listed(there)}."
+        )
+    return Folder(path, path / "train" if "train" in there else path, path / several[0] if several else None)
+
+
+def placed(name: str) -> str:
+    """A data set's name as every process understands it: a folder's path made absolute. Raises Refusal."""
+    found = folder(name)
+    return name if found is None else str(found.path.resolve())
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one part, class by class."""
+
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    """Of each file: the place of its class."""
+    passed: tuple[str, ...]
+    """What lies there and is not read: `3 *.heic`."""
+
+    def key(self) -> str:
+        """Changes whenever a class comes or goes, or a file is another or of another time."""
+        stats = [(str(file), label, *_stat(file)) for file, label in zip(self.files, self.labels, strict=True)]
+        return hashlib.sha256(json.dumps([self.classes, stats]).encode()).hexdigest()
+
+
+def look(found: Folder, part: str) -> Listing:
+    """What a part holds, in folders of its classes however deep; raises Refusal where it cannot serve."""
+    root = found.part(part)
+    if not root.is_dir():
+        raise Refusal(f"A folder of images must hold '{part}/<class>/*' for this, but there is no '{root}'.")
+    apart = SET_APART if root == found.path else ()
+    classes = [name for name in _folders(root) if name not in apart]
+    odd = [name for name in classes if name != name.encode(errors="replace").decode()]
+    if odd:
+        raise Refusal(f"Names of classes are UTF-8, but {listed(odd)} in '{root}' is not; rename it (convmv does).")
+    if len(classes) < 2:
+        raise Refusal(f"Classes are the folders in '{root}', and at least two are needed, but got {listed(classes)}.")
+    files: list[Path] = []
+    labels: list[int] = []
+    others: Counter[str] = Counter()
+    for number, name in enumerate(classes):
+        own, rest = _sorted_out(root / name)
+        if not own:
+            there = f" but {listed(_counted(rest))}" if rest else ""
+            raise Refusal(f"Every class needs images, but '{root / name}' holds none{there}; {_way_out(rest)}.")
+        files += own
+        labels += [number] * len(own)
+        others += rest
+    stray = sum(entry.suffix.lower() in endings() and not entry.name.startswith(".") for entry in _files(root))
+    passed = [*([f"{stray} pictures in {root.name}/ itself"] if stray else []), *_counted(others)]
+    return Listing(tuple(classes), tuple(files), tuple(labels), tuple(passed))
+
+
+def _sorted_out(path: Path) -> tuple[list[Path], Counter[str]]:
+    """Pictures of a class, and how many other files it holds, by their endings."""
+    own: list[Path] = []
+    rest: Counter[str] = Counter()
+    for file in _walked(path):
+        if file.suffix.lower() in endings():
+            own.append(file)
+        else:
+            rest[file.suffix.lower()] += 1
+    return own, rest
+
+
+def _walked(path: Path) -> Iterator[Path]:
+    """All files below, also through links, each folder once; without names that begin with a dot."""
+    seen: set[str] = set()
+    for root, folders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _counted(others: Counter[str]) -> list[str]:
+    """`3 *.heic`, the most frequent first."""
+    said = [f"{count:,} *{ending}" if ending else f"{count:,} without an ending" for ending, count in others.items()]
+    return said if len(said) <= MOST else [*said[:MOST], f"{sum(others.values()):,} other files in all"]
+
+
+def _way_out(others: Counter[str]) -> str:
+    if {".heic", ".heif"} & set(others):
+        return "pip install pillow-heif reads *.heic, too"
+    return "remove the folder, or put pictures there that Pillow opens"
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _files(path: Path) -> list[Path]:
+    return [entry for entry in path.iterdir() if not entry.is_dir()]
+
+
+def _stat(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError:  # a link to nothing is told when it is opened
+        return 0, 0
+    return found.st_size, found.st_mtime_ns

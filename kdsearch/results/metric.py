@@ -1,0 +1,12 @@
+"""What a search looks at. Pure Python."""
+
+from collections.abc import Mapping
+from typing import Any
+
+METRICS = {"accuracy": "accuracy", "balanced": "balanced_accuracy"}
+"""By its name, the column in which it stands."""
+
+
+def score(row: Mapping[str, Any]) -> float | None:
+    """Of a trial: accuracy, or balanced accuracy, as its search was told."""
+    return row[METRICS[row.get("metric") or "accuracy"]]

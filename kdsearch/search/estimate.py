@@ -1,0 +1,105 @@
+"""How long a search will take, as far as a few steps of training tell."""
+
+import math
+import os
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from kdsearch.config.net import AnyNet
+from kdsearch.config.pipeline import Link, Pipeline
+from kdsearch.data.memory import Images
+from kdsearch.distill.device import precision_of
+from kdsearch.distill.store import key_of
+from kdsearch.nets.build import build, placed
+from kdsearch.results.format import duration
+from kdsearch.search.plan import Plan
+from kdsearch.search.teachers import distinct_chains
+
+STEPS = 3
+"""Of training, timed; the median counts."""
+
+BESIDE = 1.2
+"""Of a step: reading a teacher's answers, validation, reports."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds, at most: stopping saves some, and so does a store that has some of the networks."""
+
+    teachers: float
+    students: float
+    said: str
+    """What the students' part is of."""
+
+    def __str__(self) -> str:
+        before = f"teachers {duration(self.teachers)}, " if self.teachers else ""
+        return f"about {duration(self.teachers + self.students)} at most, once begun: {before}{self.said}"
+
+
+def estimate(plan: Plan) -> Estimate | None:
+    """Of a search on this machine; None on a cluster, whose nodes nobody has seen yet."""
+    if plan.asked.address is not None:
+        return None
+    kind = "cuda" if torch.cuda.is_available() and plan.asked.gpus_per_trial != 0 else "cpu"
+    images = plan.images.to(torch.device(kind), precision_of(plan.asked.precision, kind))
+    middle = sorted((draw.pipeline.student for draw in plan.draws[:100]), key=lambda link: _macs(plan, link.net))
+    student = middle[len(middle) // 2]
+    chains = [chain for chain in distinct_chains([draw.pipeline for draw in plan.draws]) if not _stored(plan, chain)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(int(plan.asked.cpus_per_trial), 1))
+    try:
+        teachers = sum(_seconds(chain.student, images) for chain in chains)
+        each = _seconds(student, images)
+    finally:
+        torch.set_num_threads(threads)
+    side = _together(plan, kind)
+    said = f"{plan.total:,} students of up to {plan.epochs} epochs, {side} side by side"
+    return Estimate(teachers, math.ceil(plan.total / side) * each, said)
+
+
+def _macs(plan: Plan, net: AnyNet) -> int:
+    return plan.survey(net).macs
+
+
+def _stored(plan: Plan, chain: Pipeline) -> bool:
+    return key_of(chain, len(chain.links) - 1, plan.images.fingerprint) in plan.store
+
+
+def _together(plan: Plan, kind: str) -> int:
+    """Trials side by side on this machine."""
+    cores = (os.cpu_count() or 1) / plan.asked.cpus_per_trial
+    if kind == "cuda":
+        cores = min(cores, torch.cuda.device_count() / (plan.asked.gpus_per_trial or 1))
+    return max(1, min(int(cores), plan.asked.max_concurrent or plan.total, plan.total))
+
+
+def _seconds(link: Link, images: Images) -> float:
+    """Of all epochs of a link."""
+    count = len(images.train) * link.fit.fraction
+    steps = math.ceil(count / (link.fit.batch_size or 128)) * (link.fit.epochs or 0)
+    return BESIDE * steps * step(link, images)
+
+
+def step(link: Link, images: Images) -> float:
+    """Seconds of one step of training by labels, after one that is not counted; no randomness is used up."""
+    rows = torch.arange(link.fit.batch_size or 128) % len(images.train)
+    with torch.random.fork_rng():
+        net = placed(build(link.net, images.shape, len(images.classes)), images.mean.device).train()
+        steps, taken = torch.optim.SGD(net.parameters(), 1e-6), []
+        for _ in range(1 + STEPS):
+            started = time.perf_counter()
+            with images.autocast():
+                loss = F.cross_entropy(
+                    net(images.prepare(images.train[rows])).float(), images.labels[rows].to(images.mean.device)
+                )
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            if images.mean.device.type == "cuda":
+                torch.cuda.synchronize()
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken[1:])

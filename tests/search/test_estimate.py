@@ -1,0 +1,68 @@
+"""How long will it take?"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from driver import planned
+
+from kdsearch.search import estimate as search_estimate
+from kdsearch.search.estimate import Estimate, estimate
+
+SPACE = """
+'''How long?'''
+from kdsearch.config import *
+
+BUDGET = Budget(trials=7, epochs=4, teacher_epochs=3)
+REFERENCE = None
+
+
+def space(trial):
+    net = Net(widths=(4, 4), depth=2, hidden=trial.suggest_int("hidden", 2, 8))
+    return Pipeline(links=(Link(net=Net(widths=(8, 8), depth=2, hidden=8)), Link(net=net, kd=KD())))
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_estimate, "step", lambda link, images: 0.5)
+    (tmp_path / "s.py").write_text(SPACE)
+    return planned(tmp_path / "s.py", results=str(tmp_path / "r"), max_concurrent=1)
+
+
+def test_it_is_steps_times_epochs_times_trials(plan):
+    steps = -(-len(plan.images.train) // 128)
+    found = estimate(plan)
+    assert found and found.teachers == pytest.approx(1.2 * 0.5 * steps * 3)
+    assert found.students == pytest.approx(1.2 * 0.5 * steps * 4 * 7)
+
+
+def test_a_teacher_that_the_store_has_costs_nothing(plan):
+    from kdsearch.distill.store import key_of
+    from kdsearch.search.teachers import distinct_chains
+
+    (chain,) = distinct_chains([draw.pipeline for draw in plan.draws])
+    path = plan.store.path(key_of(chain, 0, plan.images.fingerprint))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    found = estimate(plan)
+    assert found and found.teachers == 0 and "teachers" not in str(found)
+
+
+def test_on_a_cluster_nobody_knows_yet(plan):
+    assert estimate(replace(plan, asked=plan.asked.model_copy(update={"address": "auto"}))) is None
+
+
+def test_it_is_said_in_a_line():
+    said = str(Estimate(40, 700, "63 students of up to 30 epochs, 2 side by side"))
+    assert (
+        said == "about 12 min 20 s at most, once begun: teachers 40 s, 63 students of up to 30 epochs, 2 side by side"
+    )
+
+
+def test_a_step_is_timed_and_uses_up_no_randomness(plan, monkeypatch):
+    monkeypatch.undo()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert 0 < search_estimate.step(plan.teacher, plan.images) < 60
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,83 @@
+"""Where an export may write, and what it may hand out."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import MADE, pipeline
+
+from kdsearch.distill.store import save_net
+from kdsearch.errors import Refusal
+from kdsearch.nets.build import build
+from kdsearch.results import tables as results_tables
+from kdsearch.search import export
+
+SIZES = {"parameters": 10, "compression": 2.0, "training_parameters": 12, "macs": 5, "reference": None}
+
+
+def searched(folder: Path, seed: int = 0, trial: str = "2") -> results_tables.Tables:
+    """A search of one finished trial."""
+    chosen = pipeline(hints=None)
+    tables = results_tables.Tables(folder)
+    tables.add(trial, chosen.model_dump(mode="json"), SIZES, {})
+    row = {"link": 1, "stage": "kd", "epoch": 4, "kd_epoch": 4, "accuracy": 0.5, "seconds": 1.0}
+    tables.extend(trial, [row], student=1)
+    tables.mark(trial, "complete")
+    tables.write(at_once=True)
+    torch.manual_seed(seed)
+    save_net(folder / "students" / f"{trial}.safetensors", build(chosen.student.net, (1, 8, 8), 2), MADE)
+    return tables
+
+
+def test_two_searches_are_exported_side_by_side_and_what_others_wrote_stays(tmp_path):
+    tables = {name: searched(tmp_path / name, seed) for seed, name in enumerate(("first", "second"))}
+    out = tmp_path / "exports"
+    (first,) = export.export(tmp_path / "first", tables["first"], ["2"], out)
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    (first / "NOTES.txt").write_text("mine")
+    (first / "seed-3").mkdir()
+    (second,) = export.export(tmp_path / "second", tables["second"], ["2"], out)
+    assert (first, second) == (out / "first" / "2", out / "second" / "2")
+    export.export(tmp_path / "first", tables["first"], ["2"], out)  # again
+    assert {path.name: path.read_bytes() for path in first.iterdir() if path.name in export.FILES} == before
+    assert (first / "NOTES.txt").read_text() == "mine" and (first / "seed-3").is_dir()
+
+
+def test_a_file_that_was_changed_since_is_not_replaced(tmp_path):
+    tables = searched(tmp_path / "s")
+    (there,) = export.export(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    (there / "config.yaml").write_text("links: []  # tried something")
+    with pytest.raises(Refusal, match=r"config.yaml there changed since: '.*out/s/2'; move it away, or let --output"):
+        export.export(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    assert "tried something" in (there / "config.yaml").read_text()
+
+
+def test_another_student_s_export_is_not_replaced(tmp_path):
+    export.export(tmp_path / "s", searched(tmp_path / "s"), ["2"], tmp_path / "out")
+    shutil.rmtree(tmp_path / "s")
+    with pytest.raises(Refusal, match="what lies there is of another student"):
+        export.export(tmp_path / "s", searched(tmp_path / "s", seed=1), ["2"], tmp_path / "out")
+
+
+def test_a_student_whose_weights_are_not_those_that_were_written_is_not_handed_out(tmp_path):
+    tables, path = searched(tmp_path / "s"), tmp_path / "s" / "students" / "2.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-9] ^= 0x40
+    path.write_bytes(raw)
+    with pytest.raises(Refusal, match=r"its weights are not those that were written.*the search must be run again"):
+        export.export(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_whose_id_is_a_path_is_damage(tmp_path):
+    tables = searched(tmp_path / "s")
+    tables.trials["../src"] = tables.trials.pop("2") | {"trial": "../src"}
+    tables.epochs.clear()
+    tables.write(at_once=True)
+    with pytest.raises(Refusal, match=r"a trial's id is a plain name, but one is '../src'"):
+        results_tables.read(tmp_path / "s")
+    (tmp_path / "s" / "pending.jsonl").write_text(json.dumps(["mark", "../src", "failed", "x"]) + "\n")
+    with pytest.raises(Refusal, match="plain name"):
+        results_tables.read(tmp_path / "s")

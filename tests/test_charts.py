@@ -1,0 +1,130 @@
+"""What charts show, and what they leave out and say so."""
+
+import json
+from typing import Any
+
+import pytest
+from ended import FACTS, searched
+
+from kdsearch.results.tables import Tables
+
+
+def analysis(name: str) -> Any:
+    import importlib
+
+    return importlib.import_module(f"kdsearch.analysis.{name}")
+
+
+def drawn(chart: Any) -> str:
+    """The chart with its data, as text."""
+    return json.dumps(chart.to_dict(), ensure_ascii=False)
+
+
+def stopped(tables: Tables, *names: str) -> Tables:
+    for name in names:
+        tables.mark(name, "stopped", "behind")
+    return tables
+
+
+def test_the_trial_that_was_clicked_has_no_state_s_colour():
+    frames = analysis("frames")
+    assert frames.CHOSEN not in frames.COLOURS.values()
+
+
+def test_a_legend_names_only_what_is_drawn(tmp_path):
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.92), ("kd", "kd", 55_000, 0.91))
+    spec = analysis("pareto").chart(tables, FACTS).to_dict()
+    scales = [
+        layer["encoding"][channel]["scale"]["domain"]
+        for layer in spec["layer"]
+        for channel in ("color", "shape")
+        if "scale" in layer.get("encoding", {}).get(channel, {}) and "domain" in layer["encoding"][channel]["scale"]
+    ]
+    assert ["complete"] in scales and ["teacher", "kd"] in scales
+    assert all(set(domain) <= {"complete", "teacher", "kd"} for domain in scales)
+
+
+def test_stopped_trials_far_below_do_not_squeeze_the_front_and_are_counted(tmp_path):
+    told = [("0", None, 50_000, 0.90), ("1", None, 60_000, 0.95), ("2", None, 70_000, 0.20), ("3", None, 70_000, 0.88)]
+    tables = stopped(searched(tmp_path, *told), "2", "3")
+    chart = analysis("pareto").chart(tables, FACTS)
+    assert chart.to_dict()["title"]["subtitle"] == ["zoomed in: 1 stopped trials lie below 83 %"]
+    text = drawn(chart)
+    assert '"trial": "3"' in text and '"trial": "2"' not in text
+
+
+def test_where_nothing_is_squeezed_nothing_is_left_out(tmp_path):
+    tables = stopped(searched(tmp_path, ("0", None, 50_000, 0.90), ("1", None, 70_000, 0.88)), "1")
+    chart = analysis("pareto").chart(tables, FACTS)
+    assert "subtitle" not in chart.to_dict()["title"] or not chart.to_dict()["title"]["subtitle"]
+    assert '"trial": "1"' in drawn(chart)
+
+
+def test_references_of_one_size_stand_beside_each_other(tmp_path):
+    told = [("0", None, 50_000, 0.9), *((name, name, 55_000, 0.91) for name in ("labels", "kd", "hint+kd"))]
+    layers = analysis("pareto").chart(searched(tmp_path, *told), FACTS).to_dict()["layer"]
+    asides = [layer["mark"].get("xOffset", 0) for layer in layers if layer["mark"].get("filled")]
+    assert sorted(asides) == [-11, 0, 0, 11]  # the teacher has a place of its own
+
+
+@pytest.mark.parametrize("evil", ["<!--<script>", "</script><b>"])
+def test_no_word_of_a_space_ends_the_report_s_script(tmp_path, evil):
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.92), word=[evil, "b"])
+    text = analysis("report")._embedding({"pareto": analysis("pareto").chart(tables, FACTS)})
+    assert evil not in text and "<" not in text.partition("=>")[0]
+    assert evil in json.dumps(
+        json.JSONDecoder().raw_decode(text.removeprefix("const charts = "))[0], ensure_ascii=False
+    )
+
+
+def test_confusion_is_read_from_what_stands_beside_the_students(tmp_path):
+    import torch
+
+    from kdsearch.distill.store import save_net
+
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.92))
+    told = {"classes": ["cat", "dog"], "confusion": [[0, 0, 7], [0, 1, 1], [1, 1, 4]]}
+    save_net(tmp_path / "students" / "0.safetensors", torch.nn.Linear(2, 2), told)
+    confusion = analysis("confusion")
+    assert list(confusion.members(tables)) == ["0"]
+    found = confusion.frame(confusion.members(tables)).to_dict("records")
+    assert found[1] == {"trial": "0", "class": "cat", "taken for": "dog", "images": 1, "of": 8, "share": 0.125}
+    assert "dog" in drawn(confusion.chart(tables, FACTS))
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0{}", b"\x04\0\0\0\0\0\0\0null"])
+def test_a_student_that_is_damaged_has_no_panel(tmp_path, text):
+    from kdsearch.results.students import made
+
+    (tmp_path / "students").mkdir()
+    (tmp_path / "students" / "0.safetensors").write_bytes(text)
+    assert made(tmp_path, "0") is None and made(tmp_path, "1") is None
+
+
+def test_a_grid_s_curves_are_coloured_by_cell(tmp_path):
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.92), width=["a", "b"])
+    for name in "01":
+        row = {"link": 1, "stage": "kd", "epoch": 1, "kd_epoch": 1, "accuracy": 0.5, "balanced_accuracy": 0.5}
+        tables.epochs.append({"trial": name, **row, "seconds": 1.0})
+    grid = FACTS.model_copy(update={"sampler": "grid"})
+    assert '"field": "cell"' in drawn(analysis("curves").chart(tables, grid))
+    assert '"field": "cell"' not in drawn(analysis("curves").chart(tables, FACTS))
+
+
+def test_where_there_is_no_landscape_no_best_point_is_named(tmp_path, monkeypatch):
+    import pandas as pd
+
+    lambda_tau = analysis("lambda_tau")
+    points = pd.DataFrame({"lambda": [0.1 * n for n in range(9)], "tau": [2.0] * 9, "accuracy": [0.9] * 9})
+    points = points.assign(
+        trial=[str(n) for n in range(9)], compression=1.0, parameters=1, pairs="none", kind="complete"
+    )
+    monkeypatch.setattr(lambda_tau, "points", lambda tables: points)
+    for span, said in ((0.001, "There is no landscape to see"), (0.2, "The surface is highest at λ = 0.50")):
+        surface = pd.DataFrame(
+            {"lambda": [0.1, 0.5], "tau": [2.0, 4.0], "accuracy": [0.9, 0.9 + span], "error": [0.01, 0.01],
+             "left": [0.0, 0.4], "right": [0.2, 0.6], "low": [1.5, 3.0], "high": [2.5, 5.0]}
+        )  # fmt: skip
+        monkeypatch.setattr(lambda_tau, "landscape", lambda trials, surface=surface: (surface, 0.01))
+        text = drawn(lambda_tau.chart(Tables(tmp_path), FACTS))
+        assert said in text.replace("\u00a0", " ") and (span > 0.01) == ("The surface is highest" in text)
