@@ -2,8 +2,9 @@
 
 Left, the mean accuracy of each cell in percent, over its 95 % interval where it has several seeds: a difference that
 is smaller than the intervals is none. Right, in frames, what the paper printed on the same grid, by the protocol under
-the picture: one run a cell. Each side has colours of its own, so compare patterns: a column that is dark from top to
-bottom is a temperature that works for every α, a single dark cell among pale ones is more likely luck.
+the picture: one run a cell. Colours are points from the mean of the same side's grid and reach equally far on both
+sides: a side that is pale all over depends little on α and T. A column that is dark from top to bottom is a temperature
+that works for every α, a single dark cell among pale ones is more likely luck.
 """
 
 from collections.abc import Sequence
@@ -33,16 +34,22 @@ def chart(tables: Tables, facts: Facts) -> Any:
         return said
     own = [cell for cell in found if {"alpha", "T"} <= set(cell.knobs)]
     caption = [*captions.here(own, facts, "±: half of the 95\u00a0% interval over seeds"), captions.told(TABLE)]
-    return captions.under([_ours(own, tables), _printed()], caption)
+    shown, published = intervals.frame(own, tables), _published()
+    means = points(shown[shown["place"] == "mean"])
+    reach = max(means["points"].abs().max(), published["points"].abs().max(), 0.1)
+    return captions.under([_ours(own, shown, means, reach), printed_grid(published, reach)], caption)
 
 
-def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
-    shown = intervals.frame(found, tables)
-    means = shown[shown["place"] == "mean"]
+def points(frame: pd.DataFrame) -> pd.DataFrame:
+    """With a column of points from the mean of all cells."""
+    return frame.assign(points=100 * (frame["accuracy"] - frame["accuracy"].mean()))
+
+
+def _ours(found: Sequence[Cell], shown: pd.DataFrame, means: pd.DataFrame, reach: float) -> alt.LayerChart:
     means = means.assign(number=[f"{100 * value:.1f}" for value in means["accuracy"]])
     means = means.assign(half=["±" + text.partition("±")[2].rstrip("% ") for text in means["said"]])
     base = alt.Chart(means).encode(X, Y, tooltip=["alpha:O", "T:O", alt.Tooltip("said:N", title="accuracy"), "of:N"])
-    colour = alt.Color("accuracy:Q", title="here").scale(range=BLUES, zero=False).legend(format=".2~%")
+    colour = alt.Color("points:Q", title=["points from", "the mean here"]).scale(range=BLUES, domain=[-reach, reach])
     intervals_known = bool((means["half"] != "±").any())
     layers = [
         base.mark_rect().encode(colour),
@@ -58,16 +65,20 @@ def _ours(found: Sequence[Cell], tables: Tables) -> alt.LayerChart:
     return alt.layer(*layers).properties(**SIZE, title="Here: means")
 
 
-def _printed() -> alt.LayerChart:
+def _published() -> pd.DataFrame:
     rows = []
     for name, value in printed.accuracies(TABLE).items():
         if name.startswith("α="):
             alpha, temperature = (float(part.partition("=")[2]) for part in name.split())
             rows.append({"alpha": alpha, "T": int(temperature), "accuracy": value, "number": f"{100 * value:.2f}"})
-    base = alt.Chart(pd.DataFrame(rows)).encode(
-        X, Y, tooltip=["alpha:O", "T:O", alt.Tooltip("accuracy:Q", format=".2%")]
+    return points(pd.DataFrame(rows))
+
+
+def printed_grid(published: pd.DataFrame, reach: float) -> alt.LayerChart:
+    base = alt.Chart(published).encode(X, Y, tooltip=["alpha:O", "T:O", alt.Tooltip("accuracy:Q", format=".2%")])
+    stroke = alt.Stroke("points:Q", title=["points from", "the mean printed"]).scale(
+        range=["#dcdfe3", "#20262d"], domain=[-reach, reach]
     )
-    stroke = alt.Stroke("accuracy:Q", title="printed").scale(range=["#dcdfe3", "#20262d"], zero=False)
     squares = base.mark_rect(filled=False, fill=None, strokeWidth=3, width={"band": 0.84}, height={"band": 0.8})
-    layers = (squares.encode(stroke.legend(format=".2~%")), base.mark_text(fontSize=12).encode(text="number:N"))
+    layers = (squares.encode(stroke.legend(format="+.2~f")), base.mark_text(fontSize=12).encode(text="number:N"))
     return alt.layer(*layers).properties(**SIZE, title="Printed")

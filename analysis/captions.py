@@ -57,12 +57,19 @@ def dataset(table: str) -> str:
 
 
 def frame(table: str, rows: Mapping[str, str]) -> pd.DataFrame:
-    """Columns arm, accuracy, table, note: the printed numbers of these rows, each at its arm."""
+    """Columns arm, accuracy, said (as text), table, note: the printed numbers of these rows, each at its arm."""
     values, notes = printed.accuracies(table), {line.row: line.note for line in printed.read(table)[::-1]}
     found = [
-        {"arm": arm, "accuracy": values[row], "table": table, "note": notes[row] or "–"} for row, arm in rows.items()
+        {
+            "arm": arm,
+            "accuracy": values[row],
+            "said": f"{100 * values[row]:.2f} %",
+            "table": table,
+            "note": notes[row] or "–",
+        }
+        for row, arm in rows.items()
     ]
-    return pd.DataFrame(found, columns=["arm", "accuracy", "table", "note"])
+    return pd.DataFrame(found, columns=["arm", "accuracy", "said", "table", "note"])
 
 
 def told(table: str) -> str:

@@ -36,11 +36,17 @@ def chart(tables: Tables, facts: Facts) -> Any:
     published = pd.concat(arms).assign(fraction=lambda frame: frame["arm"].astype(float))
     caption = [*captions.here(own, facts), captions.told(TABLE)]
     if intervals.apart(shown, published, facts):
-        here = alt.layer(*_ours(shown, intervals.HERE)).properties(**SIZE, title="Here")
-        there = alt.layer(*_printed(published, intervals.PRINTED)).properties(**SIZE, title="Printed")
+        shown, published, left, right = intervals.aligned(_named(shown), _named(published), [])
+        here = alt.layer(*_ours(shown, left)).properties(**SIZE, title="Here")
+        there = alt.layer(*_printed(published, right)).properties(**SIZE, title="Printed")
         return captions.under([here, there], caption).resolve_scale(x="shared", color="shared")
     both = alt.layer(*_ours(shown, intervals.BOTH), *_printed(published, intervals.BOTH))
     return captions.under([both.properties(**SIZE, title="Here and printed")], caption)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """KD and labels with all images are the arms that points can be measured from."""
+    return frame.assign(arm=frame["taught"].where(frame["fraction"] == 1, None))
 
 
 def _x(field: str = "fraction:Q") -> alt.X:
@@ -53,7 +59,7 @@ def _colour() -> alt.Color:
     return alt.Color("taught:N", title=None).scale(domain=list(COLOURS), range=list(COLOURS.values()))
 
 
-def _ours(shown: pd.DataFrame, title: str) -> list[alt.Chart]:
+def _ours(shown: pd.DataFrame, title: str | intervals.Axis) -> list[alt.Chart]:
     """Layers: a line, intervals, means, seeds."""
     # Labels a little to the left of KD, so that their intervals do not hide each other.
     shown = shown.assign(share=shown["fraction"] * shown["taught"].map({"labels": 0.985, "KD": 1.015}).fillna(1.0))
@@ -74,9 +80,9 @@ def _ours(shown: pd.DataFrame, title: str) -> list[alt.Chart]:
     ]
 
 
-def _printed(published: pd.DataFrame, title: str) -> list[alt.Chart]:
+def _printed(published: pd.DataFrame, title: str | intervals.Axis) -> list[alt.Chart]:
     base = alt.Chart(published).encode(_x(), intervals.y(title), _colour())
-    tips = ["taught:N", "fraction:Q", alt.Tooltip("accuracy:Q", title="printed", format=".2%"), "table:N", "note:N"]
+    tips = ["taught:N", "fraction:Q", alt.Tooltip("said:N", title="printed"), "table:N", "note:N"]
     return [
         base.mark_line(strokeWidth=1.2, strokeDash=[5, 4]),
         base.mark_point(size=80, filled=False, fill="white", strokeWidth=1.6, opacity=1).encode(tooltip=tips),

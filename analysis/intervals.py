@@ -1,7 +1,7 @@
 """The cells of a grid as the charts read them, and the chart that most answers are: mean and interval by arm."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
@@ -19,6 +19,8 @@ HEIGHT = 300
 PLACES = ["seed", "mean", "printed"]
 """From the left to the right, within an arm."""
 HERE, PRINTED, BOTH = "accuracy (validation)", "accuracy (test, printed)", "accuracy (here validation, printed test)"
+BASES = ("KD", "labels")
+"""Whose accuracy is the zero of two panels that share an axis; else the first arm that both have."""
 APART = 3.0
 """Printed numbers get an axis of their own where a shared one would be so many times longer than each alone."""
 
@@ -83,8 +85,18 @@ def apart(shown: pd.DataFrame, published: pd.DataFrame, facts: Facts) -> bool:
     return both.max() - both.min() > APART * longest
 
 
-def y(title: str, field: str = "accuracy:Q") -> alt.Y:
-    """An axis of accuracies that need not begin at 0."""
+class Axis(NamedTuple):
+    """An axis of points above an arm's accuracy, from and to where."""
+
+    title: str
+    domain: tuple[float, float]
+
+
+def y(title: str | Axis, field: str = "accuracy:Q") -> alt.Y:
+    """An axis of accuracies that need not begin at 0, or of points."""
+    if isinstance(title, Axis):
+        scale = alt.Y(field, title=title.title).scale(domain=title.domain, nice=False)
+        return scale.axis(format="+.2~f", minExtent=46)
     return alt.Y(field, title=title).scale(zero=False, nice=False, padding=14).axis(format=".2~%", minExtent=46)
 
 
@@ -116,12 +128,39 @@ def _panels(
         layers = [*ours(shown, lost, x(order, knob), BOTH), hollow(published, order, knob, BOTH)]
         return [alt.layer(*layers).properties(width=_width(order), height=HEIGHT, title="Here and printed")]
     printed = [name for name in order if name in set(published["arm"])]
+    shown, published, here, there = aligned(shown, published, printed)
     return [
-        alt.layer(*ours(shown, lost, x(order, knob), HERE)).properties(
+        alt.layer(*ours(shown, lost, x(order, knob), here)).properties(
             width=_width(order), height=HEIGHT, title="Here"
         ),
-        hollow(published, printed, knob, PRINTED).properties(width=_width(printed, 64), height=HEIGHT, title="Printed"),
+        hollow(published, printed, knob, there).properties(width=_width(printed, 64), height=HEIGHT, title="Printed"),
     ]
+
+
+def aligned(
+    shown: pd.DataFrame, published: pd.DataFrame, arms: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, Any, Any]:
+    """Both frames as points from an arm that both have (BASES, or the first of `arms`), and their axes, equally long: a
+    point is as high in one panel as in the other. Where they share no arm: as they are, each with its own axis."""
+    base = next(
+        (name for name in (*BASES, *arms) if all(name in set(frame["arm"]) for frame in (shown, published))), None
+    )
+    if base is None:
+        return shown, published, HERE, PRINTED
+    shown, published = (_points(frame, base) for frame in (shown, published))
+    values = pd.concat([shown["accuracy"], shown["low"], shown["high"], published["accuracy"]])
+    room = 0.06 * max(values.max() - values.min(), 1.0)
+    reach = (values.min() - room, values.max() + room)
+    here, there = (Axis(f"points from {base} ({of})", reach) for of in ("validation", "test, printed"))
+    return shown, published, here, there
+
+
+def _points(frame: pd.DataFrame, base: str) -> pd.DataFrame:
+    """Accuracies as points above that arm's; what hovering says of them stays."""
+    own = frame[(frame["arm"] == base) & (frame["place"] == "mean" if "place" in frame else True)]
+    zero = float(own["accuracy"].iloc[0])
+    names = [name for name in ("accuracy", "low", "high") if name in frame]
+    return frame.assign(**{name: 100 * (frame[name].astype(float) - zero) for name in names})
 
 
 def _width(order: Sequence[str], each: int = 76) -> int:
@@ -133,7 +172,7 @@ def x(order: Sequence[str], knob: str) -> alt.X:
     return alt.X("arm:N", title=knob).scale(domain=list(order)).axis(labelAngle=0, labelOverlap=False)
 
 
-def ours(shown: pd.DataFrame, lost: Sequence[str], across: alt.X, title: str) -> list[Any]:
+def ours(shown: pd.DataFrame, lost: Sequence[str], across: alt.X, title: str | Axis) -> list[Any]:
     """Layers: intervals as rules, means as filled dots, seeds as small faint ones, and where a cell failed."""
     offset = alt.XOffset("place:N").scale(domain=PLACES)
     base = alt.Chart(shown).encode(across, y(title), offset)
@@ -155,10 +194,10 @@ def ours(shown: pd.DataFrame, lost: Sequence[str], across: alt.X, title: str) ->
     ]
 
 
-def hollow(published: pd.DataFrame, order: Sequence[str], knob: str, title: str) -> alt.Chart:
+def hollow(published: pd.DataFrame, order: Sequence[str], knob: str, title: str | Axis) -> alt.Chart:
     """Printed numbers as hollow marks."""
     beside = [alt.XOffset("place:N").scale(domain=PLACES)] if title == BOTH else []
-    tips = [alt.Tooltip("arm:N", title=knob), alt.Tooltip("accuracy:Q", title="printed", format=".2%")]
+    tips = [alt.Tooltip("arm:N", title=knob), alt.Tooltip("said:N", title="printed")]
     marks = alt.Chart(published.assign(place="printed")).mark_point(
         size=110, color=BLACK, strokeWidth=1.6, opacity=1, filled=False
     )

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from ended import FACTS, searched
 
@@ -128,3 +129,26 @@ def test_where_there_is_no_landscape_no_best_point_is_named(tmp_path, monkeypatc
         monkeypatch.setattr(lambda_tau, "landscape", lambda trials, surface=surface: (surface, 0.01))
         text = drawn(lambda_tau.chart(Tables(tmp_path), FACTS))
         assert said in text.replace("\u00a0", " ") and (span > 0.01) == ("The surface is highest" in text)
+
+
+def test_what_was_printed_and_what_is_here_are_points_on_axes_of_one_length():
+    cell = {"place": "mean", "low": 0.9, "high": 0.92, "said": "–"}
+    shown = pd.DataFrame([cell | {"arm": "KD", "accuracy": 0.91}, cell | {"arm": "1→3", "accuracy": 0.94}])
+    published = pd.DataFrame([{"arm": "KD", "accuracy": 0.7}, {"arm": "1→3", "accuracy": 0.69}])
+    intervals = analysis("intervals")
+    here, there, left, right = intervals.aligned(shown, published, ["1→3", "KD"])
+    assert here["accuracy"].round(6).tolist() == [0, 3] and here["low"].round(6).tolist() == [-1, -1]
+    assert there["accuracy"].round(6).tolist() == [0, -1]
+    assert left.title == "points from KD (validation)" and right.title == "points from KD (test, printed)"
+    assert left.domain == right.domain and left.domain[0] < -1 and left.domain[1] > 3
+    other = published.assign(arm=["a", "b"])
+    assert intervals.aligned(shown, other, ["a", "b"])[2:] == (intervals.HERE, intervals.PRINTED)
+
+
+def test_two_grids_colours_reach_equally_far():
+    said = {"alpha": 0.2, "T": 2, "number": "–"}
+    alpha_temperature = analysis("alpha_temperature")
+    grid = alpha_temperature.points(pd.DataFrame([said | {"accuracy": 0.9}, said | {"accuracy": 0.94}]))
+    assert grid["points"].round(6).tolist() == [-2, 2]
+    drawn = alpha_temperature.printed_grid(grid, 7.0).to_dict()
+    assert drawn["layer"][0]["encoding"]["stroke"]["scale"]["domain"] == [-7.0, 7.0]

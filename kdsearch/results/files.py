@@ -98,6 +98,17 @@ def read_table(path: Path, schema: pa.Schema, mend: str) -> list[dict[str, Any]]
         raise Refusal(f"The table '{path}' is damaged ({said(error)}); {mend}.") from None
 
 
+def weights(folder: Path, kind: str, name: str) -> Path:
+    """Where weights of a search lie, by their kind (students, confirmed, checkpoints) and a trial's id; raises Refusal
+    for an id that would lead elsewhere, since ids are read from tables."""
+    if not is_plain(name):
+        raise Refusal(
+            f"A trial's id is a plain name, but '{folder}/trials.parquet' has {name!r}, which could lead out of the "
+            f"search's folder: the table was not written by kdsearch; do not use it, or take the trial out of it."
+        )
+    return folder / kind / f"{name}.safetensors"
+
+
 def check_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Raises one of IMPOSSIBLE where a row lacks what every row has, or has it of another kind."""
     pa.Table.from_pylist(list(rows), schema).cast(schema)
@@ -106,8 +117,6 @@ def check_rows(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
 def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
     """Raises one of IMPOSSIBLE for a trial that cannot be."""
     for row in rows:
-        if not is_plain(row["trial"]):
-            raise ValueError(f"a trial's id is a plain name, but one is {row['trial']!r}")
         sized = row["parameters"] > 0 and 0 < row["compression"] < math.inf and links(row) > 0
         judged = row["state"] != "complete" or all(
             value is not None and 0 <= value <= 1 for value in (row["accuracy"], score(row))

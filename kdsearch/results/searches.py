@@ -12,8 +12,8 @@ from typing import Any
 from filelock import Timeout
 
 from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.results import files, front
 from kdsearch.results import folder as results_folder
-from kdsearch.results import front
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.folder import taken
@@ -138,7 +138,7 @@ def sent(storage: Storage, *folders: Path) -> Iterator[Send]:
 def bring_students(storage: Storage, folder: Path, trials: Iterable[str]) -> None:
     """The trained students of these trials, as far as there are any."""
     for trial in trials if in_bucket(folder, storage) else ():
-        storage.pull(folder / "students" / f"{trial}.safetensors")
+        storage.pull(files.weights(folder, "students", trial))
 
 
 def bring_networks(storage: Storage, keys: Iterable[str]) -> None:

@@ -126,7 +126,7 @@ def _bring(own: Confirming) -> None:
     """Of a search in a bucket: the front's students and what taught them; for a test, the confirmed ones."""
     trials = front.members(results_tables.read(own.folder).trials.values())
     bring_students(own.storage, own.folder, trials)
-    students = [own.folder / "students" / f"{trial}.safetensors" for trial in trials]
+    students = [files.weights(own.folder, "students", trial) for trial in trials]
     made = [read_facts(path) for path in students if own.storage.uri and path.exists()]
     bring_networks(own.storage, (teacher["key"] for facts in made for teacher in facts["teachers"]))
     if own.wanted.test:
@@ -151,7 +151,7 @@ def missing(own: Confirming, rows: Mapping[tuple[str, int], dict]) -> list[Seed]
 def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dict]) -> Iterator[tuple[int, Seed]]:
     """Seeds of one member that lack something, numbered: 0 is the selected one, which is never trained again."""
     name, folder = trial["trial"], own.folder
-    selected = folder / "students" / f"{name}.safetensors"
+    selected = files.weights(folder, "students", name)
     made = parse(Made, read_facts(selected, "The search must be run again to have it."), f"'made' in '{selected}'")
     known = sum(row["trial"] == name and not row["selected"] for row in rows.values())
     chosen = Pipeline.model_validate_json(trial["pipeline"])
@@ -160,7 +160,7 @@ def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dic
     for number in range(max(own.wanted.seeds, known) + 1):
         seed = (trial["seed"] + number) % SEEDS
         row = rows.get((name, seed)) or _row(trial, seed, selected=number == 0)
-        student = folder / "confirmed" / f"{name}-{seed}.safetensors" if number else selected
+        student = files.weights(folder, "confirmed", f"{name}-{seed}") if number else selected
         test = own.wanted.test and row["test"] is None
         train = number > 0 and (row["accuracy"] is None or (test and not student.exists()))
         pipeline = chosen.with_seed(seed)

@@ -14,6 +14,7 @@ from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
 from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import best as best_of
 from kdsearch.results.front import members
@@ -47,12 +48,12 @@ def export(folder: Path, tables: results_tables.Tables, trials: list[str], outpu
     made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
     targets = {trial: output / folder.name / trial for trial in trials}
     for trial, target in targets.items():
-        _check_target(target, folder / "students" / f"{trial}.safetensors")
+        _check_target(target, files.weights(folder, "students", trial))
     return [_write(folder, tables.trials[trial], made[trial], target) for trial, target in targets.items()]
 
 
 def _made(folder: Path, row: dict) -> dict:
-    weights = folder / "students" / f"{row['trial']}.safetensors"
+    weights = files.weights(folder, "students", row["trial"])
     if row["state"] != "complete" and not weights.exists():
         cause = f" ({row['cause']})" if row["cause"] else ""
         raise Refusal(f"Only a fully trained trial can be exported, but trial {row['trial']} is {row['state']}{cause}.")
@@ -85,7 +86,7 @@ def _check_target(target: Path, weights: Path) -> None:
 
 
 def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
-    weights, pipeline = folder / "students" / f"{row['trial']}.safetensors", json.loads(row["pipeline"])
+    weights, pipeline = files.weights(folder, "students", row["trial"]), json.loads(row["pipeline"])
     text = config_text(pipeline, made, f"Trial {row['trial']} of the search '{folder.name}'.")
     columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
     with whole(target / "student.safetensors") as draft:

@@ -186,7 +186,7 @@ class Watcher(tune.Callback):
         name = trial.config["trial"]
         self.driver.tables.mark(name, state, cause, *reached)
         if state in files.ENDED:
-            self.driver.plan.storage.remove(self.driver.plan.folder / "checkpoints" / f"{name}.safetensors")
+            self.driver.plan.storage.remove(files.weights(self.driver.plan.folder, "checkpoints", name))
             self._watch_failures(name, cause if state == "failed" else None)
         self.driver.changed()
 

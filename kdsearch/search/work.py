@@ -10,6 +10,7 @@ from pydantic import Field
 from kdsearch.config.net import Part
 from kdsearch.config.pipeline import Choice, Count, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
+from kdsearch.results import files
 from kdsearch.storage.bucket import Storage
 
 
@@ -72,7 +73,7 @@ class Orders:
 
     def file(self, kind: str, name: str) -> Path:
         """`students/14.safetensors` of the search."""
-        return self.folder / kind / f"{name}.safetensors"
+        return files.weights(self.folder, kind, name)
 
     def work(self, pipeline: Pipeline, made: Made | MadeTeacher | None = None, **more: Any) -> Work:
         """`made`: the network is trained again, as that one was. Files among `more` may be paths."""

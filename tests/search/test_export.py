@@ -1,6 +1,5 @@
 """Where an export may write, and what it may hand out."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from helpers import MADE, pipeline
 from kdsearch.distill.store import save_net
 from kdsearch.errors import Refusal
 from kdsearch.nets.build import build
+from kdsearch.results import files, students
 from kdsearch.results import tables as results_tables
 from kdsearch.search import export
 
@@ -71,13 +71,18 @@ def test_a_student_whose_weights_are_not_those_that_were_written_is_not_handed_o
     assert not (tmp_path / "out").exists()
 
 
-def test_a_trial_whose_id_is_a_path_is_damage(tmp_path):
+@pytest.mark.parametrize("name", ["../src", "/src", "..", ".hidden", "a\\b", "a\x1b[2J", ""])
+def test_a_trial_s_id_leads_nowhere_else_and_is_only_shown(name, tmp_path):
     tables = searched(tmp_path / "s")
-    tables.trials["../src"] = tables.trials.pop("2") | {"trial": "../src"}
+    tables.trials[name] = tables.trials.pop("2") | {"trial": name}
     tables.epochs.clear()
     tables.write(at_once=True)
-    with pytest.raises(Refusal, match=r"a trial's id is a plain name, but one is '../src'"):
-        results_tables.read(tmp_path / "s")
-    (tmp_path / "s" / "pending.jsonl").write_text(json.dumps(["mark", "../src", "failed", "x"]) + "\n")
-    with pytest.raises(Refusal, match="plain name"):
-        results_tables.read(tmp_path / "s")
+    read = results_tables.read(tmp_path / "s")
+    assert name in read.trials and students.made(tmp_path / "s", name) is None
+    with pytest.raises(
+        Refusal, match=r"A trial's id is a plain name, but .* do not use it, or take the trial out of it"
+    ):
+        export.export(tmp_path / "s", read, [name], tmp_path / "out")
+    for kind in ("students", "confirmed", "checkpoints"):
+        with pytest.raises(Refusal, match="plain name"):
+            files.weights(tmp_path / "s", kind, name)
