@@ -9,6 +9,7 @@ import altair as alt
 
 from kdsearch.results import cells
 from kdsearch.results.facts import Facts
+from kdsearch.results.metric import words
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -31,7 +32,7 @@ def chart(tables: Tables, facts: Facts) -> alt.Chart:
         .mark_line()
         .encode(
             alt.X("kd_epoch:Q", title="epoch of the last stage").axis(tickCount=ticks, tickMinStep=1, format="d"),
-            alt.Y("accuracy:Q", title="accuracy (validation)").axis(format="%"),
+            alt.Y("accuracy:Q", title=f"{words(facts.metric)} (validation)").axis(format="%"),
             detail="trial:N",
             color=alt.when(frames.PICKED).then(alt.value(frames.CHOSEN)).otherwise(colour),
             opacity=alt.when(frames.PICKED).then(alt.value(1)).otherwise(alt.Opacity("shade:Q", scale=None)),

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from kdsearch.config.pipeline import Pipeline
+from kdsearch.results.metric import score
 from kdsearch.results.tables import Tables
 
 PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
@@ -35,10 +36,12 @@ def trials(tables: Tables) -> pd.DataFrame:
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's row without its pipeline, and with what the charts read out of that."""
+    """A trial's row without its pipeline, and with what the charts read out of that; its accuracy is what the search
+    looks at."""
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
     kept = {name: value for name, value in row.items() if name != "pipeline"}
     return kept | {
+        "accuracy": score(row),
         "kind": f"reference: {row['reference']}" if row["reference"] else row["state"],
         "shade": SHADE.get(row["state"], 0.6),
         "pairs": student.pairs,
@@ -62,7 +65,7 @@ def curves(tables: Tables) -> pd.DataFrame:
         {
             "trial": row["trial"],
             "kd_epoch": row["kd_epoch"],
-            "accuracy": row["accuracy"],
+            "accuracy": score({**row, "metric": known[row["trial"]].get("metric")}),
             "state": known[row["trial"]]["state"],
             "shade": SHADE.get(known[row["trial"]]["state"], 0.6),
             "reference": known[row["trial"]]["reference"] or "drawn",

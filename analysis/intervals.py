@@ -10,6 +10,7 @@ from kdsearch.results import cells as results_cells
 from kdsearch.results.cells import Cell
 from kdsearch.results.facts import Facts
 from kdsearch.results.front import by_cell
+from kdsearch.results.metric import score
 from kdsearch.results.tables import Tables
 
 from . import captions, frames
@@ -60,8 +61,8 @@ def _rows(cell: Cell, trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     trained = [row for row in trials if row["state"] == "complete"]
     seeds = [
         own | {
-            "place": "seed", "trial": row["trial"], "accuracy": row["accuracy"], "low": None, "high": None,
-            "said": f"{100 * row['accuracy']:.2f} %", "of": f"seed {row['seed']}, trial {row['trial']}",
+            "place": "seed", "trial": row["trial"], "accuracy": score(row), "low": None, "high": None,
+            "said": f"{100 * (score(row) or 0.0):.2f} %", "of": f"seed {row['seed']}, trial {row['trial']}",
         }
         for row in trained
     ]  # fmt: skip

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdsearch.results import seeds
 from kdsearch.results.facts import Facts
+from kdsearch.results.metric import words
 from kdsearch.results.tables import Tables
 
 from . import frames
@@ -20,8 +21,6 @@ from . import frames
 X = alt.X("compression:Q", title="compression: the teacher's parameters / the student's").scale(
     type="log", nice=False, padding=12
 )
-ACCURACY = "accuracy (validation)"
-Y = alt.Y("accuracy:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12).axis(format="%")
 ASIDE = {"labels": -11, "hint+kd": 11}
 """Pixels to the right."""
 SHAPES = {"teacher": "diamond", "labels": "triangle-down", "kd": "triangle-right", "hint+kd": "triangle-up"}
@@ -32,17 +31,26 @@ def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     frame = frames.trials(tables)
     marked = _marks(frame.query("reference.notna()"), facts)
     drawn, left_out = _zoomed(frame.query("reference.isna()"), marked)
-    base = alt.Chart(drawn).encode(X, Y)
+    high = y(facts)
+    base = alt.Chart(drawn).encode(X, high)
     line = alt.Chart(drawn[drawn["front"]]).mark_line(interpolate="step-before", color="#2563a8", strokeWidth=2)
     dots = base.mark_circle(size=90, stroke="white", strokeWidth=0.5).encode(
         color=frames.colour(drawn),
         opacity=alt.Opacity("shade:Q", scale=None),
         tooltip=frames.tooltip(drawn),
     )
-    means = _confirmed(seeds.members(tables, facts.validation_images))
-    layers = alt.layer(line.encode(X, Y), *_beside(marked), *means, frames.ring(base), dots.add_params(frames.PICKED))
+    means = _confirmed(seeds.members(tables, facts.validation_images), facts)
+    layers = alt.layer(
+        line.encode(X, high), *_beside(marked, high), *means, frames.ring(base), dots.add_params(frames.PICKED)
+    )
     title = alt.TitleParams("Accuracy against compression", subtitle=left_out)
     return layers.properties(width=440, height=340, title=title)
+
+
+def y(facts: Facts, field: str = "accuracy:Q") -> alt.Y:
+    """Of what the search looks at."""
+    scale = alt.Y(field, title=f"{words(facts.metric)} (validation)").scale(zero=False, nice=False, padding=12)
+    return scale.axis(format="%")
 
 
 def _zoomed(drawn: pd.DataFrame, marks: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -53,12 +61,12 @@ def _zoomed(drawn: pd.DataFrame, marks: pd.DataFrame) -> tuple[pd.DataFrame, lis
         return drawn, []
     floor = shown.min() - max(shown.max() - shown.min(), 0.02)
     below = drawn["accuracy"] < floor
-    said = f"zoomed in: {below.sum()} stopped trials lie below {100 * floor:.0f} %"
+    said = f"zoomed in: {below.sum()} trials that were not fully trained lie below {100 * floor:.0f} %"
     kept = pd.DataFrame(drawn[~below])
     return kept, [said] if below.any() else []
 
 
-def _beside(marks: pd.DataFrame) -> list[alt.Chart]:
+def _beside(marks: pd.DataFrame, high: alt.Y) -> list[alt.Chart]:
     """Teacher and references; these are of one size, so each stands a little beside the other."""
     there = [name for name in SHAPES if name in set(marks["mark"])]
     shape = alt.Shape("mark:N", title=None).scale(domain=there, range=[SHAPES[name] for name in there])
@@ -67,7 +75,7 @@ def _beside(marks: pd.DataFrame) -> list[alt.Chart]:
         .mark_point(size=110, filled=True, opacity=1, xOffset=ASIDE.get(name, 0))
         .encode(
             X,
-            Y,
+            high,
             color=alt.value("#20262d"),
             shape=shape.legend(orient="bottom"),
             tooltip=["mark:N", alt.Tooltip("accuracy:Q", format=".2%"), alt.Tooltip("parameters:Q", format=",")],
@@ -87,7 +95,7 @@ def _marks(references: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mark", "accuracy", "compression", "parameters"])
 
 
-def _confirmed(members: list[seeds.Member]) -> list[alt.Chart]:
+def _confirmed(members: list[seeds.Member], facts: Facts) -> list[alt.Chart]:
     """Each confirmed mean as a hollow mark on a rule, its interval; no layers where nothing was confirmed."""
     rows = [
         {
@@ -111,7 +119,6 @@ def _confirmed(members: list[seeds.Member]) -> list[alt.Chart]:
             alt.Tooltip("parameters:Q", format=","),
         ],
     )
-    low = alt.Y("low:Q", title=ACCURACY).scale(zero=False, nice=False, padding=12)
-    rules = base.mark_rule(color="#20262d", strokeWidth=1.5).encode(low, alt.Y2("high:Q"))
+    rules = base.mark_rule(color="#20262d", strokeWidth=1.5).encode(y(facts, "low:Q"), alt.Y2("high:Q"))
     # The rule is drawn last: within a narrow interval the circle would hide it.
-    return [base.mark_point(size=150, color="#20262d", strokeWidth=1.5, opacity=1).encode(Y), rules]
+    return [base.mark_point(size=150, color="#20262d", strokeWidth=1.5, opacity=1).encode(y(facts)), rules]

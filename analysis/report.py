@@ -18,6 +18,7 @@ from kdsearch.results import confirmed as results_confirmed
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.format import listing, percent
+from kdsearch.results.metric import words
 from kdsearch.search import spaces
 from kdsearch.storage.files import whole
 
@@ -119,9 +120,9 @@ def _section(name: str, chart: Any) -> str:
 def _front(tables: results_tables.Tables, facts: Facts) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
     area = front.reached(tables.trials.values(), facts.chance)
-    return f"""<h2>The front: fully trained trials, accuracy on the validation images</h2>
+    return f"""<h2>The front: fully trained trials, {words(facts.metric)} on the validation images</h2>
 {_table(members, tables, facts)}
-<p>Hypervolume {area:.3f}: decades of compression × accuracy above chance, under the front.</p>
+<p>Hypervolume {area:.3f}: decades of compression × {words(facts.metric)} above chance, under the front.</p>
 {"".join(f"<p>{html.escape(text)}</p>" for text in answer.sentences(tables, facts))}"""
 
 
@@ -131,7 +132,7 @@ def _cells(tables: results_tables.Tables, facts: Facts) -> str:
     found = cells.cells(tables, images)
     said = cells.said(found, images, facts.chance)
     return (
-        f"<h2>Cells: validation accuracy in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
+        f"<h2>Cells: validation {words(facts.metric)} in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
     )
 

@@ -49,7 +49,7 @@ def test_stopped_trials_far_below_do_not_squeeze_the_front_and_are_counted(tmp_p
     told = [("0", None, 50_000, 0.90), ("1", None, 60_000, 0.95), ("2", None, 70_000, 0.20), ("3", None, 70_000, 0.88)]
     tables = stopped(searched(tmp_path, *told), "2", "3")
     chart = analysis("pareto").chart(tables, FACTS)
-    assert chart.to_dict()["title"]["subtitle"] == ["zoomed in: 1 stopped trials lie below 83 %"]
+    assert chart.to_dict()["title"]["subtitle"] == ["zoomed in: 1 trials that were not fully trained lie below 83 %"]
     text = drawn(chart)
     assert '"trial": "3"' in text and '"trial": "2"' not in text
 

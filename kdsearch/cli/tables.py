@@ -9,6 +9,7 @@ from kdsearch.results import answer, cells, front, show
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
 from kdsearch.results.format import listing, percent
+from kdsearch.results.metric import words
 
 
 def trials_table(
@@ -26,12 +27,11 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
     if facts.is_grid:
         _grid(tables, facts, console)
     elif members:
-        kind = "balanced accuracy" if facts.metric == "balanced" else "accuracy"
-        title = f"Front: fully trained trials, {kind} on the validation images"
+        title = f"Front: fully trained trials, {words(facts.metric)} on the validation images"
         console.print(trials_table(members, title, tables, facts.validation_images))
         area = front.reached(trials.values(), facts.chance)
         spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
-        said = "(decades of compression × accuracy above chance)"
+        said = f"(decades of compression × {words(facts.metric)} above chance)"
         console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
     else:
         console.print("No trial is fully trained yet, so there is no front.")
@@ -45,7 +45,7 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
     if facts.why_ended is not None:
         console.print(f"Ended after {facts.trials} draws: {facts.why_ended}.", soft_wrap=True)
     if facts.teacher_accuracy is not None:
-        console.print(f"Teacher: accuracy {percent(facts.teacher_accuracy)}")
+        console.print(f"Teacher: {words(facts.metric)} {percent(facts.teacher_accuracy)}")
     for name, stage, term in results_tables.faint(tables.epochs):
         console.print(
             f"Warning: trial {name}: the loss {term} had under 0.1 % of the gradient in all of stage {stage}: "
@@ -59,7 +59,7 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
 def _grid(tables: results_tables.Tables, facts: Facts, console: Console) -> None:
     """The cells of a grid, the best first, and what their seeds can tell apart."""
     found, images = cells.cells(tables, facts.validation_images), facts.validation_images
-    title, rows = "Cells: validation accuracy in percent", cells.table(found)
+    title, rows = f"Cells: validation {words(facts.metric)} in percent", cells.table(found)
     console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
     for sentence in cells.said(found, images, facts.chance):
         console.print(sentence, soft_wrap=True)

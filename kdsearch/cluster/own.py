@@ -12,6 +12,7 @@ import psutil
 import ray
 from ray._private import ray_constants, worker
 
+from kdsearch.errors import Refusal
 from kdsearch.interrupts import undisturbed
 
 PROCESSES = ("raylet", "gcs_server")
@@ -48,17 +49,24 @@ def own_ray() -> Iterator[None]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def lost(name: str, on: str) -> Refusal:
+    """Why the work ends where a process of its Ray did; `on`: what goes on with it."""
+    return Refusal(
+        f"A search needs all processes of its Ray, but {name} has ended (killed, or out of memory); all that was "
+        f"trained is kept. Go on: {on}"
+    )
+
+
 @contextmanager
 def watched(died: Callable[[str], None]) -> Iterator[None]:
     """Where a process of this process's own Ray ends meanwhile, `died` hears its name, and the work is interrupted."""
     thread, over = threading.current_thread(), threading.Event()
-    children = [(child, child.name()) for child in psutil.Process().children()]
-    own = [(child, name) for child, name in children if name in PROCESSES]
+    own = {name: child for child in psutil.Process().children() if (name := _name(child)) in PROCESSES}
 
     def look() -> None:
         while not over.wait(EVERY):
-            for process, name in own:
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            for name, process in own.items():
+                if _has_ended(process) and not over.is_set():
                     died(name)
                     _interrupt(thread)
                     return
@@ -68,6 +76,20 @@ def watched(died: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         over.set()
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _interrupt(thread: threading.Thread) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -115,12 +116,18 @@ def asked_resources(cpus: float, gpus: float | None, address: str | None) -> dic
     return {"cpu": cpus, "gpu": gpus}
 
 
+def joined(option: str | None) -> str | None:
+    """The address of the Ray that is joined, None: one of our own: what the option says, else RAY_ADDRESS, else, on the
+    head of a cluster that `ray up` made, its own."""
+    return resolve(option) or ("auto" if on_head() is not None else None)
+
+
 def start_ray(option: str | None = None) -> str | None:
     """Ray without its dashboard, tables and notes: this machine's own, or that at the address, which is returned.
 
     The address is what the option says, else RAY_ADDRESS, else, on the head of a cluster that `ray up` made, its own.
     """
-    address = resolve(option) or ("auto" if on_head() is not None else None)
+    address = joined(option)
     probe(address)
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -162,13 +169,15 @@ def _check_sockets(address: str | None) -> None:
 
 @contextmanager
 def _elsewhere() -> Iterator[None]:
-    """Ray puts the folder in which it is started on its workers' import path, where a user's profile.py would be taken
-    for Python's; meanwhile that is the root, which holds no modules."""
-    before = os.getcwd()
+    """Ray puts the folders in which it is started, and in which the running script lies, on its workers' import path,
+    where a user's profile.py would be taken for Python's; meanwhile both are the root, which holds no modules."""
+    before, script = os.getcwd(), sys.argv[0]
     os.chdir(os.sep)
+    sys.argv[0] = os.sep
     try:
         yield
     finally:
+        sys.argv[0] = script
         os.chdir(before)
 
 

@@ -13,7 +13,7 @@ from kdsearch.errors import Refusal, unknown
 Kind = TypeVar("Kind", bound=Part)
 
 MOST = 100_000
-"""Values in a YAML file."""
+"""Values that the aliases of a YAML file add."""
 
 
 def parse(kind: type[Kind], value: object, where: str) -> Kind:
@@ -27,13 +27,19 @@ def parse(kind: type[Kind], value: object, where: str) -> Kind:
 
 
 def load_yaml(text: str) -> Any:
-    """YAML by the safe loader; raises yaml.YAMLError, also where a few aliases stand for more than MOST values."""
+    """YAML by the safe loader; raises yaml.YAMLError, for whatever is wrong: also where a few aliases stand for more
+    than MOST values."""
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        if node is not None and _size(node, {}) > MOST:
+        known: dict[int, float] = {}
+        if node is not None and _size(node, known) - len(known) > MOST:
             raise yaml.YAMLError(f"its aliases stand for more than {MOST:,} values")
         return None if node is None else loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # a date that is none, a number of too many digits
+        raise yaml.YAMLError(str(error)) from None
     finally:
         loader.dispose()
 
@@ -51,7 +57,7 @@ def _size(node: yaml.Node, known: dict[int, float]) -> float:
 def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     """Pydantic's first complaint as a sentence."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(step) for step in first["loc"] if step not in NETS)
+    path = ".".join(str(step) for step in first["loc"] if step not in NETS and not _is_type(step))
     if first["type"] == "extra_forbidden":
         fields = _at(kind, first["loc"][:-1]).model_fields
         return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
@@ -64,6 +70,11 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     if first["type"] == "missing":
         return Refusal(f"{where}: {path} is required, and is missing.")
     return Refusal(f"{where}: {place}{said[0].lower()}{said[1:]}, but got {str(first['input'])[:60]!r}.")
+
+
+def _is_type(step: int | str) -> bool:
+    """Whether pydantic names a kind of value, not a place: `constrained-int`, `tuple[int, int]`."""
+    return isinstance(step, str) and (not step.isidentifier() or step in ("int", "float", "bool", "str"))
 
 
 def _at(kind: type[Part], path: tuple[int | str, ...]) -> type[Part]:

@@ -4,19 +4,20 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdsearch.config.datasets import KNOWN
 from kdsearch.data.pictures import endings
-from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.errors import Refusal, first_line, listed, unknown, visible
 
-VALIDATION = ("val", "valid", "validation")
-"""Names of a folder that holds the validation images."""
-
-SET_APART = ("test", *VALIDATION)
-"""Folders that are no classes."""
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of the folder that holds a part, in capitals or not."""
 
 MOST = 6
 """So many kinds of what is passed over are named."""
@@ -27,21 +28,29 @@ class Folder:
     """Where the parts lie; those that begin with a dot are nobody's."""
 
     path: Path
-    train: Path
-    """`train`, or, where there is none, the folder itself."""
-    validation: Path | None
+    parts: Mapping[str, str]
+    """Names of the folders that there are of PARTS."""
+
+    @property
+    def validation(self) -> bool:
+        """Whether a folder of its own validates."""
+        return "validation" in self.parts
+
+    @property
+    def is_train(self) -> bool:
+        """Whether the classes lie in the folder itself, beside the other parts."""
+        return "train" not in self.parts
 
     def part(self, name: str) -> Path:
         """Of the part train, validation or test, which may not be there."""
-        if name == "validation" and self.validation:
-            return self.validation
-        return self.train if name == "train" else self.path / name
+        return self.path / self.parts.get(name, "" if name == "train" else name)
 
     def beside(self) -> list[str]:
-        """Folders that are no part."""
-        if self.train == self.path:
+        """What is no part."""
+        if self.is_train:
             return []
-        return [f"{name}/" for name in _folders(self.path) if name not in ("train", *SET_APART)]
+        stray = _stray(self.path)
+        return [*(f"{name}/" for name in _folders(self.path) if name not in self.parts.values()), *stray]
 
 
 def folder(name: str) -> Folder | None:
@@ -54,15 +63,19 @@ def folder(name: str) -> Folder | None:
             raise unknown("data set or folder", name, KNOWN)
         raise Refusal(f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'.")
     there = _folders(path)
-    several = [one for one in VALIDATION if one in there]
-    if len(several) > 1:
-        raise Refusal(f"One folder holds the validation images, but in '{name}' there are {listed(several)}; keep one.")
-    if "train" not in there and len([one for one in there if one not in SET_APART]) < 2:
+    parts: dict[str, str] = {}
+    for part, names in PARTS.items():
+        own = [one for one in there if one.casefold() in names]
+        if len(own) > 1:
+            raise Refusal(f"One folder holds the {part} images, but in '{name}' there are {listed(own)}; keep one.")
+        if own:
+            parts[part] = own[0]
+    if "train" not in parts and len(there) - len(parts) < 2:
         raise Refusal(
             f"A folder of images must hold train/<class>/* (or the folders of two classes or more), but '{name}' has "
             f"no folder 'train', and beside it {listed(there)}."
         )
-    return Folder(path, path / "train" if "train" in there else path, path / several[0] if several else None)
+    return Folder(path, parts)
 
 
 def placed(name: str) -> str:
@@ -93,7 +106,7 @@ def look(found: Folder, part: str) -> Listing:
     root = found.part(part)
     if not root.is_dir():
         raise Refusal(f"A folder of images must hold '{part}/<class>/*' for this, but there is no '{root}'.")
-    apart = SET_APART if root == found.path else ()
+    apart = found.parts.values() if root == found.path else ()
     classes = [name for name in _folders(root) if name not in apart]
     odd = [name for name in classes if name != name.encode(errors="replace").decode()]
     if odd:
@@ -111,9 +124,14 @@ def look(found: Folder, part: str) -> Listing:
         files += own
         labels += [number] * len(own)
         others += rest
-    stray = sum(entry.suffix.lower() in endings() and not entry.name.startswith(".") for entry in _files(root))
-    passed = [*([f"{stray} pictures in {root.name}/ itself"] if stray else []), *_counted(others)]
-    return Listing(tuple(classes), tuple(files), tuple(labels), tuple(passed))
+    return Listing(tuple(classes), tuple(files), tuple(labels), (*_stray(root), *_counted(others)))
+
+
+def _stray(path: Path) -> list[str]:
+    """Files that lie beside folders: `3 files in train/ itself (2 *.png, 1 *.csv)`."""
+    kinds = Counter(entry.suffix.lower() for entry in _files(path) if not entry.name.startswith("."))
+    count = kinds.total()
+    return [f"{count:,} file{'s' * (count > 1)} in {path.name}/ itself ({', '.join(_counted(kinds))})"] if kinds else []
 
 
 def _sorted_out(path: Path) -> tuple[list[Path], Counter[str]]:
@@ -131,7 +149,7 @@ def _sorted_out(path: Path) -> tuple[list[Path], Counter[str]]:
 def _walked(path: Path) -> Iterator[Path]:
     """All files below, also through links, each folder once; without names that begin with a dot."""
     seen: set[str] = set()
-    for root, folders, names in os.walk(path, followlinks=True):
+    for root, folders, names in os.walk(path, onerror=_unread, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()
@@ -141,10 +159,21 @@ def _walked(path: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
+def _unread(error: OSError) -> None:
+    raise Refusal(
+        f"All folders of a class are read, but '{error.filename}' is not ({first_line(error)}); give the right to read "
+        f"it, or move it away."
+    )
+
+
 def _counted(others: Counter[str]) -> list[str]:
     """`3 *.heic`, the most frequent first."""
-    said = [f"{count:,} *{ending}" if ending else f"{count:,} without an ending" for ending, count in others.items()]
-    return said if len(said) <= MOST else [*said[:MOST], f"{sum(others.values()):,} other files in all"]
+    kinds = [
+        (f"*{visible(ending)}" if ending else "without an ending", count) for ending, count in others.most_common()
+    ]
+    said = [f"{count:,} {kind}" for kind, count in kinds[:MOST]]
+    rest = sum(count for _, count in kinds[MOST:])
+    return [*said, f"{rest:,} other files"] if rest else said
 
 
 def _way_out(others: Counter[str]) -> str:

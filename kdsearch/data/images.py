@@ -98,7 +98,7 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
         there = folder(data.name)
         where = there.part(judging.part).name if there else judging.part
         said.append(f"validated by the {len(validation):,} of {where}/{share}")
-    if passed := [*found.passed, *(judging.passed if judging is not found else ())]:
+    if passed := dict.fromkeys([*found.passed, *(judging.passed if judging is not found else ())]):
         said.append(f"passed over: {errors.listed(passed)}")
     return "; ".join(said)
 

@@ -71,7 +71,7 @@ class Images:
 
     def passes(self, fit: Fit) -> int:
         """How often an epoch goes through a fraction's images, begun passes counted whole."""
-        return -(-self._length(fit) // self._kept(fit))
+        return -(-self.length(fit) // self._kept(fit))
 
     def batches(self, fit: Fit, generator: torch.Generator, numbers: Sequence[int]) -> list[Tensor]:
         """One epoch's samples, a tensor a step, in the generator's order; `numbers` are the views of its passes.
@@ -84,7 +84,7 @@ class Images:
             passes = [self.order[places] for places in passes]
         passes = [places + number * count for places, number in zip(passes, numbers, strict=True)]
         assert fit.batch_size is not None
-        steps = list(torch.cat(passes)[: self._length(fit)].split(fit.batch_size))
+        steps = list(torch.cat(passes)[: self.length(fit)].split(fit.batch_size))
         # Batch normalisation has no variance over one image.
         return steps[:-1] if len(steps) > 1 and len(steps[-1]) == 1 else steps
 
@@ -122,7 +122,8 @@ class Images:
     def _kept(self, fit: Fit) -> int:
         return max(round(fit.fraction * len(self.train)), 1)
 
-    def _length(self, fit: Fit) -> int:
+    def length(self, fit: Fit) -> int:
+        """Samples of an epoch."""
         return self._kept(fit) if fit.steps == "fraction" else len(self.train)
 
 

@@ -29,6 +29,9 @@ TEST_DIGITS = 5
 SMALLEST = 8
 """Pixels of the shorter side."""
 
+PART = 256
+"""Images that are resized at once."""
+
 PEAK = 2.5
 """Bytes of memory that a byte of pixels takes at most, while images are decoded and split."""
 
@@ -118,6 +121,7 @@ def read(name: str, part: str, data_dir: Path, listing: Listing | None, wanted: 
     pixels, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
     span = f"{pixels.shape[3]}×{pixels.shape[2]}"
     if wanted.size and wanted.size != (pixels.shape[3], pixels.shape[2]):
+        _check_size(wanted.size, len(pixels), pixels.shape[1], span)
         pixels = _resized(pixels, wanted.size)
     return Decoded(
         pixels, labels, tuple(classes), _fingerprint(pixels, labels, classes), span, Style(pixels.shape[1] == 1)
@@ -201,7 +205,13 @@ def _torchvision(name: str, part: str, data_dir: Path) -> tuple[Tensor, Tensor, 
 
 
 def _resized(images: Tensor, size: Size) -> Tensor:
+    """A part at a time: floats take four times the room of bytes."""
     import torch.nn.functional as F
 
-    large = F.interpolate(images.float(), size=(size[1], size[0]), mode="bilinear", antialias=True, align_corners=False)
-    return large.round().clamp(0, 255).to(torch.uint8)
+    found = torch.empty((*images.shape[:2], size[1], size[0]), dtype=torch.uint8)
+    for part, into in zip(images.split(PART), found.split(PART), strict=True):
+        large = F.interpolate(
+            part.float(), size=(size[1], size[0]), mode="bilinear", antialias=True, align_corners=False
+        )
+        into.copy_(large.round().clamp(0, 255))
+    return found

@@ -174,7 +174,7 @@ class Recorded:
 def _mapped(path: Path, inode: int, changed: int, facts: str) -> Tensor:
     """A file's answers, memory-mapped and checked, once a process; raises ValueError where it holds something else."""
     with safe_open(path, framework="pt") as file:
-        told, found = file.metadata(), file.get_tensor("answers")
+        told, found = file.metadata() or {}, file.get_tensor("answers")
     if {name: value for name, value in told.items() if name != "hash"} != json.loads(facts):
         raise ValueError("it holds other answers than its name says")
     if found.dtype != (torch.float32 if told["answer"].startswith("logits") else torch.float16):

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -34,10 +33,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str
     """A safetensors file, which is there whole or not at all; raises OSError."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as draft:
-        try:
-            save_file(plain, draft, words)
-        except SafetensorError as error:  # of a disk that is full
-            raise OSError(f"'{path}' could not be written: {error}") from error
+        save_file(plain, draft, words)
         os.chmod(draft, 0o644)  # others on a shared disk read it too
 
 

@@ -99,6 +99,8 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     classes: Annotated[int, Field(ge=2)]
     largest_class: Annotated[float, Field(gt=0, le=1)] | None = None
     """Its share of the validation images; None: an older search."""
+    judged_classes: PositiveInt | None = None
+    """That have validation images; None: an older search."""
     metric: Literal["accuracy", "balanced"] = "accuracy"
     """What the search looks at."""
     knobs: dict[str, str]
@@ -114,7 +116,7 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     teacher: str | None = None
     """Its key in the store."""
     teacher_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Validation."""
+    """On the validation images, by the metric."""
     why_ended: str | None = None
     """Why there were fewer draws than were asked for."""
 
@@ -132,8 +134,8 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
 
     @property
     def chance(self) -> float:
-        """What guessing reaches: saying the commonest class always; of the mean over classes, one of all of them."""
-        even = 1 / self.classes
+        """What guessing reaches: saying the commonest class always; of the mean over classes, one that judges."""
+        even = 1 / (self.judged_classes or self.classes)
         return even if self.metric == "balanced" else self.largest_class or even
 
     @property

@@ -7,6 +7,11 @@ METRICS = {"accuracy": "accuracy", "balanced": "balanced_accuracy"}
 """By its name, the column in which it stands."""
 
 
+def words(metric: str | None) -> str:
+    """As titles and axes have it."""
+    return METRICS[metric or "accuracy"].replace("_", " ")
+
+
 def score(row: Mapping[str, Any]) -> float | None:
     """Of a trial: accuracy, or balanced accuracy, as its search was told."""
     return row[METRICS[row.get("metric") or "accuracy"]]

@@ -1,5 +1,7 @@
 """What is printed: one kind of console, of table, of list."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,12 @@ class Plain(Console):
         super().__init__(
             markup=False, highlight=False, stderr=stderr, quiet=quiet, force_jupyter=jupyter, force_terminal=terminal
         )
+
+    def on_broken_pipe(self) -> None:
+        """Whoever reads has gone: nothing more is said, and the work goes on."""
+        self.quiet = True
+        with contextlib.suppress(OSError):  # no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # what Python still holds back goes there
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """What is drawn, without the control characters of those who named things."""
@@ -48,11 +56,12 @@ class Columns:
     boxed: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        """The most columns for which there is room; at least two."""
+        """The most columns for which there is room; at least two, if there are."""
         free = options.update(max_width=10_000)  # else a table says that it fits, with its words cut off
-        for count in range(len(self.columns), 1, -1):
+        least = min(2, len(self.columns))
+        for count in range(len(self.columns), least - 1, -1):
             found = self._table(count)
-            if count == 2 or Measurement.get(console, free, found).minimum <= options.max_width:
+            if count == least or Measurement.get(console, free, found).minimum <= options.max_width:
                 yield found
                 return
 

@@ -93,6 +93,12 @@ class Tables:
         self.__post_init__()
         self.write(at_once=True)
 
+    def place_data(self, name: str) -> None:
+        """All trials' images lie there: of a search that goes on they may have moved."""
+        for row in self.trials.values():
+            if json.loads(row["pipeline"])["data"]["name"] != name:
+                row["pipeline"] = _on(row["pipeline"], name)
+
     def catch_up(self) -> None:
         """Take over what was noted after the tables were last written, however much of it they hold.
 
@@ -213,6 +219,11 @@ class Tables:
         if self.pending:
             self.pending.clear()
         self.written, self.cost = time.monotonic(), time.monotonic() - now
+
+
+def _on(pipeline: str, data: str) -> str:
+    told = json.loads(pipeline)
+    return json.dumps(told | {"data": told["data"] | {"name": data}})
 
 
 def knobs(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Asked(Part, frozen=True):
     """digits, mnist, fashion_mnist, svhn, cifar10, cifar100, or a folder."""
     data_dir: str = "data"
     """Where torchvision's data sets lie."""
-    image_size: Annotated[int, Field(ge=8)] | None = None
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side to which images are brought."""
     trials: Several | None = None
     """Pipelines to draw; references come on top."""

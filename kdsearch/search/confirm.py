@@ -13,6 +13,7 @@ import torch
 from filelock import Timeout
 
 from kdsearch import __version__
+from kdsearch.cluster.own import lost, watched
 from kdsearch.cluster.session import start_ray
 from kdsearch.cluster.tasks import Tasks
 from kdsearch.config.parse import parse
@@ -114,11 +115,15 @@ def confirm(
         own = Confirming(storage if in_bucket(folder, storage) else Storage(folder.parent), folder, wanted)
         _bring(own)
         with _alone(folder), remembered_ctrl_c(pressed):
-            for step in _steps(own, pressed, progress):
-                lease.refresh()
-                if isinstance(step, Step) and step.ended:
-                    send()
-                show(step)
+            died: list[str] = []
+            try:
+                for step in _steps(own, (pressed, died.append), progress):
+                    lease.refresh()
+                    if isinstance(step, Step) and step.ended:
+                        send()
+                    show(step)
+            except KeyboardInterrupt:
+                raise lost(died[0], f"kdsearch confirm {search}") if died else KeyboardInterrupt from None
     return folder
 
 
@@ -169,7 +174,7 @@ def _missing_of(own: Confirming, trial: dict, rows: Mapping[tuple[str, int], dic
 
 
 def _row(trial: dict, seed: int, selected: bool) -> dict[str, Any]:
-    known = {"accuracy": trial["accuracy"], "seconds": trial["seconds"]} if selected else {}
+    known = {name: trial.get(name) for name in (*METRICS.values(), "seconds")} if selected else {}
     return {name: None for name in files.CONFIRMED.names} | {
         "trial": trial["trial"], "seed": seed, "selected": selected, **known,
     }  # fmt: skip
@@ -192,20 +197,24 @@ def check(wanted: Wanted, seed: Seed, progress: Progress) -> Iterator[str]:
             yield f"{name} was {getattr(seed.made, name)} in the search and is {value} here; accuracies may differ."
 
 
-def _steps(own: Confirming, pressed: threading.Event, progress: Progress) -> Iterator[Step | str]:
+def _steps(
+    own: Confirming, ends: tuple[threading.Event, Callable[[str], None]], progress: Progress
+) -> Iterator[Step | str]:
+    """`ends`: set by Ctrl-C, and told which process of Ray died."""
     cache.check()
-    check_recipe(results_facts.read_facts(own.folder))
     rows = {(row["trial"], row["seed"]): row for row in files.confirmed(own.folder)}
     work = missing(own, rows)
     if not work:
         return
+    check_recipe(results_facts.read_facts(own.folder))
     yield from check(own.wanted, work[0], progress)
     start_ray()
     orders = own.orders(work[0].made)
     own.storage.remove(orders.stop_file)  # of a search that was killed as it stopped
-    tasks = Tasks(orders.resources, own.wanted.max_concurrent, pressed)
-    yield from _networks(own, work, orders, tasks)
-    yield from _seeds(own, work, rows, orders, tasks)
+    tasks = Tasks(orders.resources, own.wanted.max_concurrent, ends[0])
+    with watched(ends[1]):
+        yield from _networks(own, work, orders, tasks)
+        yield from _seeds(own, work, rows, orders, tasks)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from rich.text import Text
 
+from kdsearch.cluster.own import lost
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.images import silent
 from kdsearch.errors import Refusal
@@ -41,6 +42,8 @@ class Driver:
     """Something runs that can be kept."""
     run: str = field(default_factory=lambda: uuid4().hex)
     """Of this process: whoever goes on can tell whose copy of the tables is the newest."""
+    begun: bool = False
+    """Its tables hold all that its folder did."""
     kept: bool = False
     """Its folder stays, even with nothing in it."""
     failure: Refusal | None = None
@@ -85,7 +88,7 @@ class Driver:
     def work(self, name: str) -> Work:
         """The orders of a trial in the tables."""
         row, orders = self.tables.trials[name], self.orders
-        pipeline = Pipeline.model_validate_json(row["pipeline"]).on(self.plan.data.name)  # they may have moved
+        pipeline = Pipeline.model_validate_json(row["pipeline"])
         return orders.work(
             pipeline, trial=name, judged=row["reference"] is None, milestones=self.plan.milestones,
             student=orders.file("students", name), checkpoint=orders.file("checkpoints", name),
@@ -114,10 +117,7 @@ class Driver:
 
     def lost_ray(self, name: str) -> None:
         """A process of its own Ray died: nothing more can be trained."""
-        self.failure = Refusal(
-            f"A search needs all processes of its Ray, but {name} has ended (killed, or out of memory); all that was "
-            f"trained is kept. Go on: {self.plan.place.resume}"
-        )
+        self.failure = lost(name, self.plan.place.resume)
         self.interrupted.set()
 
     def full_disk(self, said: str) -> Refusal:

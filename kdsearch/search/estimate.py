@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from kdsearch.cluster.session import joined
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.memory import Images
 from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import key_of
 from kdsearch.nets.build import build, placed
+from kdsearch.results import files
+from kdsearch.results import tables as results_tables
 from kdsearch.results.format import duration
 from kdsearch.search.plan import Plan
 from kdsearch.search.teachers import distinct_chains
@@ -26,9 +29,13 @@ BESIDE = 1.2
 """Of a step: reading a teacher's answers, validation, reports."""
 
 
+FORWARD = 1 / 3
+"""Of a step of training: the pass that a teacher makes, too."""
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds, at most: stopping saves some, and so does a store that has some of the networks."""
+    """Seconds, of all trials to their end: stopping saves some."""
 
     teachers: float
     students: float
@@ -37,13 +44,24 @@ class Estimate:
 
     def __str__(self) -> str:
         before = f"teachers {duration(self.teachers)}, " if self.teachers else ""
-        return f"about {duration(self.teachers + self.students)} at most, once begun: {before}{self.said}"
+        return f"about {duration(self.teachers + self.students)} if none is stopped early: {before}{self.said}"
 
 
 def estimate(plan: Plan) -> Estimate | None:
-    """Of a search on this machine; None on a cluster, whose nodes nobody has seen yet."""
-    if plan.asked.address is not None:
+    """Of a search on this machine; None on a cluster, whose nodes nobody has seen yet, and where a step does not fit
+    the GPU beside what runs there."""
+    if joined(plan.asked.address) is not None:
         return None
+    try:
+        return _estimate(plan)
+    except torch.OutOfMemoryError:
+        return None
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # it is the trials'
+
+
+def _estimate(plan: Plan) -> Estimate:
     kind = "cuda" if torch.cuda.is_available() and plan.asked.gpus_per_trial != 0 else "cpu"
     images = plan.images.to(torch.device(kind), precision_of(plan.asked.precision, kind))
     middle = sorted((draw.pipeline.student for draw in plan.draws[:100]), key=lambda link: _macs(plan, link.net))
@@ -57,8 +75,17 @@ def estimate(plan: Plan) -> Estimate | None:
     finally:
         torch.set_num_threads(threads)
     side = _together(plan, kind)
-    said = f"{plan.total:,} students of up to {plan.epochs} epochs, {side} side by side"
-    return Estimate(teachers, math.ceil(plan.total / side) * each, said)
+    if not (plan.data.fixed_views and plan.cache_limit) and plan.teacher is not student and student.kd:
+        each *= 1 + FORWARD * _macs(plan, plan.teacher.net) / _macs(plan, student.net)  # asked anew in every step
+    left = plan.total - _ended(plan)
+    said = f"{left:,} students of up to {plan.epochs} epochs, {side} side by side"
+    return Estimate(teachers, math.ceil(left / side) * each, said)
+
+
+def _ended(plan: Plan) -> int:
+    """Trials of a search that goes on which are over."""
+    rows = results_tables.read(plan.folder).trials.values() if plan.place.before else ()
+    return sum(row["state"] in files.ENDED for row in rows)
 
 
 def _macs(plan: Plan, net: AnyNet) -> int:
@@ -79,8 +106,7 @@ def _together(plan: Plan, kind: str) -> int:
 
 def _seconds(link: Link, images: Images) -> float:
     """Of all epochs of a link."""
-    count = len(images.train) * link.fit.fraction
-    steps = math.ceil(count / (link.fit.batch_size or 128)) * (link.fit.epochs or 0)
+    steps = math.ceil(images.length(link.fit) / (link.fit.batch_size or 128)) * (link.fit.epochs or 0)
     return BESIDE * steps * step(link, images)
 
 

@@ -46,9 +46,10 @@ def export(folder: Path, tables: results_tables.Tables, trials: list[str], outpu
     where a file that is not of an earlier export of this trial would be replaced.
     """
     made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
-    targets = {trial: output / folder.name / trial for trial in trials}
+    targets = {trial: output / folder.resolve().name / trial for trial in trials}
     for trial, target in targets.items():
-        _check_target(target, files.weights(folder, "students", trial))
+        text = _config(folder, tables.trials[trial], made[trial])
+        _check_target(target, files.weights(folder, "students", trial), hashlib.sha256(text.encode()).hexdigest())
     return [_write(folder, tables.trials[trial], made[trial], target) for trial, target in targets.items()]
 
 
@@ -65,10 +66,17 @@ def _made(folder: Path, row: dict) -> dict:
     return made
 
 
-def _check_target(target: Path, weights: Path) -> None:
-    """Raises Refusal where a file would be replaced that export did not write, or wrote of another student."""
+def _config(folder: Path, row: dict, made: dict) -> str:
+    pipeline = json.loads(row["pipeline"])
+    return config_text(pipeline, made, f"Trial {row['trial']} of the search '{folder.resolve().name}'.")
+
+
+def _check_target(target: Path, weights: Path, config: str) -> None:
+    """Raises Refusal where a file would be replaced that export did not write, or wrote of another student; `config`:
+    hash of the config.yaml to come."""
     there = [name for name in FILES if (target / name).exists()]
-    if not there:
+    meant = {"student.safetensors": _sum(weights), "config.yaml": config}
+    if all(meant.get(name) == _sum(target / name) for name in there):  # none, or an export that was cut short
         return
     try:
         told = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
@@ -86,8 +94,7 @@ def _check_target(target: Path, weights: Path) -> None:
 
 
 def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
-    weights, pipeline = files.weights(folder, "students", row["trial"]), json.loads(row["pipeline"])
-    text = config_text(pipeline, made, f"Trial {row['trial']} of the search '{folder.name}'.")
+    weights, text = files.weights(folder, "students", row["trial"]), _config(folder, row, made)
     columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
     with whole(target / "student.safetensors") as draft:
         shutil.copyfile(weights, draft)
@@ -119,6 +126,7 @@ def _sum(path: Path) -> str:
 
 def config_text(pipeline: dict, made: dict, title: str) -> str:
     """A pipeline as YAML, with what made it: `kdsearch train` reads both."""
+    made = {name: value for name, value in made.items() if name != "confusion"}  # metrics.json has it
     head = f"# {title} Train it again:  kdsearch train config.yaml\n"
     return head + yaml.safe_dump(pipeline | {"made": made}, sort_keys=False, allow_unicode=True)
 

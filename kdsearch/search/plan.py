@@ -72,6 +72,8 @@ class Plan:
     """Parameters of the smallest and the largest student among the first draws."""
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1, "gpu": 0})
     """A trial's, as Ray is asked for them."""
+    address: str | None = None
+    """Of the Ray that it runs on; None: its own."""
     why_ended: str = ""
     """Of a grid with fewer cells than were asked for."""
 
@@ -81,7 +83,7 @@ class Plan:
     @property
     def precision(self) -> Precision | None:
         """What networks multiply in; None: on a cluster, whose nodes decide."""
-        if self.asked.address is not None:
+        if self.address is not None:
             return None
         return precision_of(self.asked.precision, "cuda" if self.resources["gpu"] else "cpu")
 
@@ -182,6 +184,7 @@ class Plan:
             "validation_images": len(images.validation),
             "image": list(images.shape),
             "classes": len(images.classes),
+            "judged_classes": len(images.validation_labels.unique()),
             "largest_class": int(images.validation_labels.bincount().max()) / len(images.validation),
             "metric": asked.metric,
             "knobs": dict(self.ranges),

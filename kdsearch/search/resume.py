@@ -45,10 +45,15 @@ def check_machine(before: Facts, now: Facts) -> list[str]:
         )
     told = {name: (before.versions.get(name), now.versions.get(name)) for name in NUMBERS}
     told["processor"] = (before.machine, now.machine)
+    told["device"] = (_device(before), _device(now))
     changed = [f"{name} was {then} and is {here}" for name, (then, here) in told.items() if then and then != here]
     if not changed:
         return []
     return [f"trials from here on may come to other numbers than those before: {'; '.join(changed)}."]
+
+
+def _device(facts: Facts) -> str | None:
+    return None if facts.resources is None else "a GPU" if facts.resources.get("gpu") else "the processor"
 
 
 def check_images(facts: Facts, fingerprint: str) -> None:

@@ -40,7 +40,7 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
     chains = chains_of(plan)
     address = start_ray(plan.asked.address)
     resources = asked_resources(plan.asked.cpus_per_trial, plan.asked.gpus_per_trial, address)
-    driver = Driver(replace(plan, resources=resources), tell, show, progress)
+    driver = Driver(replace(plan, resources=resources, address=address), tell, show, progress)
     if address:
         _check_nodes(driver)
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +51,9 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
     ):
         if not plan.place.before and (plan.folder / "search.json").exists():
             raise Refusal(f"'{plan.folder}' has just been taken by another search; start this one again.")
+        if plan.place.before:
+            for sentence in check_machine(plan.place.before, Facts.model_validate(driver.plan.facts())):
+                driver.warn(sentence)
         try:
             _begin(driver)
             driver.patient = True
@@ -80,10 +83,9 @@ def _begin(driver: Driver) -> None:
     """Take over what there is, and leave nothing half done behind."""
     plan = driver.plan
     if plan.place.before:
-        for sentence in check_machine(plan.place.before, Facts.model_validate(plan.facts())):
-            driver.warn(sentence)
         renew(plan.storage, plan.folder)  # another driver may have gone on until it let go of the search
         driver.tables.take_over()
+        driver.tables.place_data(plan.data.name)
         for name in ("", "students", "checkpoints"):
             for kind in ("parquet", "safetensors", "json"):
                 for draft in (plan.folder / name).glob(f".*.{kind}.*"):
@@ -94,6 +96,7 @@ def _begin(driver: Driver) -> None:
             for name, row in driver.tables.trials.items():
                 if row["state"] == "failed":
                     driver.tables.mark(name, "waiting")
+    driver.begun = True
     driver.write_facts()
     driver.changed(at_once=True)
 
@@ -102,6 +105,8 @@ def _end(driver: Driver) -> None:
     """Write what is known, and leave no folder without anything to keep."""
     plan = driver.plan
     plan.storage.remove(driver.orders.stop_file)
+    if not driver.begun:  # what lies there was not taken over, and stays as it is
+        return
     with contextlib.suppress(OSError) if sys.exc_info()[0] else contextlib.nullcontext():
         driver.tables.write(at_once=True)
     if not (driver.tables.trials or plan.place.before or driver.kept):

@@ -16,12 +16,30 @@ PLACES = frozenset(
 """What an address may say behind its `?`: where a storage is, and how it is reached."""
 
 
+WORD = re.compile("[a-z_]{1,40}", re.IGNORECASE)
+
+HIDING = frozenset("@;&?#")
+
+NOBODY = "anonymous"
+"""gs://anonymous@bucket: without credentials."""
+
+
 def check_address(uri: str) -> None:
     """Raises Refusal, which repeats none, for an address with credentials: it is kept in tables, logs and pages."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        told = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError as error:
+        raise Refusal(f"A storage's address is such as s3://bucket/path, but this one is none ({error}).") from None
     owner, _, place = parts.netloc.rpartition("@")
-    others = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - PLACES)
-    if ":" in owner or (owner and not parts.scheme.startswith(("abfs", "hdfs"))):
+    # A name that is no word may be a secret itself; a value may hide one behind what some servers take for a separator.
+    names = {name if WORD.fullmatch(name) else "a name that is no option" for name, _ in told} - PLACES
+    others = sorted(
+        names | {f"more than a place in {name}" for name, value in told if set(value) & HIDING and name in PLACES}
+    )
+    if parts.fragment:
+        others.insert(0, "something behind a #")
+    if ":" in owner or (owner and owner != NOBODY and not parts.scheme.startswith(("abfs", "hdfs"))):
         others.insert(0, "a user or password")
     if others:
         raise Refusal(

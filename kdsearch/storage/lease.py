@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -50,10 +51,33 @@ class Lease:
     lost: bool = False
     """Another process took the search."""
 
+    def __post_init__(self) -> None:
+        self._turn = threading.Lock()
+
     def refresh(self) -> None:
         """Say again that this process lives, if it is time; raises Refusal where another one took the search."""
+        with self._turn:
+            self._refresh()
+
+    @contextmanager
+    def kept_fresh(self) -> Iterator[None]:
+        """Refreshed meanwhile, however long the driver has nothing to tell; who calls refresh hears of a loss."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(EVERY) and not self.lost:
+                with contextlib.suppress(Refusal, OSError):
+                    self.refresh()
+
+        threading.Thread(target=keep, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _refresh(self) -> None:
         silent = self.clock() - self.refreshed
-        if self.storage.uri is None or silent < EVERY:
+        if self.storage.uri is None or (silent < EVERY and not self.lost):
             return
         try:
             if not (other := self.other()):
@@ -102,7 +126,8 @@ def hold(storage: Storage, folder: Path, clock: Callable[[], float] = passing) -
     if other := lease.other():
         raise Refusal(f"A search has one driver, but {_who(other)} has just begun to run '{folder.name}'.")
     try:
-        yield lease
+        with lease.kept_fresh():
+            yield lease
     finally:
         with contextlib.suppress(Refusal):  # it goes stale by itself
             if not lease.other():

@@ -158,3 +158,10 @@ def test_a_user_s_folder_is_not_where_ray_is_started(tmp_path, monkeypatch):
         assert os.getcwd() == os.sep
         raise KeyError
     assert os.getcwd() == str(tmp_path)
+
+
+def test_a_script_s_folder_is_not_on_the_path_of_workers(monkeypatch):
+    monkeypatch.setattr(session.sys, "argv", ["/home/me/search.py", "x"])
+    with session._elsewhere():
+        assert os.path.dirname(os.path.realpath(session.sys.argv[0])) == os.sep == os.getcwd()
+    assert session.sys.argv == ["/home/me/search.py", "x"]

@@ -10,6 +10,7 @@ from PIL import Image
 from kdsearch.config.pipeline import Data
 from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
+from kdsearch.data import pictures, sources
 from kdsearch.errors import Refusal
 
 HERE = Path("nowhere")
@@ -81,7 +82,7 @@ def test_names_that_begin_with_a_dot_are_nobody_s(root):
     assert count(found) == 12 and "passed over" not in found.account
 
 
-@pytest.mark.parametrize("name", data_folder.VALIDATION)
+@pytest.mark.parametrize("name", [*data_folder.PARTS["validation"], "Val", "VALID"])
 def test_a_validation_folder_is_the_validation_set(root, name):
     alone = load(root)
     for place, label in enumerate(("cat", "dog")):
@@ -166,3 +167,72 @@ def test_who_is_validated_is_no_matter_of_the_alphabet(tmp_path):
             picture(tmp_path / "train" / f"c{label:02}" / f"{number}.png", 3 * label + number)
     drawn = {frozenset(load(tmp_path, split_seed=seed).validation_labels.tolist()) for seed in range(4)}
     assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("train, test", [("Training", "Testing"), ("TRAIN", "Test"), ("training", "testing")])
+def test_a_part_is_a_part_however_its_name_is_written(root, train, test):
+    before = load(root)
+    (root / "train").rename(root / train)
+    picture(root / test / "cat" / "0.png", 30)
+    assert load(root).fingerprint == before.fingerprint
+    there = data_folder.folder(str(root))
+    assert there and there.part("test") == root / test
+
+
+def test_two_folders_of_one_part_are_refused(root):
+    (root / "Training").mkdir()
+    with pytest.raises(Refusal, match="One folder holds the train images, but in .* Training, train; keep one"):
+        load(root)
+
+
+def test_what_lies_beside_is_named_once_with_its_kinds_the_most_frequent_first(root):
+    for number in range(3):
+        (root / "train" / f"{number}.csv").write_text("x")
+    picture(root / "train" / "stray.png")
+    (root / "README.txt").write_text("x")
+    (root / "extra").mkdir()
+    for place, name in enumerate(("cat", "dog")):
+        picture(root / "val" / name / "0.png", 40 + place)
+    for number, count in enumerate((1, 4, 7, 10, 2, 3, 5, 6)):
+        for one in range(count):
+            (root / "train" / "cat" / f"{one}.k{number}").write_text("x")
+    said = load(root).account.partition("passed over: ")[2]
+    assert said.count("extra/") == 1 and "4 files in train/ itself (3 *.csv, 1 *.png)" in said
+    assert "1 file in my photos/ itself (1 *.txt)" in said
+    assert "10 *.k3, 7 *.k2, 6 *.k7, 5 *.k6, 4 *.k1, 3 *.k5, 3 other files" in said
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(root, monkeypatch):
+    real = data_folder.os.scandir
+
+    def scandir(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    (root / "train" / "cat" / "secret").mkdir()
+    monkeypatch.setattr(data_folder.os, "scandir", scandir)
+    with pytest.raises(Refusal, match=r"secret' is not .Permission denied.*; give the right to read it"):
+        load(root)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("invalid AV1"), MemoryError(), OverflowError("x")])
+def test_whatever_a_decoder_raises_the_file_is_named(root, monkeypatch, error):
+    def broken(image):
+        raise error
+
+    monkeypatch.setattr(pictures, "_head", broken)
+    with pytest.raises(Refusal, match=r"12 of 12 are not: .*0\.png"):
+        load(root)
+
+
+def test_a_known_set_that_would_not_fit_is_refused_before_it_is_enlarged(monkeypatch):
+    free = type("Free", (), {"available": 10_000_000})
+    monkeypatch.setattr(sources.psutil, "virtual_memory", lambda: free)
+    with pytest.raises(Refusal, match=r"1,437 of 1000×1000 would take .* are free; --image-size \d+ would fit"):
+        data_images.load(Data(name="digits", image_size=1000), HERE)
+    monkeypatch.undo()
+    small = data_images.load(Data(name="digits", image_size=16), HERE)
+    monkeypatch.setattr(sources, "PART", 7)
+    again = sources._resized(data_images.load(Data(name="digits"), HERE).train.contiguous(), (16, 16))
+    assert small.train.equal(again)

@@ -7,7 +7,8 @@ import pytest
 from kdsearch.errors import Refusal
 from kdsearch.results import files, front
 from kdsearch.results.facts import Facts
-from kdsearch.results.metric import score
+from kdsearch.results.metric import score, words
+from kdsearch.search import confirm
 
 PLAIN = {
     "space": "s", "command": "c", "trials": 1, "seed": 0, "data": "d", "fingerprint": "f", "images": 9,
@@ -66,3 +67,29 @@ def test_a_finished_trial_without_what_its_search_looks_at_is_damaged(metric, ba
     with pytest.raises(files.IMPOSSIBLE):
         files.check_trials([told])
     files.check_trials([told | {"metric": "accuracy", "balanced_accuracy": 0.5}])
+
+
+def test_chance_of_the_mean_over_classes_is_of_those_that_judge():
+    assert Facts(**PLAIN, judged_classes=2, metric="balanced").chance == 0.5
+
+
+def test_charts_and_titles_are_of_what_the_search_looks_at(tmp_path):
+    import importlib
+
+    from ended import FACTS, searched
+
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.95))
+    for one, balanced in zip(tables.trials.values(), (0.8, 0.6), strict=True):
+        one |= {"metric": "balanced", "balanced_accuracy": balanced}
+    facts = FACTS.model_copy(update={"metric": "balanced"})
+    frames, pareto = (importlib.import_module(f"kdsearch.analysis.{name}") for name in ("frames", "pareto"))
+    assert frames.trials(tables)["accuracy"].tolist() == [0.8, 0.6]
+    text = str(pareto.chart(tables, facts).to_dict())
+    assert "balanced accuracy (validation)" in text and words(None) == "accuracy"
+
+
+def test_the_selected_run_of_a_balanced_search_keeps_its_place_among_confirmed_seeds():
+    trial = {"trial": "1", "accuracy": 0.95, "balanced_accuracy": 0.6, "seconds": 2.0}
+    known = confirm._row(trial, 5, selected=True)
+    assert (known["accuracy"], known["balanced_accuracy"], known["seconds"]) == (0.95, 0.6, 2.0)
+    assert confirm._row(trial, 5, selected=False)["balanced_accuracy"] is None

@@ -1,6 +1,9 @@
 """Tables and lines in narrow terminals, in files, and of those who named things."""
 
 import io
+import shlex
+import subprocess
+import sys
 
 import pytest
 from rich.text import Text
@@ -39,3 +42,18 @@ def test_a_file_gets_plain_lines_whatever_force_color_says(monkeypatch, capsys):
     console = show.console()
     console.print("warned", style="red")
     assert capsys.readouterr().out == "warned\n" and not console.is_interactive
+
+
+def test_a_table_of_one_column_is_shown():
+    assert "only" in shown(show.table(None, ("name",), [("only",)]), 40)
+
+
+def test_a_reader_that_has_gone_ends_nothing():
+    program = (
+        "from kdsearch.results import show; import sys; out = show.console()\n"
+        "for number in range(5000): out.print('x' * 60)\n"
+        "print('went on', file=sys.stderr)"
+    )
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "went on\n"

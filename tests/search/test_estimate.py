@@ -56,7 +56,8 @@ def test_on_a_cluster_nobody_knows_yet(plan):
 def test_it_is_said_in_a_line():
     said = str(Estimate(40, 700, "63 students of up to 30 epochs, 2 side by side"))
     assert (
-        said == "about 12 min 20 s at most, once begun: teachers 40 s, 63 students of up to 30 epochs, 2 side by side"
+        said
+        == "about 12 min 20 s if none is stopped early: teachers 40 s, 63 students of up to 30 epochs, 2 side by side"
     )
 
 
@@ -66,3 +67,29 @@ def test_a_step_is_timed_and_uses_up_no_randomness(plan, monkeypatch):
     before = torch.get_rng_state()
     assert 0 < search_estimate.step(plan.teacher, plan.images) < 60
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_part_of_the_images_costs_as_much_where_it_fills_the_steps(plan):
+    part = plan.teacher.model_copy(update={"fit": plan.teacher.fit.model_copy(update={"fraction": 0.1})})
+    few = part.model_copy(update={"fit": part.fit.model_copy(update={"steps": "fraction"})})
+    full = search_estimate._seconds(plan.teacher, plan.images)
+    assert search_estimate._seconds(part, plan.images) == full > 5 * search_estimate._seconds(few, plan.images)
+
+
+def test_a_teacher_that_is_asked_anew_costs_its_passes(plan):
+    recorded, live = estimate(plan), estimate(replace(plan, cache_limit=0))
+    assert recorded and live and live.students > 1.1 * recorded.students
+
+
+def test_trials_that_have_ended_cost_nothing_more(plan, monkeypatch):
+    monkeypatch.setattr(search_estimate, "_ended", lambda plan: 3)
+    found = estimate(plan)
+    assert found and "4 students" in str(found)
+
+
+def test_where_a_step_does_not_fit_nothing_is_said(plan, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(search_estimate, "step", full)
+    assert estimate(plan) is None

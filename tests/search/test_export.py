@@ -86,3 +86,27 @@ def test_a_trial_s_id_leads_nowhere_else_and_is_only_shown(name, tmp_path):
     for kind in ("students", "confirmed", "checkpoints"):
         with pytest.raises(Refusal, match="plain name"):
             files.weights(tmp_path / "s", kind, name)
+
+
+@pytest.mark.parametrize("there", [["student.safetensors"], ["student.safetensors", "config.yaml"]])
+def test_an_export_that_was_cut_short_is_made_whole(tmp_path, there):
+    tables = searched(tmp_path / "s")
+    (out,) = export.export(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for name in set(export.FILES) - set(there):
+        (out / name).unlink()
+    export.export(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_an_export_of_the_folder_one_is_in_has_the_search_s_name(tmp_path, monkeypatch):
+    tables = searched(tmp_path / "s")
+    monkeypatch.chdir(tmp_path / "s")
+    assert export.export(Path("."), tables, ["2"], tmp_path / "out") == [tmp_path / "out" / "s" / "2"]
+    monkeypatch.chdir(tmp_path / "s" / "students")
+    assert export.export(Path(".."), tables, ["2"], tmp_path / "out") == [tmp_path / "out" / "s" / "2"]
+
+
+def test_a_config_has_no_table_of_who_was_taken_for_whom(tmp_path):
+    counted = MADE | {"confusion": [[0, 1, 3]]}
+    assert "confusion" not in export.config_text({}, counted, "t")

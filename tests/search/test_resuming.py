@@ -1,12 +1,14 @@
 """What a search that goes on refuses before anything of it is touched."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import SPACE, Driver
+from driver import SPACE, Driver, planned
+from ended import searched
 
 from kdsearch.cli import app
 from kdsearch.errors import Refusal
@@ -234,3 +236,60 @@ def test_a_search_goes_on_in_the_precision_that_it_began_with():
 def test_what_may_change_numbers_is_told_when_a_search_goes_on(now, said):
     (sentence,) = check_machine(told(), told(**now))
     assert sentence == f"trials from here on may come to other numbers than those before: {said}."
+
+
+def going_on(tmp_path, monkeypatch, **told: object) -> plan.Plan:
+    """Of a search of four draws, up to the point where Ray would start."""
+    monkeypatch.setattr(look, "DRAWS", 30)
+    Driver(tmp_path, "random", 4, -1).run()
+    write_facts(tmp_path / "s", read_facts(tmp_path / "s").plain() | told)
+    monkeypatch.setattr(run, "start_ray", lambda address: None)
+    monkeypatch.setattr(run, "asked_resources", lambda *_: {"cpu": 1, "gpu": 0})
+    return planned(tmp_path / "lost.py", name="s", results=str(tmp_path), resume=True)
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+
+
+def test_a_search_that_may_not_go_on_here_keeps_its_tables(tmp_path, monkeypatch):
+    found = going_on(tmp_path, monkeypatch)
+    now = found.precision
+    other = "float32" if now == "bfloat16" else "bfloat16"
+    write_facts(tmp_path / "s", read_facts(tmp_path / "s").plain() | {"precision": other, "machine": "one"})
+    found = planned(tmp_path / "lost.py", name="s", results=str(tmp_path), resume=True)
+    before = kept(tmp_path / "s")
+    with pytest.raises(Refusal, match=f"began in {other} .on one. and here auto is {now}"):
+        run.run(found)
+    assert kept(tmp_path / "s") == before and len(results_tables.read(tmp_path / "s").trials) > 4
+
+
+def test_a_search_whose_table_is_damaged_keeps_the_others(tmp_path, monkeypatch):
+    found = going_on(tmp_path, monkeypatch)
+    (tmp_path / "s" / "verdicts.parquet").write_bytes(b"no table")
+    before = kept(tmp_path / "s")
+    with pytest.raises(Refusal, match=r"verdicts\.parquet' is damaged"):
+        run.run(found)
+    assert kept(tmp_path / "s") == before
+
+
+def test_a_search_of_an_older_recipe_is_refused_and_can_be_looked_at(tmp_path, monkeypatch):
+    going_on(tmp_path, monkeypatch)
+    write_facts(tmp_path / "s", read_facts(tmp_path / "s").plain() | {"recipe": 2})
+    with pytest.raises(Refusal, match=r"began by recipe 2 .* start a new search, or go on with that version"):
+        planned(tmp_path / "lost.py", name="s", results=str(tmp_path), resume=True)
+    assert len(results_tables.read(tmp_path / "s").trials) > 4
+
+
+def test_images_that_moved_are_in_their_new_place_in_every_trial_of_a_search_that_goes_on(tmp_path):
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 60_000, 0.9))
+    for row in tables.trials.values():
+        row["pipeline"] = json.dumps(json.loads(row["pipeline"]) | {"data": {"name": "/old/photos", "images": 9}})
+    tables.place_data("/new/photos")
+    placed = [json.loads(row["pipeline"])["data"] for row in tables.trials.values()]
+    assert placed == [{"name": "/new/photos", "images": 9}] * 2
+
+
+def test_a_search_that_leaves_the_gpu_says_so():
+    (sentence,) = check_machine(told(resources={"cpu": 1, "gpu": 1}), told(resources={"cpu": 1, "gpu": 0}))
+    assert "device was a GPU and is the processor" in sentence

@@ -1,8 +1,10 @@
 """Whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from kdsearch.storage.files import whole
 
@@ -58,3 +60,23 @@ def test_a_folder_that_fails_leaves_the_old_one_and_no_draft(tmp_path):
         (draft / "new").touch()
         raise ZeroDivisionError
     assert names(path) == ["old"] and names(tmp_path) == ["0"]
+
+
+@pytest.mark.parametrize("kind", ["copied", "written", "safetensors"])
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(tmp_path, kind):
+    def body(draft: Path) -> None:
+        if kind == "copied":  # shutil names the source
+            raise OSError(errno.ENOSPC, "No space left on device", "/from/here")
+        if kind == "written":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="No space left") as raised, whole(tmp_path / "a.bin") as draft:
+        body(draft)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "a.bin"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_read_meanwhile_keeps_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), whole(tmp_path / "a.bin"):
+        (tmp_path / "nowhere").read_text()

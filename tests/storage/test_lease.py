@@ -221,3 +221,31 @@ def test_who_may_only_look_compares_with_this_machine_s_clock(options, tmp_path,
     monkeypatch.setattr(Storage, "push", forbidden)
     monkeypatch.setattr(time, "time", lambda: 7.0)
     assert bucket.now(tmp_path) == 7
+
+
+def test_a_driver_that_has_nothing_to_tell_for_long_is_refreshed_all_the_same(bucket, clock, monkeypatch):
+    monkeypatch.setattr(lease, "EVERY", 0.01)
+    with hold(bucket, bucket.folder / "search", clock):
+        first = bucket.dates[lease.NAME]
+        clock.now += 11
+        for _ in range(500):
+            if bucket.dates[lease.NAME] > first:
+                break
+            time.sleep(0.01)
+        assert bucket.dates[lease.NAME] == clock.now
+
+
+def test_a_loss_that_was_noticed_meanwhile_is_told_to_who_asks_next(bucket, clock, monkeypatch):
+    monkeypatch.setattr(lease, "EVERY", 0.01)
+    with hold(bucket, bucket.folder / "search", clock) as held:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(lease, "OWN", "another")
+            lease.Lease(bucket, bucket.folder / "search", clock).write()
+        clock.now += 11
+        for _ in range(500):
+            if held.lost:
+                break
+            time.sleep(0.01)
+        assert held.lost
+        with pytest.raises(Refusal, match="took over"):
+            held.refresh()

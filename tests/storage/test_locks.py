@@ -1,5 +1,6 @@
 """One process at a time."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from filelock import Timeout
@@ -65,3 +67,23 @@ def test_a_file_system_without_locks_is_refused_and_can_be_looked_at(tmp_path, m
     with pytest.raises(Refusal, match=said), lock(path, other="let KDSEARCH_CACHE name another folder"):
         pass
     assert not is_held(path)
+
+
+def test_a_lock_is_asked_for_as_shares_allow(tmp_path, monkeypatch):
+    """NFS: a shared lock of a file that may be read alone or written alone is none. Some shares: EACCES for taken."""
+
+    def nfs(file: IO, operation: int) -> None:
+        if taken:
+            raise PermissionError(errno.EACCES, "taken")
+        if operation & fcntl.LOCK_SH and not file.readable():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    taken = False
+    path = tmp_path / ".lock"
+    with monkeypatch.context() as share:
+        share.setattr("kdsearch.storage.locks.fcntl.flock", nfs)
+        share.setattr("kdsearch.storage.locks.FileLock", lambda *_, **__: contextlib.nullcontext())
+        with lock(path):
+            assert not is_held(path)
+        taken = True
+        assert is_held(path)
