@@ -35,7 +35,7 @@ def chart(tables: Tables, facts: Facts) -> Any:
     own = [cell for cell in found if {"alpha", "T"} <= set(cell.knobs)]
     caption = [*captions.here(own, facts, "±: half of the 95\u00a0% interval over seeds"), captions.told(TABLE)]
     shown, published = intervals.frame(own, tables), _published()
-    means = points(shown[shown["place"] == "mean"])
+    means = points(shown.query("place == 'mean'"))
     reach = max(means["points"].abs().max(), published["points"].abs().max(), 0.1)
     return captions.under([_ours(own, shown, means, reach), printed_grid(published, reach)], caption)
 

@@ -17,12 +17,12 @@ HINTS = ["none", "1", "2", "3", "1+2", "2+3", "1+3", "1+2+3"]
 
 def chart(tables: Tables, facts: Facts) -> alt.HConcatChart:
     """Trials by depth and hint, beside the heatmap of depth and hint."""
-    return alt.hconcat(_trials(tables), _heatmap(tables)).resolve_scale(color="independent", x="independent")
+    return alt.hconcat(_trials(tables, facts), _heatmap(tables)).resolve_scale(color="independent", x="independent")
 
 
-def _trials(tables: Tables) -> alt.LayerChart:
+def _trials(tables: Tables, facts: Facts) -> alt.LayerChart:
     drawn = frames.drawn(tables)
-    base = alt.Chart(drawn).encode(pareto.X, pareto.Y)
+    base = alt.Chart(drawn).encode(pareto.X, pareto.y(facts))
     dots = base.mark_point(size=90, filled=True).encode(
         color=alt.Color("depth:O", title="convolutions").scale(scheme="viridis"),
         shape=alt.Shape("hints:N", title="hints").scale(domain=HINTS),

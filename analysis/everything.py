@@ -16,7 +16,7 @@ from . import frames, pareto
 def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     """Trials by assistant (colour) and share of the data (size)."""
     drawn = frames.drawn(tables)
-    base = alt.Chart(drawn).encode(pareto.X, pareto.Y)
+    base = alt.Chart(drawn).encode(pareto.X, pareto.y(facts))
     dots = base.mark_circle(stroke="white", strokeWidth=0.5).encode(
         color=alt.Color("knob assistant:N", title="assistant"),
         size=alt.Size("knob fraction:O", title="share of the images").scale(range=[40, 260]),

@@ -158,8 +158,8 @@ def aligned(
 
 def _points(frame: pd.DataFrame, base: str) -> pd.DataFrame:
     """Accuracies as points above that arm's; what hovering says of them stays."""
-    own = frame[(frame["arm"] == base) & (frame["place"] == "mean" if "place" in frame else True)]
-    zero = float(own["accuracy"].iloc[0])
+    own = frame.query("arm == @base" + (" and place == 'mean'" if "place" in frame else ""))
+    zero = float(own["accuracy"].to_numpy()[0])
     names = [name for name in ("accuracy", "low", "high") if name in frame]
     return frame.assign(**{name: 100 * (frame[name].astype(float) - zero) for name in names})
 

@@ -1,13 +1,10 @@
 """Numbers as a person reads them; a trial as columns. Imports neither torch nor ray."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.results import files
 from kdsearch.results.metric import score
 from kdsearch.results.seeds import Member, members
 from kdsearch.results.tables import Tables, knobs
@@ -44,12 +41,6 @@ def outcome(row: Mapping[str, Any]) -> str:
 
 TAUGHT = ("pairs", "λ", "τ")
 """How a student was taught; λ is the labels' share of the loss."""
-
-
-def seeds_of(folder: Path) -> Counter[str]:
-    """How many seeds `confirm` trained of each trial, beside its own."""
-    rows = files.confirmed(folder)
-    return Counter(row["trial"] for row in rows if not row["selected"] and row["accuracy"] is not None)
 
 
 def listing(rows: Sequence[Mapping[str, Any]], tables: Tables, images: int) -> tuple[list[str], list[list[str]]]:

@@ -78,12 +78,14 @@ def driven(search: str, storage: Storage) -> Iterator[tuple[Path, Lease, Send]]:
 
 
 def resumed(name: str, storage: Storage) -> Path:
-    """The folder here of a search that goes on, with its newest tables; raises Refusal where it runs here."""
+    """The folder here of a search that goes on, with its newest tables; raises Refusal where it runs here, or cannot be
+    locked, before anything is read for it."""
     folder = storage.folder / name
-    if storage.uri is None:
+    if storage.uri is not None:
+        _their_run(storage, named(name, storage))
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.is_dir():
         return folder
-    _their_run(storage, named(name, storage))
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         with results_folder.driver_lock(folder):
             renew(storage, folder)

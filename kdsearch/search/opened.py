@@ -120,7 +120,8 @@ class Search:
         """
         console = progress if isinstance(progress, Console) else show.console(quiet=not progress)
         with Steps(console) as watch, own_ray():
-            from kdsearch.search.confirm import Wanted, confirm  # seconds, of which the display tells
+            from kdsearch.search.confirm import confirm  # seconds, of which the display tells
+            from kdsearch.search.unconfirmed import Wanted
 
             wanted = Wanted(seeds, test, Path(data_dir), data, max_concurrent)
             confirm(self._name, at(self._results), wanted, watch.show, watch.read)

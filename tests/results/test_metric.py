@@ -8,7 +8,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files, front
 from kdsearch.results.facts import Facts
 from kdsearch.results.metric import score, words
-from kdsearch.search import confirm
+from kdsearch.search import unconfirmed
 
 PLAIN = {
     "space": "s", "command": "c", "trials": 1, "seed": 0, "data": "d", "fingerprint": "f", "images": 9,
@@ -90,6 +90,6 @@ def test_charts_and_titles_are_of_what_the_search_looks_at(tmp_path):
 
 def test_the_selected_run_of_a_balanced_search_keeps_its_place_among_confirmed_seeds():
     trial = {"trial": "1", "accuracy": 0.95, "balanced_accuracy": 0.6, "seconds": 2.0}
-    known = confirm._row(trial, 5, selected=True)
+    known = unconfirmed._row(trial, 5, selected=True)
     assert (known["accuracy"], known["balanced_accuracy"], known["seconds"]) == (0.95, 0.6, 2.0)
-    assert confirm._row(trial, 5, selected=False)["balanced_accuracy"] is None
+    assert unconfirmed._row(trial, 5, selected=False)["balanced_accuracy"] is None

@@ -19,7 +19,7 @@ from kdsearch.results import files
 from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import write_facts
-from kdsearch.search import confirm, trial
+from kdsearch.search import confirm, trial, unconfirmed
 from kdsearch.search.work import Orders
 from kdsearch.storage.bucket import at
 
@@ -65,7 +65,7 @@ def searched(tmp_path_factory) -> Iterator[Path]:
     told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2, "recipe": RECIPE}
     write_facts(folder, FACTS | told | {"images": len(images.train), "validation_images": len(images.validation)})
     yield where
-    confirm.ray.shutdown()
+    unconfirmed.ray.shutdown()
 
 
 @pytest.fixture
