@@ -109,8 +109,8 @@ def test_hollow_marks_are_the_printed_numbers_corrected_at_their_places(space, d
     chart = drawn(tmp_path, space, data)
     (rows,) = marks(chart, "rect" if space == "alpha_temperature" else "point", filled=False)
     asked = PRINTS[space, data]
-    expected = [printed.accuracies(table)[row] for table, names in asked.items() for row in names]
-    assert [row["accuracy"] for row in rows] == pytest.approx(expected)
+    expected = [f"{100 * printed.accuracies(table)[row]:.2f}" for table, names in asked.items() for row in names]
+    assert [row.get("number", row.get("said", "")).removesuffix(" %") for row in rows] == expected
     knobs = KNOBS[space]
     names = list(knobs[0]) if space == "alpha_temperature" else ["taught", "fraction"] if len(knobs[0]) > 1 else ["arm"]
     places = {tuple(str(cell[name]) for name in names) if len(cell) > 1 else (str(*cell.values()),) for cell in knobs}
@@ -121,7 +121,7 @@ def test_hollow_marks_are_the_printed_numbers_corrected_at_their_places(space, d
 
 def test_a_corrected_print_is_drawn_as_corrected(tmp_path):
     (rows,) = marks(drawn(tmp_path, "assistant_size"), "point", filled=False)
-    assert {row["arm"]: row["accuracy"] for row in rows}["labels"] == pytest.approx(0.6866)  # the print truncates
+    assert {row["arm"]: row["said"] for row in rows}["labels"] == "68.66 %"  # the print truncates
 
 
 def test_a_cell_is_its_mean_with_its_interval_beside_its_seeds(tmp_path):
@@ -129,12 +129,14 @@ def test_a_cell_is_its_mean_with_its_interval_beside_its_seeds(tmp_path):
     chart = analysis("hint_location").chart(tables, own).to_dict()
     (rules,), (dots,) = marks(chart, "rule"), marks(chart, "circle")
     found = {cell.name: cell.mean for cell in cells.cells(tables, own.validation_images)}
-    assert len(rules) == 5 and len(dots) == 5 + 15
+    assert len(rules) == 5 and len(dots) == 5 + 15 and found["KD"]
+    level = found["KD"].value  # printed numbers stand beside it, on an axis of points from KD
     for row in rules:
         mean = found[row["arm"]]
         assert mean and mean.half
+        points = 100 * (mean.value - level)
         assert (row["accuracy"], row["low"], row["high"]) == pytest.approx(
-            (mean.value, mean.value - mean.half, mean.value + mean.half)
+            (points, points - 100 * mean.half, points + 100 * mean.half)
         )
     assert {row["trial"] for row in dots if row["place"] == "seed"} == set(tables.trials)
 

@@ -66,7 +66,7 @@ class Careful(Driver):
         save_net(
             self.search.plan.folder / "students" / f"{name}.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE
         )
-        sampler.on_trial_complete(ray_name, {"complete": True, "accuracy": accuracy})
+        sampler.on_trial_complete(ray_name, {"complete": True, "accuracy": accuracy, "balanced_accuracy": accuracy})
 
 
 @pytest.fixture(scope="module")

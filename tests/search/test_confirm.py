@@ -10,6 +10,7 @@ from helpers import FACTS, pipeline
 from PIL import Image
 
 from kdsearch.cli import app
+from kdsearch.cluster.session import start_ray
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import Fit, Pipeline
 from kdsearch.config.provenance import RECIPE
@@ -64,6 +65,7 @@ def searched(tmp_path_factory) -> Iterator[Path]:
     images = load(data, where)
     told = {"trials": 2, "data": data.name, "fingerprint": images.fingerprint, "classes": 2, "recipe": RECIPE}
     write_facts(folder, FACTS | told | {"images": len(images.train), "validation_images": len(images.validation)})
+    start_ray()  # once: who confirms leaves a Ray that runs
     yield where
     unconfirmed.ray.shutdown()
 
