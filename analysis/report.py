@@ -184,9 +184,12 @@ def _told(tables: results_tables.Tables, facts: Facts) -> str:
     counts = ", ".join(f"{states.count(state)} {state}" for state in files.STATES if state in states)
     versions = ", ".join(f"{name} {facts.versions[name]}" for name in ("kdsearch", "torch") if name in facts.versions)
     seeds_said = f"{facts.seeds} seed{'s' * (facts.seeds > 1)} a pipeline"
+    read = facts.account or (
+        f"data {Path(facts.data).name}, {facts.images:,} training and {facts.validation_images:,} validation images, "
+        f"{facts.classes} classes"
+    )
     return (
-        f"{date.today().isoformat()} · {versions} · {seeds_said} · {facts.command} · data {Path(facts.data).name}, "
-        f"{facts.images:,} training and {facts.validation_images:,} validation images, {facts.classes} classes · "
+        f"{date.today().isoformat()} · {versions} · {seeds_said} · {facts.command} · {read} · "
         f"{counts} · teacher {percent(facts.teacher_accuracy)}"
     )
 

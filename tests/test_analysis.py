@@ -223,6 +223,14 @@ def test_a_search_that_runs_and_has_completed_nothing_has_a_report(searched, tmp
     assert (tmp_path / "r-stops.png").stat().st_size and (tmp_path / "r-hypervolume.png").stat().st_size
 
 
+def test_the_report_tells_what_was_read(searched, tmp_path):
+    shutil.copytree(searched, tmp_path / "s")
+    told = "photos: 9 images of 2 classes; passed over: 3 *.heic"
+    write_facts(tmp_path / "s", read_facts(tmp_path / "s").plain() | {"account": told})
+    analysis("report").write(tmp_path / "s", tmp_path / "r.html")
+    assert told in (tmp_path / "r.html").read_text()
+
+
 def test_the_report_tells_what_the_search_cost(searched, tmp_path):
     folder = tmp_path / "cost"
     shutil.copytree(searched, folder)

@@ -47,7 +47,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
             for sentence in _first(plan):
                 watch.out.print(sentence, soft_wrap=True)
-            watch.wait("timing a step of training …")
+            watch.wait("timing a step …")
             if told := estimate(plan):
                 watch.out.print(f"{told}", soft_wrap=True)
             if not asked.dry_run:
