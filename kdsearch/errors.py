@@ -1,5 +1,6 @@
 """What a user is told when a request cannot be met."""
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterable
@@ -37,6 +38,23 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+
+
+SPELLED = {
+    "≤": "<=", "×": "x", "→": "->", "–": "-", "−": "-", "±": "+-", "λ": "lambda", "τ": "tau", "α": "alpha",
+    "…": "...", "·": "|", "²": "2", "³": "3",
+}  # fmt: skip
+"""What is written for a sign by a terminal that does not have it."""
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler: signs that a terminal does not have, by others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(SPELLED.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("spelled", spelled)
 
 
 def is_plain(name: str) -> bool:

@@ -46,3 +46,8 @@ def test_names_sort_as_people_count():
 )
 def test_an_error_s_first_line_is_never_none(error, said):
     assert first_line(error) == said
+
+
+def test_a_terminal_without_a_sign_gets_others_that_say_the_same():
+    assert "At ≤ 58,970: 29.5×, 2→4, λ, ± ä".encode("ascii", "spelled") == b"At <= 58,970: 29.5x, 2->4, lambda, +- ?"
+    assert "2→4 ä".encode("latin-1", "spelled").decode("latin-1") == "2->4 ä"

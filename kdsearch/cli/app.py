@@ -65,7 +65,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no λ shows a question mark
+            stream.reconfigure(errors="spelled")  # a terminal that has no λ
     try:
         _check_words([*words, os.getcwd()])
         app(words, prog_name="kdsearch")

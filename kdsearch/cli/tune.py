@@ -20,7 +20,7 @@ def tune(
         typer.Option(metavar="NAME|DIR", help=f"{listed(KNOWN)}, or a folder."),
     ] = None,
     data_dir: DataDir = DATA_DIR,
-    image_size: Annotated[int | None, typer.Option(min=8, help="Side to which images are brought.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=8, max=1024, help="Side to which images are brought.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Pipelines to draw; references come on top.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of a student, in all; caps the teacher's too.")] = None,
     teacher_epochs: Annotated[int | None, typer.Option(min=1, help="Of the teacher and of each assistant.")] = None,
@@ -120,7 +120,9 @@ def _show_draws(plan: Any, console: Any) -> None:
         told = f"{filled} of targets for these draws (at most {size(plan.cache_limit)}: KDSEARCH_CACHE_LIMIT)"
         console.print(f"Views of each image: {views}; {told}", soft_wrap=True)
     seeds = f"{plan.asked.seeds} seeds" if plan.asked.seeds > 1 else "one seed"
-    work = f"{plan.trials} cells × {seeds}" if plan.sampler == "grid" else f"{plan.trials} trials"
+    work = (
+        f"{plan.trials} cells × {seeds}" if plan.sampler == "grid" else f"{plan.trials} trial{'s' * (plan.trials > 1)}"
+    )
     references = plan.total - plan.trials * plan.asked.seeds
     also = f" and {references} references" if references else ""
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")

@@ -61,7 +61,10 @@ def folder(name: str) -> Folder | None:
     if not path.is_dir():
         if "/" not in name and "\\" not in name:
             raise unknown("data set or folder", name, KNOWN)
-        raise Refusal(f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'.")
+        raise Refusal(
+            f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'; "
+            f"--data names the place where it is now."
+        )
     there = _folders(path)
     parts: dict[str, str] = {}
     for part, names in PARTS.items():

@@ -7,10 +7,13 @@ from typing import Any
 from kdsearch.results import front, seeds
 from kdsearch.results.facts import Facts
 from kdsearch.results.format import percent
-from kdsearch.results.metric import score
+from kdsearch.results.metric import guesses, score
 from kdsearch.results.tables import Tables
 
 Row = Mapping[str, Any]
+
+NEAR = 1e-9
+"""Means of the same counts, taken in another order, differ by less."""
 
 
 def sentences(tables: Tables, facts: Facts) -> list[str]:
@@ -22,7 +25,7 @@ def sentences(tables: Tables, facts: Facts) -> list[str]:
     labels = next((row for row in references if row["reference"] == "labels"), None)
     known = {member.trial: member for member in seeds.members(tables, facts.validation_images)}
     found = [_helped(rows, labels, known)] if labels else []
-    return [*found, *_dominated(rows, references), *_outgrown(rows, facts)]
+    return [*found, *_guessing(rows, facts), *_dominated(rows, references), *_outgrown(rows, facts)]
 
 
 def _helped(rows: Sequence[Row], labels: Row, known: Mapping[str, seeds.Member]) -> str:
@@ -43,6 +46,16 @@ def _helped(rows: Sequence[Row], labels: Row, known: Mapping[str, seeds.Member])
     return f"{said}: {count} seeds against one, {told}."
 
 
+def _guessing(rows: Sequence[Row], facts: Facts) -> list[str]:
+    low = [row["trial"] for row in rows if guesses(score(row) or 0.0, facts.chance)]
+    if not low:
+        return []
+    return [
+        f"Hardly better than guessing ({100 * facts.chance:.3g} %), so that they say nothing: trial {', '.join(low)}. "
+        f"Give more epochs (--epochs), or more images."
+    ]
+
+
 def _dominated(rows: Sequence[Row], references: Sequence[Row]) -> list[str]:
     found = []
     for one in references:
@@ -50,7 +63,7 @@ def _dominated(rows: Sequence[Row], references: Sequence[Row]) -> list[str]:
         if below:
             found.append(
                 f"The reference {one['reference']} is as small and as accurate as {len(below)} of the {len(rows)} "
-                f"students on the front, or better: {', '.join(below)}."
+                f"students on the front, or better: trial {', '.join(below)}."
             )
     return found
 
@@ -62,7 +75,7 @@ def _dominates(one: Row, other: Row) -> bool:
 
 def _outgrown(rows: Sequence[Row], facts: Facts) -> list[str]:
     teacher = facts.teacher_accuracy
-    above = [row for row in rows if teacher is not None and row["accuracy"] > teacher]
+    above = [row for row in rows if teacher is not None and (score(row) or 0.0) > teacher + NEAR]
     if not above:
         return []
     return [

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdsearch.results.front import by_cell
-from kdsearch.results.metric import score
+from kdsearch.results.metric import guesses, score
 from kdsearch.results.seeds import Estimate, difference, estimate
 from kdsearch.results.tables import Tables, knobs
-
-GUESSING = 1.3
-"""Times chance, below which a cell has learned next to nothing."""
 
 SINGLY = 8
 """Up to so many cells are each compared with the best in a sentence of their own."""
@@ -91,7 +88,7 @@ def about(images: int) -> str:
 
 def at_chance(found: Sequence[Cell], chance: float) -> list[str]:
     """Whether cells learned anything at all."""
-    low = [cell.name for cell in ranked(found) if cell.mean and cell.mean.value < GUESSING * chance]
+    low = [cell.name for cell in ranked(found) if cell.mean and guesses(cell.mean.value, chance)]
     if not low:
         return []
     return [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.results.metric import score
+from kdsearch.results.metric import score, words
 from kdsearch.results.seeds import Member, members
 from kdsearch.results.tables import Tables, knobs
 
@@ -35,7 +35,8 @@ def times(value: float) -> str:
 
 def outcome(row: Mapping[str, Any]) -> str:
     """`complete, accuracy 97.9 %, 33,574 parameters (52×)`."""
-    accuracy = f", accuracy {percent(row['accuracy'])}" if row["accuracy"] is not None else ""
+    reached = score(row)
+    accuracy = f", {words(row.get('metric'))} {percent(reached)}" if reached is not None else ""
     return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({times(row['compression'])})"
 
 
@@ -50,7 +51,8 @@ def listing(rows: Sequence[Mapping[str, Any]], tables: Tables, images: int) -> t
     known = {member.trial: member for member in members(tables, images)}
     confirmed = any(row["trial"] in known for row in rows)
     chosen = _chosen(tables) if any(row["reference"] is None for row in rows) else ()
-    names = ["trial", "accuracy", "parameters", "compression", *(["selected"] if confirmed else [])]
+    metric = next((row.get("metric") for row in rows), None)
+    names = ["trial", words(metric), "parameters", "compression", *(["selected"] if confirmed else [])]
     names += [*(chosen or TAUGHT), "epochs", "seeds"]
     return names, [_line(row, known.get(row["trial"]), confirmed, chosen) for row in rows]
 

@@ -7,6 +7,15 @@ METRICS = {"accuracy": "accuracy", "balanced": "balanced_accuracy"}
 """By its name, the column in which it stands."""
 
 
+GUESSING = 0.3
+"""Of the way from chance to as much above it (or to 1, if that is nearer): who is not that far has learned nothing."""
+
+
+def guesses(reached: float, chance: float) -> bool:
+    """Whether an accuracy is hardly better than chance."""
+    return reached < chance + GUESSING * min(chance, 1 - chance)
+
+
 def words(metric: str | None) -> str:
     """As titles and axes have it."""
     return METRICS[metric or "accuracy"].replace("_", " ")

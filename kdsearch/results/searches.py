@@ -17,6 +17,7 @@ from kdsearch.results import folder as results_folder
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.folder import taken
+from kdsearch.results.metric import score
 from kdsearch.storage.bucket import Storage, at
 from kdsearch.storage.lease import Lease, hold, holder
 
@@ -170,13 +171,14 @@ def overview(storage: Storage) -> Iterator[dict[str, Any]]:
 
 
 def _outline(storage: Storage, folder: Path) -> dict[str, Any]:
-    """standing; the best accuracy of a complete draw, the front's size, when it was last written. Raises Refusal."""
+    """standing; the best accuracy (or what it looks at) of a complete draw, the front's size, when it was last written.
+    Raises Refusal."""
     if storage.uri:
         _bring(storage, folder)
     with results_folder.readable(folder):
         tables = results_tables.read(folder)
         rows = tables.trials.values()
-        own = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
+        own = [score(row) or 0.0 for row in rows if row["state"] == "complete" and row["reference"] is None]
         there = [folder / name for name in ("search.json", "trials.parquet", "confirmed.parquet")]
         written = max(storage.written(path) for path in there if path.exists())
         return standing(storage, tables, read_facts(folder)) | {

@@ -15,6 +15,7 @@ from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.memory import Images
 from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import key_of
+from kdsearch.errors import Refusal
 from kdsearch.nets.build import build, placed
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
@@ -49,13 +50,21 @@ class Estimate:
 
 def estimate(plan: Plan) -> Estimate | None:
     """Of a search on this machine; None on a cluster, whose nodes nobody has seen yet, and where a step does not fit
-    the GPU beside what runs there."""
+    the GPU beside what runs there. Raises Refusal where one does not fit the memory."""
     if joined(plan.asked.address) is not None:
         return None
     try:
         return _estimate(plan)
     except torch.OutOfMemoryError:
         return None
+    except RuntimeError as error:  # PyTorch's word for a processor's memory that is full
+        if "can't allocate memory" not in str(error):
+            raise
+        _, height, width = plan.images.shape
+        raise Refusal(
+            f"A step of training must fit this machine's memory, but {plan.teacher.fit.batch_size} images of "
+            f"{width}×{height} through the teacher do not; lower --image-size, or --set teacher.fit.batch_size=16."
+        ) from None
     finally:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # it is the trials'

@@ -19,6 +19,7 @@ from rich.text import Text
 from kdsearch.errors import cause_of
 from kdsearch.results import files
 from kdsearch.results.format import duration, outcome, percent
+from kdsearch.results.metric import score
 from kdsearch.results.show import Plain
 
 LINE_EVERY = 5.0
@@ -264,7 +265,7 @@ class Watch(Display):
         """How trials ended; how fast, and how long the others will take, once that can be told."""
         rows = list(search.tables.trials.values())
         states, over = search.tables.tally()
-        accuracies = [row["accuracy"] for row in rows if row["state"] == "complete" and row["reference"] is None]
+        accuracies = [score(row) or 0.0 for row in rows if row["state"] == "complete" and row["reference"] is None]
         failed = f" · {states['failed']} failed" if states["failed"] else ""
         counts = f"{states['complete']} complete · {states['stopped']} stopped{failed}"
         counts += f" · best {percent(max(accuracies, default=None))} · front {sum(row['front'] for row in rows)}"

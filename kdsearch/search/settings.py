@@ -107,7 +107,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
         plain["data"]["image_size"] = settings.image_size
     for path, value in settings.overrides:
         override(plain, path, value)
-    resolved = parse(Pipeline, plain, "the pipeline")
+    told = " ".join(f"--set {path}={value}" for path, value in settings.overrides)
+    resolved = parse(Pipeline, plain, f"the pipeline with {told}" if told else "the pipeline")
     check_chosen(resolved)
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in resolved.links):
         raise Refusal("fit.epochs and fit.batch_size must be numbers in every link, but --set leaves one out.")

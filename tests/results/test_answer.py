@@ -51,7 +51,7 @@ def test_a_reference_that_dominates_and_a_teacher_that_is_outgrown_are_said(tmp_
     found = answer.sentences(searched(tmp_path, *told), FACTS)
     assert (
         found[0].startswith("The reference kd is as small and as accurate as 1 of the 2 students")
-        and ": 0." in found[0]
+        and ": trial 0." in found[0]
     )
     assert found[1].startswith("The teacher (97.0 %) is less accurate than 1 of the 2 students on the front")
     assert len(found) == 2
@@ -81,3 +81,20 @@ def test_of_a_confirmed_trial_the_mean_of_its_seeds_stands_apart_from_the_run_th
         by_name[0]["accuracy"] == "98.5 ± 0.7 %" and by_name[0]["selected"] == "99.5 %" and by_name[0]["seeds"] == "3"
     )
     assert by_name[1]["accuracy"] == by_name[1]["selected"] == "99.9 %" and by_name[1]["seeds"] == "1"
+
+
+def test_a_teacher_is_compared_by_what_the_search_looks_at_and_not_by_rounding(tmp_path):
+    facts = FACTS.model_copy(update={"metric": "balanced", "teacher_accuracy": 0.6})
+    for balanced, said in ((0.5, []), (0.6 + 1e-12, []), (0.7, ["The teacher (60.0 %) is less accurate than 1 of"])):
+        tables = searched(tmp_path, ("0", None, 60_000, 0.95))
+        tables.trials["0"] |= {"metric": "balanced", "balanced_accuracy": balanced}
+        found = answer.sentences(tables, facts)
+        assert [text[: len(part)] for text, part in zip(found, said, strict=True)] == said
+        assert listing(list(tables.trials.values()), tables, 1000)[0][1] == "balanced accuracy"
+
+
+def test_a_front_that_has_learned_nothing_says_so_by_its_own_chance(tmp_path):
+    facts = FACTS.model_copy(update={"largest_class": 0.8})
+    tables = searched(tmp_path, ("0", None, 60_000, 0.99), ("3", None, 50_000, 0.8), ("4", None, 40_000, 0.79))
+    (said,) = (text for text in answer.sentences(tables, facts) if "guessing" in text)
+    assert said.startswith("Hardly better than guessing (80 %), so that they say nothing: trial 3, 4. Give more epochs")

@@ -7,7 +7,7 @@ import pytest
 from kdsearch.errors import Refusal
 from kdsearch.results import files, front
 from kdsearch.results.facts import Facts
-from kdsearch.results.metric import score, words
+from kdsearch.results.metric import guesses, score, words
 from kdsearch.search import unconfirmed
 
 PLAIN = {
@@ -93,3 +93,8 @@ def test_the_selected_run_of_a_balanced_search_keeps_its_place_among_confirmed_s
     known = unconfirmed._row(trial, 5, selected=True)
     assert (known["accuracy"], known["balanced_accuracy"], known["seconds"]) == (0.95, 0.6, 2.0)
     assert unconfirmed._row(trial, 5, selected=False)["balanced_accuracy"] is None
+
+
+def test_who_guesses_is_told_from_who_learns_however_likely_the_commonest_class_is():
+    assert guesses(0.12, 0.1) and not guesses(0.14, 0.1)
+    assert guesses(0.85, 0.8) and not guesses(0.87, 0.8)

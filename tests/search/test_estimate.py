@@ -6,6 +6,7 @@ import pytest
 import torch
 from driver import planned
 
+from kdsearch.errors import Refusal
 from kdsearch.search import estimate as search_estimate
 from kdsearch.search.estimate import Estimate, estimate
 
@@ -93,3 +94,19 @@ def test_where_a_step_does_not_fit_nothing_is_said(plan, monkeypatch):
 
     monkeypatch.setattr(search_estimate, "step", full)
     assert estimate(plan) is None
+
+
+def test_a_step_that_no_memory_holds_is_refused_before_anything_is_trained(plan, monkeypatch):
+    def full(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    monkeypatch.setattr(search_estimate, "step", full)
+    with pytest.raises(Refusal, match=r"128 images of 8×8 through the teacher do not; lower --image-size, or --set"):
+        estimate(plan)
+
+    def broken(*_):
+        raise RuntimeError("another")
+
+    monkeypatch.setattr(search_estimate, "step", broken)
+    with pytest.raises(RuntimeError, match="another"):
+        estimate(plan)
