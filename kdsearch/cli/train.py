@@ -11,6 +11,7 @@ from rich.console import Console
 import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, interruptible
 from kdsearch.results import show
+from kdsearch.results.metric import METRICS
 
 
 def train(
@@ -37,6 +38,10 @@ def train(
     summary(students, console)
 
 
+APART = 0.01
+"""Between accuracy and its mean over classes, from where on both are told."""
+
+
 def line(student: Any, recorded: float | None) -> str:
     """A seed's end, beside what its config tells."""
     same = recorded == student.accuracy
@@ -60,6 +65,12 @@ def summary(students: Sequence[Any], console: Console) -> None:
         if values:
             spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
             console.print(f"{name} accuracy: {_exact(statistics.mean(values))}{spread} over {len(values)} seed(s)")
+    if students:
+        plain, balanced = (statistics.mean(getattr(one, name) for one in students) for name in METRICS.values())
+        if abs(plain - balanced) >= APART:
+            console.print(
+                f"validation balanced accuracy: {_exact(balanced)}: some classes are told far worse than others"
+            )
 
 
 def _exact(value: float) -> str:

@@ -55,6 +55,11 @@ class Student:
         return self.judged.accuracy
 
     @property
+    def balanced_accuracy(self) -> float:
+        """The mean over classes of the same."""
+        return self.judged.balanced
+
+    @property
     def seed(self) -> int:
         return self.pipeline.student.seed
 

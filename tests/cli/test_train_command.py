@@ -9,8 +9,9 @@ from rich.console import Console
 from kdsearch.cli.train import line, summary
 
 
-def student(seed: int, accuracy: float, *faint: str, test: float | None = None) -> Any:
-    return SimpleNamespace(seed=seed, accuracy=accuracy, faint=faint, test=test)
+def student(seed: int, accuracy: float, *faint: str, test: float | None = None, balanced: float | None = None) -> Any:
+    own = accuracy if balanced is None else balanced
+    return SimpleNamespace(seed=seed, accuracy=accuracy, balanced_accuracy=own, faint=faint, test=test)
 
 
 def said(*students: Any) -> str:
@@ -38,3 +39,9 @@ def test_one_seed_has_no_deviation_and_no_seed_no_mean():
         "test accuracy: 25.00 % (0.250000) over 1 seed(s)",
     ]
     assert said() == ""
+
+
+def test_an_accuracy_that_flatters_has_its_mean_over_classes_beside_it():
+    assert "balanced" not in said(student(3, 0.8, balanced=0.795))
+    told = said(student(3, 0.8, balanced=0.3), student(4, 0.8, balanced=0.4))
+    assert "validation balanced accuracy: 35.00 % (0.350000): some classes are told far worse" in told
