@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.results.metric import score
+from kdsearch.results.metric import column, score
 from kdsearch.results.tables import Tables
 
 PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
@@ -65,7 +65,7 @@ def curves(tables: Tables) -> pd.DataFrame:
         {
             "trial": row["trial"],
             "kd_epoch": row["kd_epoch"],
-            "accuracy": score({**row, "metric": known[row["trial"]].get("metric")}),
+            "accuracy": row[column(known[row["trial"]].get("metric"))],
             "state": known[row["trial"]]["state"],
             "shade": SHADE.get(known[row["trial"]]["state"], 0.6),
             "reference": known[row["trial"]]["reference"] or "drawn",

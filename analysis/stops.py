@@ -13,10 +13,9 @@ import altair as alt
 import pandas as pd
 
 from kdsearch.results.facts import Facts
-from kdsearch.results.metric import words
 from kdsearch.results.tables import Tables
 
-from . import frames
+from . import frames, pareto
 
 OUTCOMES = {"went on": "#2563a8", "stopped": "#9aa5b1"}
 BY_SIZE = ("union", "strata")
@@ -31,7 +30,7 @@ def chart(tables: Tables, facts: Facts) -> Any:
         return frames.sentence("No trial was judged before its end.")
     rules = cutoffs(verdicts) if facts.rule in BY_SIZE else verdicts.iloc[:0]
     sizes = [verdicts["parameters"].min(), verdicts["parameters"].max()]
-    of = (sizes, set(verdicts["outcome"]), facts.metric)  # of all panels: they share axis and legend
+    of = (sizes, set(verdicts["outcome"]), facts)  # of all panels: they share axis and legend
     panels = [
         _panel(at, verdicts.query("milestone == @at"), rules.query("milestone == @at"), of)
         for at in sorted(set(verdicts["milestone"]))
@@ -63,15 +62,11 @@ def cutoffs(verdicts: pd.DataFrame) -> pd.DataFrame:
     return found.assign(low=found["low"] / 1.12, high=found["high"] * 1.12)
 
 
-def _panel(milestone: int, verdicts: pd.DataFrame, rules: pd.DataFrame, of: tuple[list[float], set[str], str]) -> Any:
-    sizes, outcomes, metric = of
+def _panel(milestone: int, verdicts: pd.DataFrame, rules: pd.DataFrame, of: tuple[list[float], set[str], Facts]) -> Any:
+    sizes, outcomes, facts = of
     x = alt.X("parameters:Q", title="parameters").scale(type="log", domain=sizes, nice=False, padding=14)
     x = x.axis(format="~s", labelOverlap=True)
-    y = (
-        alt.Y("accuracy:Q", title=f"{words(metric)} (validation)")
-        .scale(zero=False, nice=False, padding=12)
-        .axis(format="%")
-    )
+    y = pareto.y(facts)
     base = alt.Chart(verdicts).encode(x, y)
     there = [name for name in OUTCOMES if name in outcomes]
     dots = base.mark_circle(size=80, opacity=0.9, stroke="white", strokeWidth=0.5).encode(

@@ -34,6 +34,9 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    from kdsearch.cluster.own import USUAL, seen_by_others
+
+    seen_by_others(USUAL)  # a test before may have had a Ray of its own in this process
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield found
     ray.shutdown()

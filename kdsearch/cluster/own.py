@@ -22,6 +22,10 @@ EVERY = 1.0
 """Seconds between looks at them."""
 
 
+USUAL = ray_constants.ENABLE_RAY_CLUSTER
+"""As Ray has it on this system."""
+
+
 def seen_by_others(seen: bool) -> None:
     """Whether a Ray that is started or joined now has an address that other machines reach.
 
@@ -45,6 +49,7 @@ def own_ray() -> Iterator[None]:
             folder = node.get_session_dir_path() if node and node.is_head() else None
             with undisturbed():
                 ray.shutdown()
+            seen_by_others(USUAL)  # whoever starts a cluster in this process, or joins one, is not ours
             if folder:  # a megabyte and more of logs
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,11 +16,16 @@ def guesses(reached: float, chance: float) -> bool:
     return reached < chance + GUESSING * min(chance, 1 - chance)
 
 
+def column(metric: str | None) -> str:
+    """In which it stands; an older search, which names none, looks at accuracy."""
+    return METRICS[metric or "accuracy"]
+
+
 def words(metric: str | None) -> str:
     """As titles and axes have it."""
-    return METRICS[metric or "accuracy"].replace("_", " ")
+    return column(metric).replace("_", " ")
 
 
 def score(row: Mapping[str, Any]) -> float | None:
     """Of a trial: accuracy, or balanced accuracy, as its search was told."""
-    return row[METRICS[row.get("metric") or "accuracy"]]
+    return row[column(row.get("metric"))]

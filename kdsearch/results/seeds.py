@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
-from kdsearch.results.metric import METRICS, score
+from kdsearch.results.metric import column, score
 
 LEVEL = 0.975
 """Quantile at the upper end of a 95 % interval."""
@@ -112,8 +112,9 @@ def members(tables: results_tables.Tables, images: int) -> list[Member]:
     rows = files.confirmed(tables.folder)
     found = []
     for name in front.members(tables.trials.values()):
-        column = METRICS[tables.trials[name].get("metric") or "accuracy"]
-        own = [{**row, "accuracy": row[column]} for row in rows if row["trial"] == name and row[column] is not None]
+        looked_at = column(tables.trials[name].get("metric"))
+        known = (row for row in rows if row["trial"] == name and row[looked_at] is not None)
+        own = [{**row, "accuracy": row[looked_at]} for row in known]
         if any(not row["selected"] for row in own):
             found.append(_member(tables.trials[name], own, images))
     return found

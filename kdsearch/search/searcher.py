@@ -20,7 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.results import files
-from kdsearch.results.metric import METRICS, score
+from kdsearch.results.metric import METRICS, score, words
 from kdsearch.results.tables import JOURNAL, Tables, knobs
 from kdsearch.search import samplers, spaces
 from kdsearch.search.plan import Plan
@@ -82,7 +82,7 @@ class Sampler(OptunaSearch):
         if self._study.metric_names is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([METRICS[plan.asked.metric].replace("_", " "), "log10 compression"])
+                self._study.set_metric_names([words(plan.asked.metric), "log10 compression"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()

@@ -9,7 +9,7 @@ from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.distill.store import Store, check_net, key_of, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.results.folder import keep_trace
-from kdsearch.results.metric import METRICS
+from kdsearch.results.metric import column
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.trial import task
@@ -113,6 +113,6 @@ def _trained(driver: Driver, name: str, facts: Mapping[str, Any]) -> None:
     kept = {n: facts[n] for n in KEPT} | {"macs": network["macs"]}
     driver.facts.setdefault("networks", {})[name] = kept
     if name == "teacher":
-        reached = facts.get(METRICS[driver.plan.asked.metric], facts["accuracy"])
+        reached = facts.get(column(driver.plan.asked.metric), facts["accuracy"])
         driver.facts |= {"teacher": facts["key"], "teacher_accuracy": reached}
     driver.write_facts()

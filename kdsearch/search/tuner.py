@@ -15,7 +15,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import keep_trace
-from kdsearch.results.metric import METRICS
+from kdsearch.results.metric import column
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.rungs import Rungs
@@ -65,7 +65,7 @@ def _tune(driver: Driver, sampler: Sampler, rungs: Rungs, count: int, work: Call
         tune_config=tune.TuneConfig(
             num_samples=count,
             search_alg=sampler,
-            scheduler=Stopper(driver.tables, rungs, METRICS[plan.asked.metric]),
+            scheduler=Stopper(driver.tables, rungs, column(plan.asked.metric)),
             max_concurrent_trials=plan.asked.max_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
