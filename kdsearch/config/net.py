@@ -1,10 +1,14 @@
 """What a network can be: plain, frozen, validated data. Imports neither torch nor ray."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel, BeforeValidator, Discriminator, Field, PlainSerializer, SerializerFunctionWrapHandler, Tag,
+    model_serializer, model_validator,
+)  # fmt: skip
 
-__all__ = ["Net", "Part", "ResNet"]
+__all__ = ["Eye", "Net", "Own", "Part", "ResNet"]
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -17,6 +21,15 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
     """Keyword-only, unknown keys refused, never changed after it is made."""
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+    """Fields that are written only where they are told: older configs lack them, and their keys in the store stay."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        unsaid = {name for name in self.LATER if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in write(self).items() if name not in unsaid}
 
 
 class Net(Part, frozen=True):
@@ -99,12 +112,105 @@ class ResNet(Part, frozen=True):
         return 1 + self.blocks * ((len(self.widths) + 1) // 2)
 
 
+Side = Annotated[int, Field(ge=8, le=1024)]
+
+Shares = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
+
+
+class Eye(Part, frozen=True):
+    """How a network sees an image, and what the places of its answer mean: as those who trained it had it."""
+
+    size: Side | tuple[Side, Side] | None = None
+    """Side in pixels, or width and height; None: the pipeline's."""
+    resize: Literal["bilinear", "bicubic", "nearest", "lanczos"] | None = None
+    """By which filter an image is brought to that size; None: as all images are."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the image's sides, at its centre, that it sees. Below 1 it sees less of an image than who learns from
+    it."""
+    mean: Shares | None = None
+    """Subtracted from each channel on the scale 0–1; None: the images' own."""
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=4)] | None = None
+    """What each channel is divided by, likewise."""
+    order: Literal["rgb", "bgr"] = "rgb"
+    """Of the channels."""
+    channels: Literal[1, 3] | None = None
+    """That it reads; None: the images' own. Grey images are repeated, coloured ones are made grey."""
+    classes: tuple[str, ...] | None = None
+    """Names of its outputs, in their order: those that the data lack are left out; None: the data's own."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What it gives; of probabilities the logarithm is taken."""
+
+
+def _pairs(told: Any) -> Any:
+    """Arguments as sorted pairs, lists as tuples: what is frozen can be compared and counted."""
+    return tuple(sorted((str(name), _frozen(value)) for name, value in _items(told)))
+
+
+def _items(told: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(told, Mapping):
+        return told.items()
+    if not isinstance(told, tuple | list) or any(len(pair) != 2 for pair in told):
+        raise ValueError("arguments are values by their names")
+    return told
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(_frozen(one) for one in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"an argument is a number, a word, True, False, None or a list of them, but got {value!r}")
+
+
+Arguments = Annotated[
+    tuple[tuple[str, Any], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(lambda pairs: {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}),
+]
+"""By name; plain data on the outside."""
+
+
+class Own(Part, frozen=True):
+    """Any torch.nn.Module of a user's own, by the name of the function that makes it."""
+
+    kind: Literal["own"] = "own"
+    factory: str
+    """FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME; called with (classes, **arguments), or
+    with (classes, trial), whose suggestions are `arguments`. timm:NAME@pretrained alone may download."""
+    arguments: Arguments = ()
+    """Beside the number of classes."""
+    weights: str | None = None
+    """A .safetensors file, or a .pt that torch.load takes with weights_only; None: as the factory draws them."""
+    taps: tuple[str, ...] = ()
+    """Submodules that give and take hints, in the order in which they run; empty: one a resolution is found."""
+    eye: Eye = Eye()
+    """How it sees; what is left out here is taken from the factory, else from timm's own record."""
+    source: str = ""
+    """Hash of the factory's file and those beside it, or the version of its library; empty: not found yet."""
+    weights_hash: str = ""
+    """Of the file of weights."""
+    head: str = ""
+    """The submodule that is drawn anew, since the weights know other classes."""
+
+    @property
+    def layers(self) -> int:
+        """Those that give and take hints."""
+        return len(self.taps)
+
+    @property
+    def middle(self) -> int:
+        """The tap at half its depth."""
+        return max(round(len(self.taps) / 2), 1)
+
+
 def _kind(value: Any) -> Any:
     return value.get("kind", "plain") if isinstance(value, dict) else getattr(value, "kind", "plain")
 
 
-AnyNet = Annotated[Annotated[Net, Tag("plain")] | Annotated[ResNet, Tag("resnet")], Discriminator(_kind)]
+AnyNet = Annotated[
+    Annotated[Net, Tag("plain")] | Annotated[ResNet, Tag("resnet")] | Annotated[Own, Tag("own")], Discriminator(_kind)
+]
 """By its kind, which is plain unless told."""
 
-NETS = {"plain": Net, "resnet": ResNet}
+NETS = {"plain": Net, "resnet": ResNet, "own": Own}
 """By their kind, which pydantic names in the place of a mistake."""

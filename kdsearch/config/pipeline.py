@@ -1,11 +1,11 @@
 """What a trial can be told: plain, frozen, validated data. Imports neither torch nor ray."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from kdsearch.config.datasets import KNOWN, Augment
-from kdsearch.config.net import AnyNet, Part
+from kdsearch.config.net import AnyNet, Part, Side
 
 __all__ = ["KD", "Budget", "Data", "Fit", "Hints", "Link", "Pair", "Pipeline"]
 
@@ -18,8 +18,6 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
-Side = Annotated[int, Field(ge=8, le=1024)]
-
 Precision = Literal["float32", "bfloat16"]
 """In which networks multiply."""
 
@@ -29,6 +27,8 @@ Choice = Literal["recorded", "live"]
 
 class Data(Part, frozen=True):
     """Which images a pipeline learns from."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("channels",)
 
     name: str = "digits"
     """A data set's name, or the path of a folder that holds train/<class>/*."""
@@ -40,6 +40,8 @@ class Data(Part, frozen=True):
     validation: Annotated[float, Field(gt=0, le=0.9)] | Literal["test"] = 0.2
     """Share of the training images kept for validation, stratified (FitNets: 10,000 of 50,000). test: all of them
     train and the test images judge, as the papers did (seeds 1 and 2); `reproduce` alone may say so."""
+    channels: Literal[1, 3] | None = None
+    """Of each image; None: 1 where all are grey, else 3."""
     split_seed: Seed = 0
     """Draws the validation images and the order in which fractions take images."""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=4)] | None = None
