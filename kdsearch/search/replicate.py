@@ -39,7 +39,7 @@ from kdsearch.storage.bucket import at, usual
 class Student:
     """A trained student and what it takes to write it down."""
 
-    net: nn.Sequential = field(repr=False)
+    net: nn.Module = field(repr=False)
     pipeline: Pipeline = field(repr=False)
     means: Means = field(repr=False)
     judged: Judged = field(repr=False)
@@ -182,7 +182,7 @@ def _replicate(
     yield from _steps(distill_pipeline.run(again, means, net), again, rows)
     test = judge(net, means.images, *tested).accuracy if tested else None
     faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
-    yield Student(net, again, means, validated(net, means.images), test, tuple(faint))
+    yield Student(net, again, means, validated(net, means.seen(again.student.net)), test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:
