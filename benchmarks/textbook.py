@@ -40,7 +40,7 @@ def loader(images, batch_size: int) -> DataLoader:
     if "flip" in images.augment:
         changes.append(transforms.RandomHorizontalFlip())
     transform = transforms.Compose([*changes, transforms.ToTensor(), transforms.Normalize(mean, std)])
-    pictures = Pictures(images.train, images.labels, transform)
+    pictures = Pictures(images.train[:], images.labels, transform)
     # Forked as in a script of one's own: in a process that was itself spawned, workers would import torch first.
     return DataLoader(pictures, batch_size, shuffle=True, num_workers=2, multiprocessing_context="fork")
 

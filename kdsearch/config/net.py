@@ -139,7 +139,7 @@ class Eye(Part, frozen=True):
     std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=4)] | None = None
     """What each channel is divided by, likewise."""
     order: Literal["rgb", "bgr"] = "rgb"
-    """Of the channels."""
+    """Of the channels that it reads; its own mean and std are told in this order."""
     channels: Literal[1, 3] | None = None
     """That it reads; None: the images' own. Grey images are repeated, coloured ones are made grey."""
     classes: tuple[str, ...] | None = None

@@ -45,6 +45,10 @@ class Folder:
         """Of the part train, validation or test, which may not be there."""
         return self.path / self.parts.get(name, "" if name == "train" else name)
 
+    def listing(self, part: str) -> "Listing":
+        """What a part holds, in folders of its classes however deep; raises Refusal where it cannot serve."""
+        return _listing(self, part)
+
     def beside(self) -> list[str]:
         """What is no part."""
         if self.is_train:
@@ -104,8 +108,7 @@ class Listing:
         return hashlib.sha256(json.dumps([self.classes, stats]).encode()).hexdigest()
 
 
-def look(found: Folder, part: str) -> Listing:
-    """What a part holds, in folders of its classes however deep; raises Refusal where it cannot serve."""
+def _listing(found: Folder, part: str) -> Listing:
     root = found.part(part)
     if not root.is_dir():
         raise Refusal(f"A folder of images must hold '{part}/<class>/*' for this, but there is no '{root}'.")

@@ -10,9 +10,12 @@ from torch import Tensor
 from kdsearch import errors
 from kdsearch.config.pipeline import Data
 from kdsearch.data.folder import folder
-from kdsearch.data.memory import Images
+from kdsearch.data.look import Look, pair
+from kdsearch.data.memory import Images, Origin
 from kdsearch.data.pictures import Progress
-from kdsearch.data.sources import Decoded, Wanted, decoded, silent
+from kdsearch.data.rows import Rows
+from kdsearch.data.sources import Decoded, decoded, silent
+from kdsearch.data.statistics import statistics, told
 from kdsearch.errors import Refusal
 
 
@@ -35,24 +38,25 @@ def load(data: Data, data_dir: Path, progress: Progress = silent) -> Images:
 
     Touches no test images, unless a published protocol is repeated (data.validation "test").
     """
-    found = decoded(data.name, "train", data_dir, Wanted(_size(data)), progress)
+    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size)), progress)
     counts = found.labels.bincount(minlength=len(found.classes))
     if len(found.classes) < 2 or counts.min() < 2:
         least = found.classes[int(counts.argmin())]
         raise Refusal(f"Each of at least two classes needs two training images, but '{least}' has {int(counts.min())}.")
     order = stratified(found.labels, data.split_seed)[: data.images]
     judging, train, validation = _judging(data, data_dir, found, order, progress)
-    statistics = _statistics(found.pixels[train])
-    if not statistics[1].any():
+    rows = Rows(found.pixels, train)
+    own = statistics(rows)
+    if not own[1].any():
         raise Refusal(f"Images differ in their pixels, but all {len(train):,} of '{data.name}' have one colour alone.")
-    mean, std = (_told(*pair) for pair in zip((data.mean, data.std), statistics, strict=True))
-    last = torch.channels_last
+    mean, std = (told(*both) for both in zip((data.mean, data.std), own, strict=True))
     return Images(
-        train=found.pixels[train].contiguous(memory_format=last), labels=found.labels[train],
-        validation=judging.pixels[validation].contiguous(memory_format=last),
-        validation_labels=judging.labels[validation], classes=found.classes, mean=mean, std=std.clamp(min=1e-3),
-        fingerprint=_fingerprint(found, judging), augment=data.changes, order=train.argsort(), views=data.fixed_views,
-        style=found.style, account=_account(data, found, judging, order, validation),
+        train=rows, labels=found.labels[train],
+        validation=Rows(judging.pixels, validation), validation_labels=judging.labels[validation],
+        classes=found.classes, mean=mean, std=std.clamp(min=1e-3), fingerprint=_fingerprint(found, judging),
+        augment=data.changes, order=train.argsort(), views=data.fixed_views,
+        account=_account(data, found, judging, order, validation),
+        origin=Origin(data, data_dir, judging.part, found.look), side=min(rows.shape[1:]),
     )  # fmt: skip
 
 
@@ -64,8 +68,7 @@ def _judging(
     there = folder(data.name)
     if data.validation == "test" or (there and there.validation):
         part = "test" if data.validation == "test" else "validation"
-        size = (found.pixels.shape[3], found.pixels.shape[2])
-        judging = _alike(data, part, data_dir, Wanted(size, found.style), found.classes, progress)
+        judging = _alike(data, part, data_dir, found.look, found.classes, progress)
         train, validation = order, torch.arange(len(judging.labels))
     else:
         held = min(max(round(data.validation * len(order)), 1), len(order) - 1)
@@ -85,7 +88,7 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
     counts = found.labels[order].bincount(minlength=len(found.classes))
     each = "–".join(f"{count:,}" for count in dict.fromkeys((int(counts.min()), int(counts.max()))))
     taken = f"{len(order):,} of its {len(found.labels):,}" if len(order) < len(found.labels) else f"{len(order):,}"
-    size = f"{found.pixels.shape[3]}×{found.pixels.shape[2]}"
+    size = f"{found.pixels.shape[2]}×{found.pixels.shape[1]}"
     said = [
         f"{Path(data.name).name}: {taken} images of {len(found.classes):,} classes ({each} each), {found.span}"
         + ("" if found.span == size else f", brought to {size}")
@@ -103,11 +106,6 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
     return "; ".join(said)
 
 
-def _size(data: Data) -> tuple[int, int] | None:
-    side = data.image_size
-    return (side, side) if isinstance(side, int) else side
-
-
 def _fingerprint(found: Decoded, judging: Decoded) -> str:
     """Of the training images, and of validation images that are not among them."""
     if judging is found or judging.part == "test":
@@ -115,47 +113,22 @@ def _fingerprint(found: Decoded, judging: Decoded) -> str:
     return hashlib.sha256(f"{found.fingerprint} {judging.fingerprint}".encode()).hexdigest()[:16]
 
 
-def _told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
-    """A statistic that a config tells, of as many channels as the images' own; (C, 1, 1)."""
-    if values is None:
-        return own
-    told = torch.tensor(values)
-    return (told if len(told) == len(own) else told.mean().expand(len(own))).view(-1, 1, 1).contiguous()
-
-
-def load_test(data: Data, data_dir: Path, images: Images, progress: Progress = silent) -> tuple[Tensor, Tensor]:
-    """The test images, uint8 and of the training images' shape, and their labels: for configs already chosen.
+def load_test(data: Data, data_dir: Path, images: Images, progress: Progress = silent) -> tuple[Rows, Tensor]:
+    """The test images, looked at as the training images are, and their labels: for configs already chosen.
 
     Raises Refusal where their classes are others.
     """
-    _, height, width = images.shape
-    found = _alike(data, "test", data_dir, Wanted((width, height), images.style), images.classes, progress)
-    return found.pixels, found.labels
+    found = _alike(data, "test", data_dir, images.origin.look, images.classes, progress)
+    return Rows(found.pixels, torch.arange(len(found.labels))), found.labels
 
 
-def _alike(
-    data: Data, part: str, data_dir: Path, wanted: Wanted, classes: tuple[str, ...], progress: Progress
-) -> Decoded:
+def _alike(data: Data, part: str, data_dir: Path, look: Look, classes: tuple[str, ...], progress: Progress) -> Decoded:
     """Another part than the training images; raises Refusal where its classes are others than theirs: labels are
     places in the list of classes."""
-    found = decoded(data.name, part, data_dir, wanted, progress)
+    found = decoded(data.name, part, data_dir, look, progress)
     if found.classes != classes:
         ours, theirs = errors.listed(classes), errors.listed(found.classes)
         raise Refusal(
             f"The classes of '{data.name}' must be the same in train and {part}: {ours}, but in {part} {theirs}."
         )
     return found
-
-
-def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, exact (from counts of the 256 values)."""
-    values = torch.arange(256, dtype=torch.float64) / 255
-    means, stds = [], []
-    for channel in range(pixels.shape[1]):
-        share = pixels[:, channel].flatten().bincount(minlength=256).double()
-        share /= share.sum()
-        mean = (share * values).sum()
-        means.append(mean)
-        stds.append((share * (values - mean) ** 2).sum().sqrt())
-    shape = (-1, 1, 1)
-    return torch.stack(means).float().view(shape), torch.stack(stds).float().view(shape)

@@ -1,33 +1,45 @@
-"""Images whole in memory: nested fractions, batches changed by tensor operations."""
+"""Images of a data set, split: nested fractions, batches changed by tensor operations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.pipeline import Fit, Precision
-from kdsearch.data.pictures import Style
+from kdsearch.config.net import Eye
+from kdsearch.config.pipeline import Data, Fit, Precision
+from kdsearch.data.look import Look
+from kdsearch.data.rows import Rows
 from kdsearch.data.views import Batch, Changes, changed, drawn, fixed
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where images came from, and how they are looked at."""
+
+    data: Data
+    data_dir: Path
+    judging: str
+    """The part that validates."""
+    look: Look
+    """Its size and style are told."""
+
+
+@dataclass(frozen=True)
 class Images:
-    """One data set, split; where networks compute on it, and how.
+    """One data set, split; where networks compute on it, and how. Labels are int64 (N,)."""
 
-    Pixels are uint8 (N, C, H, W), channels last in memory; labels int64 (N,).
-    """
-
-    train: Tensor
+    train: Rows
     """In the order in which fractions take them: any first part is stratified."""
     labels: Tensor
-    validation: Tensor
+    validation: Rows
     validation_labels: Tensor
     classes: tuple[str, ...]
     mean: Tensor
-    """Of each channel over the training images, on the scale of 0–1: (C, 1, 1)."""
+    """Of each channel that a network reads, over the training images, on the scale of 0–1: (C, 1, 1)."""
     std: Tensor
     fingerprint: str
     """Hash of the pixels, labels and class names of the whole training set."""
@@ -36,22 +48,32 @@ class Images:
     """Places in `train` in the order of the file: int64 (N,)."""
     views: int
     """Fixed versions of each training image for links that are taught; 0: none, every epoch draws new ones."""
-    style: Style
-    """How pictures became bytes."""
     account: str
     """What was read, in a sentence."""
+    origin: Origin
+    side: int
+    """Shorter side of the images for which changes are drawn."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Rows and columns here of one there."""
+    backwards: bool = False
+    """Whether a network reads the last channel first: blue, green, red."""
     precision: Precision = "float32"
     """In which networks multiply; their weights are float32."""
 
     @property
     def shape(self) -> Shape:
         """Of each image."""
-        return (self.train.shape[1], self.train.shape[2], self.train.shape[3])
+        return self.train.shape
+
+    @cached_property
+    def sights(self) -> "dict[Eye, Images]":
+        """The same images as others see them, where they were asked for."""
+        return {}
 
     @cached_property
     def fixed(self) -> Changes:
         """The changes of all fixed views."""
-        return fixed(self.augment, len(self.train), min(self.shape[1:]), self.views).to(self.train.device)
+        return fixed(self.augment, len(self.train), self.side, self.views).to(self.train.device)
 
     def autocast(self) -> torch.autocast:
         """Networks called inside multiply in this precision."""
@@ -66,6 +88,7 @@ class Images:
     def prepare(self, pixels: Tensor) -> Tensor:
         """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std, channels last, on the device of the statistics."""
         rows = moved_to(pixels, self.mean.device).permute(0, 2, 3, 1)
+        rows = rows.flip(3) if self.backwards else rows
         scale, shift = self.line
         return torch.addcmul(shift, rows.flatten(2).float(), scale).view(rows.shape).permute(0, 3, 1, 2)
 
@@ -94,30 +117,31 @@ class Images:
         steps = self.batches(fit, generator, range(passes) if numbers is None else numbers)
         changes = None
         if numbers is None:
-            changes = drawn(self.augment, passes * len(self.train), min(self.shape[1:]), generator)
+            changes = drawn(self.augment, passes * len(self.train), self.side, generator)
             changes = changes.to(self.train.device)
         # One copy to the device for the whole epoch: each would wait for the step before.
         there = torch.cat(steps).to(self.train.device).split([len(step) for step in steps])
         for samples, place in zip(steps, there, strict=True):
             labels = moved_to(self.labels[place % len(self.train)], self.mean.device)
-            yield Batch(self.pixels(place, changes), labels, samples)
+            yield Batch(self.pixels(place, changes), labels, samples, changes)
 
     def pixels(self, samples: Tensor, changes: Changes | None = None) -> Tensor:
         """Training images (N, C, H, W), normalised, in their fixed views unless other changes are given."""
-        samples = samples.to(self.train.device)
-        pixels = self.train.permute(0, 2, 3, 1).index_select(0, samples % len(self.train))
-        pixels = changed(pixels, changes or self.fixed, samples, self.augment)
+        samples = moved_to(samples, self.train.device)
+        pixels = self.train[samples % len(self.train)].permute(0, 2, 3, 1)
+        pixels = changed(pixels, changes or self.fixed, samples, self.augment, self.scale)
         return self.prepare(pixels.permute(0, 3, 1, 2))
 
     def to(self, device: torch.device, precision: Precision = "float32") -> "Images":
         """Statistics on the device; pixels too where they fill at most a third of its free memory."""
-        moved: dict = {"precision": precision}
-        if device.type != "cpu":
-            free, _ = torch.cuda.mem_get_info(device)
-            fits = self.train.nbytes + self.validation.nbytes < free / 3
-            pixels = ("train", "labels", "validation", "validation_labels") if fits else ()
-            moved |= {name: getattr(self, name).to(device) for name in ("mean", "std", *pixels)}
-        return replace(self, **moved)
+        if device.type == "cpu":
+            return replace(self, precision=precision)
+        free, _ = torch.cuda.mem_get_info(device)
+        place = device if self.train.nbytes + self.validation.nbytes < free / 3 else torch.device("cpu")
+        pixels = ("train", "labels", "validation", "validation_labels")
+        moved = {name: getattr(self, name).to(place) for name in pixels}
+        moved |= {name: getattr(self, name).to(device) for name in ("mean", "std")}
+        return replace(self, precision=precision, **moved)
 
     def _kept(self, fit: Fit) -> int:
         return max(round(fit.fraction * len(self.train)), 1)

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from kdsearch.data.look import Look, Size, Style
 from kdsearch.errors import Refusal, listed
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and out of how much."""
-
-Size = tuple[int, int]
-"""Width, height."""
 
 LARGEST = 64
 """Pixels of the longer side, unless more are asked for."""
@@ -58,16 +56,6 @@ class Head:
     @property
     def grey(self) -> bool:
         return self.deep or self.mode in GREY
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the pictures of a data set become bytes."""
-
-    grey: bool
-    """One channel, or three."""
-    scale: tuple[float, float] | None = None
-    """Of those with more than 8 bits: the values that become 0 and 255, the least and the highest of all that train."""
 
 
 @dataclass(frozen=True)
@@ -132,22 +120,19 @@ def heads(files: Sequence[Path], doing: str, progress: Progress) -> list[Head | 
     return _each(partial(_opened, use=_head), files, doing, progress)
 
 
-def decode(
-    files: Sequence[Path], size: Size, style: Style, doing: str, progress: Progress
-) -> tuple[np.ndarray, list[Broken]]:
-    """Pixels uint8 (N, height, width, 1 or 3), scaled and centre-cropped to the size; and the files that broke."""
-    found = np.empty((len(files), size[1], size[0], 1 if style.grey else 3), np.uint8)
+def decode(files: Sequence[Path], look: Look, into: np.ndarray, doing: str, progress: Progress) -> list[Broken]:
+    """Writes pixels uint8 (N, height, width, 1 or 3), scaled and centre-cropped; returns the files that broke."""
 
     def fill(numbered: tuple[int, Path]) -> Broken | None:
         place, path = numbered
-        pixels = _opened(path, partial(_pixels, size=size, style=style))
+        pixels = _opened(path, partial(pixels_of, look=look))
         if isinstance(pixels, Broken):
             return pixels
-        found[place] = pixels.reshape(found.shape[1:])
+        into[place] = pixels.reshape(into.shape[1:])
         return None
 
     ends = _each(fill, list(enumerate(files)), doing, progress)
-    return found, [end for end in ends if end is not None]
+    return [end for end in ends if end is not None]
 
 
 def refuse(broken: Sequence[Broken], count: int) -> None:
@@ -198,13 +183,25 @@ def _head(image: Any) -> Head:
     return Head(size, image.mode, low, high)
 
 
-def _pixels(image: Any, size: Size, style: Style) -> np.ndarray:
+def pixels_of(image: Any, look: Look) -> np.ndarray:
+    """uint8 (height, width) or (height, width, 3)."""
     from PIL import Image, ImageOps
 
+    assert look.style
     image = ImageOps.exif_transpose(image)
-    if style.scale:
-        low, high = style.scale
+    if look.style.scale:
+        low, high = look.style.scale
         shares = (np.asarray(image).astype(np.float64) - low) / ((high - low) or 1)
         image = Image.fromarray((255 * shares).round().clip(0, 255).astype(np.uint8))
-    image = image.convert("L" if style.grey else "RGB")
-    return np.asarray(image if image.size == size else ImageOps.fit(image, size))  # fit: scale, then centre-crop
+    return np.asarray(fitted(image.convert("L" if look.style.grey else "RGB"), look))
+
+
+def fitted(image: Any, look: Look) -> Any:
+    """A picture brought to a size: its centre, scaled."""
+    from PIL import Image, ImageOps
+
+    assert look.size
+    if image.size == look.size and look.crop == 1:
+        return image
+    how = Image.Resampling[(look.resize or "bicubic").upper()]
+    return ImageOps.fit(image, look.size, how, bleed=(1 - look.crop) / 2)

@@ -17,6 +17,8 @@ class Batch:
     """int64 (N,), on the device of the pixels."""
     samples: Tensor
     """Which images in which view: view * images + image, int64 (N,), in main memory."""
+    changes: "Changes | None" = None
+    """Those of this epoch, by which whoever sees the images otherwise gives the same samples; None: fixed views."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ class Changes:
     left: Tensor
     turned: Tensor
     """Mirrored afterwards: bool (M,)."""
+    pad: int
+    """Pixels that were added at each border, at the size for which the changes were drawn."""
 
     def to(self, device: torch.device) -> "Changes":
         """The same ones there."""
-        return Changes(self.top.to(device), self.left.to(device), self.turned.to(device))
+        return Changes(self.top.to(device), self.left.to(device), self.turned.to(device), self.pad)
 
 
 def padding(kind: str, side: int) -> int:
@@ -44,7 +48,7 @@ def drawn(kind: str, samples: int, side: int, generator: torch.Generator) -> Cha
     pad = padding(kind, side)
     top, left = (torch.randint(2 * pad + 1, (samples,), generator=generator) for _ in range(2))
     turned = torch.rand(samples, generator=generator) < (0.5 if "flip" in kind else 0)
-    return Changes(top, left, turned)
+    return Changes(top, left, turned, pad)
 
 
 def fixed(kind: str, images: int, side: int, views: int) -> Changes:
@@ -56,20 +60,35 @@ def fixed(kind: str, images: int, side: int, views: int) -> Changes:
     first = torch.rand(images, generator=generator) < 0.5
     each = [drawn(kind, images, side, generator) for _ in range(views)]
     turned = [first ^ bool(view % 2) if "flip" in kind else torch.zeros_like(first) for view in range(views)]
-    return Changes(torch.cat([one.top for one in each]), torch.cat([one.left for one in each]), torch.cat(turned))
+    top, left = (torch.cat([getattr(one, name) for one in each]) for name in ("top", "left"))
+    return Changes(top, left, torch.cat(turned), padding(kind, side))
 
 
-def changed(pixels: Tensor, changes: Changes, samples: Tensor, kind: str) -> Tensor:
-    """(N, H, W, C) of any type, changed as the N samples say, in one gather of whole pixels; zeros at the borders."""
+def changed(
+    pixels: Tensor, changes: Changes, samples: Tensor, kind: str, scale: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """(N, H, W, C) of any type, changed as the N samples say, in one gather of whole pixels; zeros at the borders.
+
+    `scale`: rows and columns here of one at the size for which the changes were drawn.
+    """
     if kind == "none":
         return pixels
     count, height, width, channels = pixels.shape
-    pad = padding(kind, min(height, width))
     device = pixels.device
+    above, before = (round(changes.pad * share) for share in scale)
+    top, left = (
+        _scaled(own[samples].to(device), changes.pad, share)
+        for own, share in zip((changes.top, changes.left), scale, strict=True)
+    )
     across = torch.arange(width, device=device)
-    rows = changes.top[samples, None] + torch.arange(height, device=device)
-    rows = rows + (height + 2 * pad) * torch.arange(count, device=device)[:, None]
-    columns = changes.left[samples, None] + torch.where(changes.turned[samples, None], width - 1 - across, across)
-    places = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
-    padded = F.pad(pixels, (0, 0, pad, pad, pad, pad)).view(-1, channels)
+    rows = top[:, None] + torch.arange(height, device=device)
+    rows = rows + (height + 2 * above) * torch.arange(count, device=device)[:, None]
+    columns = left[:, None] + torch.where(changes.turned[samples, None].to(device), width - 1 - across, across)
+    places = rows[:, :, None] * (width + 2 * before) + columns[:, None, :]
+    padded = F.pad(pixels, (0, 0, before, before, above, above)).view(-1, channels)
     return padded.index_select(0, places.flatten()).view(pixels.shape)
+
+
+def _scaled(start: Tensor, pad: int, share: float) -> Tensor:
+    """Where a window begins when a pixel is so many: one in the middle stays there."""
+    return start if share == 1 else ((start - pad) * share).round().long() + round(pad * share)

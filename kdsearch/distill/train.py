@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdsearch.config.pipeline import Fit
 from kdsearch.data.memory import Images
+from kdsearch.data.rows import Rows
 from kdsearch.data.views import Batch
 from kdsearch.distill.terms import Lesson, Stage
 
@@ -162,8 +163,8 @@ class Judged:
         return tuple((one, other, int(self.confusion[one, other])) for one, other in places)
 
 
-def judge(net: nn.Module, images: Images, pixels: Tensor, labels: Tensor) -> Judged:
-    """What the net, in eval mode, says of uint8 images (N, C, H, W): the class of the largest logit."""
+def judge(net: nn.Module, images: Images, pixels: Rows, labels: Tensor) -> Judged:
+    """What the net, in eval mode, says of images: the class of the largest logit."""
     net.eval()
     classes = len(images.classes)
     found = torch.zeros(classes * classes, dtype=torch.int64, device=images.mean.device)

@@ -16,6 +16,7 @@ from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data import images as data_images
 from kdsearch.data.folder import placed
 from kdsearch.data.pictures import Progress
+from kdsearch.data.rows import Rows
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.device import machine
@@ -167,7 +168,7 @@ def replicates(
 
 
 def _replicate(
-    again: Pipeline, made: Made | None, means: Means, tested: tuple[Tensor, Tensor] | None
+    again: Pipeline, made: Made | None, means: Means, tested: tuple[Rows, Tensor] | None
 ) -> Iterator[Step | Student | str]:
     rows: list[Row] = []
     # A network that the store lacks is trained as it was: sums in another order give other weights.

@@ -10,10 +10,12 @@ from PIL import Image
 from kdsearch.config.pipeline import Data
 from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
-from kdsearch.data import pictures, sources
+from kdsearch.data import known, pictures, reading
+from kdsearch.data.look import Look, Style
 from kdsearch.errors import Refusal
 
 HERE = Path("nowhere")
+GREY = Style(grey=True)
 
 
 def picture(path: Path, number: int = 0) -> Path:
@@ -228,11 +230,10 @@ def test_whatever_a_decoder_raises_the_file_is_named(root, monkeypatch, error):
 
 def test_a_known_set_that_would_not_fit_is_refused_before_it_is_enlarged(monkeypatch):
     free = type("Free", (), {"available": 10_000_000})
-    monkeypatch.setattr(sources.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(reading.psutil, "virtual_memory", lambda: free)
     with pytest.raises(Refusal, match=r"1,433 of 1000×1000 would take .* are free; --image-size \d+ would fit"):
         data_images.load(Data(name="digits", image_size=1000), HERE)
     monkeypatch.undo()
     small = data_images.load(Data(name="digits", image_size=16), HERE)
-    monkeypatch.setattr(sources, "PART", 7)
-    again = sources._resized(data_images.load(Data(name="digits"), HERE).train.contiguous(), (16, 16))
-    assert small.train.equal(again)
+    again = known.seen(data_images.load(Data(name="digits"), HERE).train[:].permute(0, 2, 3, 1), Look((16, 16), GREY))
+    assert small.train[:].permute(0, 2, 3, 1).equal(again)

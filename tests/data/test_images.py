@@ -14,7 +14,8 @@ from PIL import Image
 from kdsearch.config.pipeline import Data, Fit
 from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
-from kdsearch.data import pictures, sources
+from kdsearch.data import pictures, reading, sources
+from kdsearch.data.look import Style
 from kdsearch.errors import Refusal
 
 HERE = Path("nowhere")
@@ -34,7 +35,7 @@ def folder(root: Path, count: int = 4, size: tuple[int, int] = (10, 10), mode: s
 def test_training_and_validation_images_are_apart_and_the_same_each_time(images):
     again = data_images.load(Data(), HERE)
     assert len(images.train) + len(images.validation) == 1433 and len(images.validation) == round(0.2 * 1433)
-    assert torch.equal(again.validation, images.validation) and torch.equal(again.train, images.train)
+    assert torch.equal(again.validation[:], images.validation[:]) and torch.equal(again.train[:], images.train[:])
     other = data_images.load(Data(split_seed=1), HERE)
     assert not torch.equal(other.validation_labels, images.validation_labels)
     assert other.fingerprint == images.fingerprint
@@ -105,7 +106,7 @@ def test_fresh_changes_are_drawn_by_the_generator_and_are_none_of_the_fixed_view
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(images):
-    pixels = images.prepare(images.train)
+    pixels = images.prepare(images.train[:])
     assert float(pixels.mean()) == pytest.approx(0, abs=1e-4) and float(pixels.std()) == pytest.approx(1, abs=1e-3)
 
 
@@ -119,7 +120,7 @@ def test_the_next_process_takes_decoded_images_from_the_cache(tmp_path, monkeypa
     root = folder(tmp_path / "d")
     first = data_images.load(Data(name=str(root)), HERE)
     monkeypatch.setattr(sources, "read", None)
-    assert torch.equal(data_images.load(Data(name=str(root)), HERE).train, first.train)
+    assert torch.equal(data_images.load(Data(name=str(root)), HERE).train[:], first.train[:])
 
 
 def test_a_damaged_cache_file_is_made_anew_and_a_changed_folder_is_read_again(tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def test_a_decoded_copy_whose_pixels_the_disk_has_lost_is_made_anew(tmp_path, mo
     (cached,) = (tmp_path / "cache" / "images").iterdir()
     damaged = cached.read_bytes()[:-50_000] + bytes(50_000)
     cached.write_bytes(damaged)
-    assert torch.equal(data_images.load(Data(), HERE).train, first.train) and cached.read_bytes() != damaged
+    assert torch.equal(data_images.load(Data(), HERE).train[:], first.train[:]) and cached.read_bytes() != damaged
 
 
 def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
@@ -153,8 +154,8 @@ def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
 def test_test_images_are_none_of_the_training_images():
     everything = data_images.load(Data(), HERE)
     pixels, _ = data_images.load_test(Data(), HERE, everything)
-    used = {bytes(image.numpy().data) for image in torch.cat([everything.train, everything.validation])}
-    assert len(pixels) == 364 and sum(bytes(image.numpy().data) in used for image in pixels) <= 1
+    used = {bytes(image.numpy().data) for image in torch.cat([everything.train[:], everything.validation[:]])}
+    assert len(pixels) == 364 and sum(bytes(image.numpy().data) in used for image in pixels[:]) <= 1
 
 
 def test_test_images_come_in_the_shape_and_with_the_classes_of_the_training_images(tmp_path):
@@ -162,7 +163,7 @@ def test_test_images_come_in_the_shape_and_with_the_classes_of_the_training_imag
     (other / "train").rename(root / "test")
     images = data_images.load(Data(name=str(root)), HERE)
     pixels, labels = data_images.load_test(Data(name=str(root)), HERE, images)
-    assert pixels.shape == (8, 3, 10, 10) and labels.tolist() == [0] * 4 + [1] * 4
+    assert pixels[:].shape == (8, 3, 10, 10) and labels.tolist() == [0] * 4 + [1] * 4
     (root / "test" / "a").rename(root / "test" / "c")
     with pytest.raises(Refusal, match="a, b, but in test b, c"):
         data_images.load_test(Data(name=str(root)), HERE, images)
@@ -181,12 +182,12 @@ def test_more_than_eight_bits_fill_the_range_that_the_whole_set_shows(tmp_path, 
         deep = np.full((10, 10), low + (high - low) * place / 7, dtype=kind)
         Image.fromarray(deep).save(path.with_suffix(f".{ending}"))
     found = data_images.load(Data(name=str(root)), HERE)
-    values = torch.cat([found.train, found.validation])[:, 0, 0, 0].sort().values
+    values = torch.cat([found.train[:], found.validation[:]])[:, 0, 0, 0].sort().values
     assert found.shape == (1, 10, 10) and (values - 255 * torch.arange(8) / 7).abs().max() <= 1
     (root / "train").rename(root / "test")
     Image.fromarray(np.full((10, 10), low, dtype=kind)).save(root / "test" / "b" / f"7.{ending}")
     (root / "test").rename(root / "train")  # the test images' range is the training images', whatever they show
-    assert found.style.scale == (low, high)
+    assert found.origin.look.style == Style(True, (low, high))
 
 
 def test_pictures_of_eight_bits_and_of_more_are_refused_together(tmp_path):
@@ -246,7 +247,7 @@ def test_the_usual_side_is_at_most_64_and_never_above_the_median_image(sizes, us
 
 def test_images_that_would_not_fit_into_memory_are_refused_with_the_size_that_does(tmp_path, monkeypatch):
     root, decoding = folder(tmp_path / "d"), []
-    monkeypatch.setattr(sources.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 3 * 100**2 * 2.5))
+    monkeypatch.setattr(reading.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 3 * 100**2 * 2.5))
     with pytest.raises(Refusal, match=r"8 of 200×200 would take 0.0 GB and 0.0 GB are free; --image-size 100 would"):
         data_images.load(Data(name=str(root), image_size=200), HERE, lambda doing, *_: decoding.append(doing))
     assert not [doing for doing in decoding if "decoding" in doing]
@@ -262,7 +263,7 @@ def test_the_size_that_was_found_asks_for_no_second_copy(tmp_path, monkeypatch):
 
 def test_pixels_of_a_folder_arrive_unchanged(tmp_path):
     found = data_images.load(Data(name=str(folder(tmp_path / "d"))), HERE)
-    every = torch.cat([found.train, found.validation])[:, :, 0, 0]
+    every = torch.cat([found.train[:], found.validation[:]])[:, :, 0, 0]
     assert sorted(every.tolist()) == sorted([50 * place + number, 0, 255] for place in (0, 1) for number in range(4))
 
 

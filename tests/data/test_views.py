@@ -33,7 +33,7 @@ def test_a_crop_is_a_window_of_the_padded_image_and_a_flip_its_mirror():
 
 def test_an_oblong_image_is_cropped_and_flipped_too():
     pixels = torch.randint(1, 256, (8, 8, 24, 1), dtype=torch.uint8)
-    changes = views.Changes(torch.full((8,), 1), torch.full((8,), 1), torch.arange(8) % 2 == 0)
+    changes = views.Changes(torch.full((8,), 1), torch.full((8,), 1), torch.arange(8) % 2 == 0, 1)
     changed = views.changed(pixels, changes, torch.arange(8), "crop+flip")
     assert torch.equal(changed[1], pixels[1]) and torch.equal(changed[0], pixels[0].flip(1))
 

@@ -97,7 +97,7 @@ def test_a_teacher_made_by_hand_is_not_asked(images, tmp_path):
 def test_the_test_images_judge_only_where_a_table_is_repeated(images):
     found = data_images.load(Data(validation="test"), Path("nowhere"))
     pixels, labels = data_images.load_test(Data(), Path("nowhere"), images)
-    assert torch.equal(found.validation, pixels) and torch.equal(found.validation_labels, labels)
+    assert torch.equal(found.validation[:], pixels[:]) and torch.equal(found.validation_labels, labels)
     assert len(found.train) == len(images.train) + len(images.validation)
 
 

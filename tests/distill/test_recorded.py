@@ -23,9 +23,8 @@ LOGITS = TEACHER.depth + 1
 @pytest.fixture
 def viewed(images) -> Images:
     """200 digits that are cropped and flipped, in three views."""
-    return dataclasses.replace(
-        images, train=images.train[:200], labels=images.labels[:200], augment="crop+flip", views=3
-    )
+    train = dataclasses.replace(images.train, places=images.train.places[:200])
+    return dataclasses.replace(images, train=train, labels=images.labels[:200], augment="crop+flip", views=3)
 
 
 @pytest.fixture

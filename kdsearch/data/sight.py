@@ -1,0 +1,51 @@
+"""The same images as another network sees them: at its size, in its channels, on its scale."""
+
+from dataclasses import replace
+
+from kdsearch.config.net import Eye
+from kdsearch.data.look import Look, pair
+from kdsearch.data.memory import Images
+from kdsearch.data.pictures import Progress
+from kdsearch.data.rows import Rows
+from kdsearch.data.sources import decoded, silent
+from kdsearch.data.statistics import statistics, told
+
+
+def seen(images: Images, eye: Eye, progress: Progress = silent) -> Images:
+    """The images of a pipeline in the same order, split and views, as a network with this eye sees them: themselves
+    where it sees them as all do. Made once. Raises Refusal."""
+    sight = eye.model_copy(update={name: Eye.model_fields[name].default for name in ("classes", "outputs")})
+    if sight == Eye():
+        return images
+    if sight not in images.sights:
+        images.sights[sight] = _seen(images, sight, progress)
+    return images.sights[sight]
+
+
+def _seen(images: Images, eye: Eye, progress: Progress) -> Images:
+    own = images.origin.look
+    look = _look(own, eye)
+    mean, std = images.mean.cpu(), images.std.cpu()
+    train, validation = images.train, images.validation
+    if look != own:
+        data, data_dir, judging = images.origin.data, images.origin.data_dir, images.origin.judging
+        parts = {part: decoded(data.name, part, data_dir, look, progress).pixels for part in {"train", judging}}
+        train, validation = Rows(parts["train"], train.places), Rows(parts[judging], validation.places)
+        if train.shape[0] != images.shape[0]:
+            mean, std = (told(*both) for both in zip((data.mean, data.std), statistics(train), strict=True))
+    if backwards := eye.order == "bgr":
+        mean, std = mean.flip(0), std.flip(0)
+    mean, std = told(eye.mean, mean), told(eye.std, std).clamp(min=1e-3)
+    height, width = (ours / theirs / eye.crop for ours, theirs in zip(train.shape[1:], images.shape[1:], strict=True))
+    found = replace(
+        images, train=train, validation=validation, mean=mean, std=std, backwards=backwards, scale=(height, width),
+        origin=replace(images.origin, look=look),
+    )  # fmt: skip
+    return found.to(images.mean.device, images.precision)
+
+
+def _look(own: Look, eye: Eye) -> Look:
+    """How images are looked at through an eye, where they are usually looked at as `own` says."""
+    assert own.style
+    grey = own.style.grey if eye.channels is None else eye.channels == 1
+    return Look(pair(eye.size) or own.size, replace(own.style, grey=grey), eye.resize, eye.crop)

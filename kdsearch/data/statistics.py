@@ -1,0 +1,37 @@
+"""What the channels of training images are like."""
+
+import torch
+from torch import Tensor
+
+from kdsearch.data.rows import PART, Rows
+
+
+def statistics(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, exact (from counts of the 256 values): float32 (C, 1, 1)."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for counts in _counts(rows):
+        share = counts.double()
+        share /= share.sum()
+        mean = (share * values).sum()
+        means.append(mean)
+        stds.append((share * (values - mean) ** 2).sum().sqrt())
+    shape = (-1, 1, 1)
+    return torch.stack(means).float().view(shape), torch.stack(stds).float().view(shape)
+
+
+def _counts(rows: Rows) -> Tensor:
+    """How often each channel has each value: int64 (C, 256)."""
+    found = torch.zeros(rows.shape[0], 256, dtype=torch.int64)
+    for some in rows.split(PART):
+        for channel, counts in enumerate(found):
+            counts += some[:, channel].flatten().bincount(minlength=256)
+    return found
+
+
+def told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
+    """A statistic that a config tells, of as many channels as the images' own; (C, 1, 1)."""
+    if values is None:
+        return own
+    said = torch.tensor(values)
+    return (said if len(said) == len(own) else said.mean().expand(len(own))).view(-1, 1, 1).contiguous()
