@@ -181,7 +181,7 @@ class Own(Part, frozen=True):
     """Any torch.nn.Module of a user's own, by the name of the function that makes it. What is found out about it stands
     in the last fields: configs that are written hold them."""
 
-    kind: Literal["own"] = "own"
+    kind: Literal["own"]
     factory: str
     """FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME; called with (classes, **arguments), or
     with (classes, trial), whose suggestions are `arguments`. timm:NAME@pretrained alone may download."""

@@ -119,13 +119,14 @@ def renamed(told: Heard, classes: Sequence[str]) -> tuple[dict[str, str], float]
     right = torch.from_numpy(names)[told.taken[other]] == told.labels[other]
     if not better(right, told.right[other]):
         return None
-    return {classes[own]: classes[name] for own, name in enumerate(names) if own != name}, float(right.double().mean())
+    wrong = {str(classes[own]): str(classes[name]) for own, name in enumerate(names.tolist()) if own != name}
+    return wrong, float(right.double().mean())
 
 
 def better(one: Tensor, other: Tensor) -> bool:
     """Whether one is right where the other is wrong more often than the reverse, beyond chance."""
     gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    return gained > lost and binomtest(gained, gained + lost).pvalue < CERTAIN
+    return gained > lost and bool(binomtest(gained, gained + lost).pvalue < CERTAIN)
 
 
 def others(net: nn.Module, own: Own, images: Images, sizes: bool, progress: Progress = silent) -> Iterator[Other]:
@@ -147,7 +148,10 @@ def _eyes(eye: Eye, image: tuple[int, int, int], sizes: bool) -> Iterator[tuple[
     if sizes:
         sides += [(image[2] * times, image[1] * times) for times in SIZES if max(image[1:]) * times <= 320]
     orders = ("rgb", "bgr") if channels == 3 else ("rgb",)
-    scales = [(None, eye.mean, eye.std), *((name, mean[:channels], std[:channels]) for name, (mean, std) in SCALES.items())]
+    scales = [
+        (None, eye.mean, eye.std),
+        *((name, mean[:channels], std[:channels]) for name, (mean, std) in SCALES.items()),
+    ]
     for side, order, (scale, mean, std) in itertools.product(sides, orders, scales):
         tried = eye.model_copy(update={"size": side, "order": order, "mean": mean, "std": std})
         words = []

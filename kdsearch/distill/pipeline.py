@@ -14,7 +14,7 @@ from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
-from kdsearch.data.sight import seen
+from kdsearch.data.sight import seen_by
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.device import machine
 from kdsearch.distill.recorded import Recorded
@@ -71,7 +71,7 @@ class Means:
 
     def seen(self, net: AnyNet) -> Images:
         """The images as a network sees them."""
-        return seen(self.images, net.eye) if isinstance(net, Own) else self.images
+        return seen_by(self.images, net)
 
     def checkpoint(self, path: Path, key: str) -> Checkpoint | None:
         """Of one link, where links are kept."""

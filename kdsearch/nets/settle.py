@@ -24,12 +24,19 @@ def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipel
     """
     links = list(pipeline.links)
     for number, link in enumerate(links):
-        if isinstance(link.net, Own) and not link.net.source:
+        if isinstance(link.net, Own):
             after = links[number + 1].hints if number + 1 < len(links) else None
             names = [*_names(link.hints, "guided"), *_names(after, "hint")]
-            links[number] = link.model_copy(update={"net": _settled(link.net, image, classes, tuple(names))})
+            links[number] = link.model_copy(update={"net": certain(link.net, image, classes, names)})
     links = [_numbered(link, links[number - 1].net if number else None) for number, link in enumerate(links)]
     return pipeline if tuple(links) == pipeline.links else pipeline.model_copy(update={"links": tuple(links)})
+
+
+def certain(net: Own, image: Shape, classes: tuple[str, ...], names: Sequence[str] = ()) -> Own:
+    """A network found out about, its taps with those of these names; itself where that is so. Raises Refusal."""
+    if net.source and set(names) <= set(net.taps):
+        return net
+    return _settled(net, image, classes, tuple(names))
 
 
 def _names(hints: Hints | None, end: str) -> list[str]:

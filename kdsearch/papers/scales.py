@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdsearch.config.datasets import KNOWN
+from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.errors import unknown
 from kdsearch.papers.tables import Protocol

@@ -24,6 +24,9 @@ from kdsearch.nets.own import sees
 from kdsearch.nets.settle import settled
 from kdsearch.nets.survey import survey
 from kdsearch.results.format import duration, percent, size
+from kdsearch.results.show import console
+from kdsearch.search.given import eye as eye_of
+from kdsearch.search.progress import Watch
 
 MAPPED = 6
 """So many classes of a renaming are named."""
@@ -51,21 +54,31 @@ def teacher(
     eye: Iterable[str] = (),
     image_size: int | None = None,
     data_dir: str | Path = "data",
-    progress: Progress = silent,
-    tell: Callable[[str], None] | None = None,
+    progress: bool = True,
 ) -> Checked:
-    """Check a teacher of one's own on a data set, without searching anything. Raises Refusal where it cannot run."""
-    from kdsearch.search.given import eye as eye_of
+    """Check a teacher of one's own on a data set, without searching anything; `eye`: words such as size=96.
 
-    net = Own(factory=factory, weights=weights and str(weights), eye=eye_of(eye))
+    Raises Refusal where it cannot run."""
+    net = Own(kind="own", factory=factory, weights=weights and str(weights), eye=eye_of(eye))
     pipeline = Pipeline(
         links=(Link(net=net, fit=Fit(epochs=0)),), data=Data(name=data_placed(data), image_size=image_size)
     )
-    images = load(pipeline.data, Path(data_dir), progress)
-    if tell:
-        tell(images.account)
-    pipeline = settled(pipeline, images.shape, images.classes)
-    return check(pipeline, (), images, progress)
+    with Watch(console(quiet=not progress)) as watch:
+        images = load(pipeline.data, Path(data_dir), watch.read)
+        watch.out.print(images.account, soft_wrap=True)
+        found = check(settled(pipeline, images.shape, images.classes), (), images, watch.read)
+        show(found, watch.out.print)
+        if found.refusal:
+            watch.out.print(f"Refused: {found.refusal}", style="red", soft_wrap=True)
+    return found
+
+
+def show(found: Checked, tell: Callable[..., None]) -> None:
+    """What was found, a line each."""
+    for number, sentence in enumerate(found.facts):
+        tell(f"{'        ' if number else 'Teacher:'} {sentence}", soft_wrap=True, highlight=False)
+    for sentence in found.warnings:
+        tell(f"Warning: the teacher would be better, {sentence}", style="yellow", soft_wrap=True)
 
 
 def check(pipeline: Pipeline, learners: Iterable[Pipeline], images: Images, progress: Progress = silent) -> Checked:
@@ -95,7 +108,9 @@ def check(pipeline: Pipeline, learners: Iterable[Pipeline], images: Images, prog
     warnings = list(_better_ways(net, own, images, told, progress)) if not told.at_chance(len(images.classes)) else []
     refusal = _refusal(net, own, images, told, progress)
     if digest(net) != before:
-        refusal = refusal or "it changes while it answers (its buffers move in evaluation mode), so that no answer holds"
+        refusal = (
+            refusal or "it changes while it answers (its buffers move in evaluation mode), so that no answer holds"
+        )
     return Checked(own, tuple(facts), tuple(warnings), refusal, told.accuracy)
 
 
@@ -125,7 +140,7 @@ def _recording(learners: Iterable[Pipeline], images: Images, rate: float) -> str
     if not each or not images.views:
         return ""
     work = duration(images.views * len(images.train) / rate)
-    return f"; recording its answers to {images.views} views takes about {work} and up to {size(images.views * each)}"
+    return f"; recording its answers (views: {images.views}) takes about {work} and up to {size(images.views * each)}"
 
 
 def _better_ways(

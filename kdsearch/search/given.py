@@ -10,7 +10,7 @@ from kdsearch.config.net import Eye, Own
 from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, unknown
-from kdsearch.nets import factory
+from kdsearch.nets import factory, settle
 from kdsearch.nets.own import placed
 from kdsearch.nets.settle import settled
 from kdsearch.search.asked import Asked
@@ -46,13 +46,13 @@ def teacher(asked: Asked) -> Own | None:
     """The given teacher; raises Refusal for an eye that cannot be."""
     if asked.teacher is None:
         return None
-    return placed(Own(factory=asked.teacher, weights=asked.teacher_weights, eye=eye(asked.teacher_eye or ())))
+    return placed(Own(kind="own", factory=asked.teacher, weights=asked.teacher_weights, eye=eye(asked.teacher_eye or ())))
 
 
 def files(asked: Asked) -> dict[str, str | None]:
     """The given networks' options, their files as every process finds them."""
     named = {
-        name: placed(Own(factory=factory)).factory if factory else None
+        name: placed(Own(kind="own", factory=factory)).factory if factory else None
         for name, factory in (("teacher", asked.teacher), ("student", asked.student))
     }
     weights = asked.teacher_weights
@@ -81,9 +81,12 @@ def family(settings: Settings) -> Callable[[Any], Own]:
     name = settings.student or ""
 
     def student(trial: Any) -> Own:
-        if settings.classes is None:  # the images are not known yet, and nobody looks at this draw's network
-            return Own(factory=name)
-        return Own(factory=name, arguments=tuple(factory.drawn(name, len(settings.classes), trial).items()))
+        if (
+            settings.shape is None or settings.classes is None
+        ):  # the images are not known yet, and nobody looks at this draw's network
+            return Own(kind="own", factory=name)
+        arguments = factory.drawn(name, len(settings.classes), trial)
+        return settle.certain(Own(kind="own", factory=name, arguments=tuple(arguments.items())), settings.shape, settings.classes)
 
     return student
 

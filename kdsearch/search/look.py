@@ -11,6 +11,7 @@ from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
 from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.nets import settle
 from kdsearch.search import given, spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.plan import Place, Plan, Progress
@@ -41,7 +42,8 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     images = load(described, Path(asked.data_dir), progress)
     before = place.before
     if given.own_networks(draw.pipeline for draw in drawn):
-        settings = replace(settings, shape=images.shape, classes=images.classes)
+        teacher = settings.teacher and settle.certain(settings.teacher, images.shape, images.classes)
+        settings = replace(settings, shape=images.shape, classes=images.classes, teacher=teacher)
         drawn, references = _drawn(space, settings, sampler, progress)
         given.check_sources(before.sources if before else {}, given.sources(draw.pipeline for draw in drawn))
     study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"

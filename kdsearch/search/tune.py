@@ -77,10 +77,7 @@ def _check_teacher(plan: Plan, watch: Watch) -> None:
         return
     pipelines = [draw.pipeline for draw in plan.draws[:ROUGHLY]]
     found = checked.check(pipelines[0], pipelines, plan.images, watch.read)
-    for number, sentence in enumerate(found.facts):
-        watch.out.print(f"{'Teacher:' if not number else '        '} {sentence}", soft_wrap=True, highlight=False)
-    for sentence in found.warnings:
-        watch.out.print(f"Warning: the teacher would be better, {sentence}", style="yellow", soft_wrap=True)
+    checked.show(found, watch.out.print)
     if plan.asked.teacher_anyway and found.refusal:
         watch.out.print(f"Warning: of the teacher, taken anyway: {found.refusal}", style="yellow", soft_wrap=True)
     else:

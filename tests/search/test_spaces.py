@@ -9,6 +9,7 @@ from driver import planned
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.search import spaces
+from kdsearch.search.references import references
 from kdsearch.search.settings import Settings
 
 GOOD = """
