@@ -1,13 +1,10 @@
 """Factories of networks: found by name, in a user's file, a package, timm or torchvision; and called."""
 
 import copy
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +12,10 @@ from typing import Any
 from torch import nn
 
 from kdsearch.errors import Refusal, first_line, listed, unknown
+from kdsearch.storage import code
 
 TRIAL = "trial"
 """Name of a factory's parameter that draws its knobs."""
-
-
-SHELVES: list[Path] = []
-"""Folders with copies of users' files, by their hash: where workers find them."""
 
 
 class Told:
@@ -62,14 +56,9 @@ class Noted:
 
 
 def source(factory: str) -> str:
-    """Hash of the file that a factory lies in and of the modules beside it; of a library its version."""
+    """Hash of the file that a factory lies in and of what it imports beside it; of a library its version."""
     place, _, _ = factory.rpartition(":")
-    if not place.endswith(".py"):
-        return _version(place.partition(".")[0])
-    digest = hashlib.sha256()
-    for file in sorted(Path(place).resolve().parent.glob("*.py")):
-        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return code.source(Path(place)) if place.endswith(".py") else _version(place.partition(".")[0])
 
 
 def _version(package: str) -> str:
@@ -121,8 +110,10 @@ def _list(value: Any) -> Any:
 
 
 def _module_of(factory: str, call: Callable[..., Any], *told: Any, **named: Any) -> nn.Module:
+    place, _, _ = factory.rpartition(":")
     try:
-        net = call(*told, **named)
+        with code.beside(Path(place).resolve().parent) if place.endswith(".py") else nullcontext():
+            net = call(*told, **named)
     except Refusal:
         raise
     except Exception as error:  # whatever a user's code raises is told to the user
@@ -151,7 +142,7 @@ def found(factory: str, source: str = "") -> Callable[..., Any]:
             f"A network is named FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME, but got "
             f"'{factory}'."
         )
-    module = _file(_at(Path(place), source)) if place.endswith(".py") else _module(place)
+    module = code.load(code.kept(Path(place), source)) if place.endswith(".py") else _module(place)
     call = getattr(module, name, None)
     if not callable(call):
         there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
@@ -180,53 +171,8 @@ def _of_torchvision(name: str) -> Callable[..., nn.Module]:
     return lambda classes, **arguments: models.get_model(name, weights=None, num_classes=classes, **arguments)
 
 
-def _at(path: Path, told: str) -> Path:
-    """Where a user's file lies: there, or, with all beside it as it was, on a shelf. Raises Refusal."""
-    here = source(f"{path}:") if path.is_file() else ""
-    if here and told in ("", here):
-        return path
-    for there in (shelf / told / path.name for shelf in SHELVES if told):
-        if there.is_file() and source(f"{there}:") == told:
-            return there
-    if here:
-        raise Refusal(
-            f"A network is made again by the code that made it first, but '{path}', or a file beside it, has changed "
-            f"since; bring it back, or start a new search."
-        )
-    raise Refusal(f"A factory lies in a file, but there is no '{path}'.")
-
-
-def _file(path: Path) -> ModuleType:
-    """A user's file, under a name of its own; meanwhile its folder's modules can be imported by it."""
-    name = f"kdsearch_own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{source(f'{path}:x')}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise Refusal(f"A factory lies in a Python file, but '{path}' is none.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with _beside(path.resolve().parent):
-            spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise Refusal(f"The file '{path}' cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
-    return module
-
-
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise Refusal(f"The module '{name}' cannot be imported ({first_line(error)}); is it installed?") from None
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """Last on the path, so that a user's profile.py is not taken for Python's."""
-    sys.path.append(str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdsearch.config.net import Own
 from kdsearch.errors import Refusal, first_line, listed
-from kdsearch.nets.factory import SHELVES
+from kdsearch.storage import code
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """Of names of weights, by those who wrapped a network: DataParallel, torch.compile, trainers."""
@@ -79,7 +79,7 @@ def given(net: nn.Module, told: Own) -> list[str]:
 
 def _at(path: Path, told: str) -> Path:
     """Where a file of weights lies: there, or on a shelf."""
-    copies = (shelf / told / path.name for shelf in SHELVES if told)
+    copies = (shelf / told / path.name for shelf in code.SHELVES if told)
     return path if path.is_file() else next((copy for copy in copies if copy.is_file()), path)
 
 

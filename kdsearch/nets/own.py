@@ -65,7 +65,7 @@ def shown(net: Own, image: Shape, classes: int) -> tuple[nn.Module, Tensor]:
     refusal = None
     for device in ("meta", "cpu"):
         try:
-            with torch.random.fork_rng(), torch.device(device):
+            with torch.random.fork_rng([]), torch.device(device):
                 module = raw(net, classes).eval()
                 images = torch.zeros(1, *sees(net, image))
                 with torch.no_grad():

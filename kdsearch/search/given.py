@@ -1,5 +1,6 @@
 """Networks that a search is given by name: its teacher, the family of its students, and where their files travel."""
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from kdsearch.nets.own import placed
 from kdsearch.nets.settle import settled
 from kdsearch.search.asked import Asked
 from kdsearch.search.settings import Settings
+from kdsearch.storage import code
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.files import whole
 
 EXAMPLE = (
     "kdsearch tune {space} --data ./photos --teacher my_nets.py:teacher --teacher-weights best.safetensors "
@@ -46,7 +49,9 @@ def teacher(asked: Asked) -> Own | None:
     """The given teacher; raises Refusal for an eye that cannot be."""
     if asked.teacher is None:
         return None
-    return placed(Own(kind="own", factory=asked.teacher, weights=asked.teacher_weights, eye=eye(asked.teacher_eye or ())))
+    return placed(
+        Own(kind="own", factory=asked.teacher, weights=asked.teacher_weights, eye=eye(asked.teacher_eye or ()))
+    )
 
 
 def files(asked: Asked) -> dict[str, str | None]:
@@ -86,7 +91,9 @@ def family(settings: Settings) -> Callable[[Any], Own]:
         ):  # the images are not known yet, and nobody looks at this draw's network
             return Own(kind="own", factory=name)
         arguments = factory.drawn(name, len(settings.classes), trial)
-        return settle.certain(Own(kind="own", factory=name, arguments=tuple(arguments.items())), settings.shape, settings.classes)
+        return settle.certain(
+            Own(kind="own", factory=name, arguments=tuple(arguments.items())), settings.shape, settings.classes
+        )
 
     return student
 
@@ -139,30 +146,35 @@ def shelf(storage: Storage) -> Path:
 
 
 def send(pipelines: Iterable[Pipeline], storage: Storage) -> None:
-    """Copies of the files that make users' own networks, where every machine finds them: the factory's file with all
-    *.py beside it, and the weights."""
+    """The files that make users' own networks, where every machine finds them: the factory's with what it imports
+    beside it, and the weights."""
     for net in own_networks(pipelines):
-        for source, copy in _copies(net, shelf(storage)):
-            if not copy.exists() or copy.stat().st_size != source.stat().st_size:
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(source.read_bytes())
-            storage.push(copy)
+        path, weights = Path(net.factory.rpartition(":")[0]), Path(net.weights or "")
+        if path.suffix == ".py" and not _packed(storage, net).exists():
+            with whole(_packed(storage, net)) as draft:
+                draft.write_bytes(code.packed(path))
+        if net.weights and not _weights(storage, net).exists():
+            with whole(_weights(storage, net)) as draft:
+                shutil.copyfile(weights, draft)
+        for file in (_packed(storage, net), _weights(storage, net)):
+            if file.is_file():
+                storage.push(file)
 
 
-def _copies(net: Own, there: Path) -> list[tuple[Path, Path]]:
-    found = []
-    path = Path(net.factory.rpartition(":")[0])
-    if path.suffix == ".py" and path.is_file():
-        found += [(file, there / net.source / file.name) for file in sorted(path.parent.glob("*.py"))]
-    if net.weights and Path(net.weights).is_file():
-        found.append((Path(net.weights), there / net.weights_hash / Path(net.weights).name))
-    return found
+def _packed(storage: Storage, net: Own) -> Path:
+    return shelf(storage) / f"{net.source}.zip"
+
+
+def _weights(storage: Storage, net: Own) -> Path:
+    return shelf(storage) / net.weights_hash / Path(net.weights or "").name
 
 
 def bring(pipeline: Pipeline, storage: Storage) -> None:
     """Make a worker find the files of a pipeline's networks."""
     for net in own_networks([pipeline]):
-        for name in filter(None, (net.source, net.weights_hash)):
-            storage.pull_folder(shelf(storage) / name, absent=True)
-    if shelf(storage) not in factory.SHELVES:
-        factory.SHELVES.append(shelf(storage))
+        if net.weights and not _weights(storage, net).exists():
+            storage.pull(_weights(storage, net))
+        if not (_packed(storage, net).exists() or storage.pull(_packed(storage, net))):
+            continue
+        code.look_in(_packed(storage, net).parent)
+        code.unpack(_packed(storage, net))

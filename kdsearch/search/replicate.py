@@ -30,6 +30,7 @@ from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
 from kdsearch.search.export import Recipe, config_text, read_config
+from kdsearch.search.given import bring
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
@@ -100,6 +101,7 @@ def train(
         searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
     else:
         storage.pull_folder(store, absent=True)
+    bring(recipe.pipeline, storage)
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
     with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store), _told():
         for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read, watch.out.print):
