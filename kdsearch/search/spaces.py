@@ -257,12 +257,12 @@ def commonest_teacher(drawn: list[Draw]) -> Link:
     return Counter(draw.pipeline.links[0] for draw in drawn).most_common(1)[0][0]
 
 
-def check_overrides(space: Space, settings: Settings) -> None:
-    """Refuse a --set that changes nothing in any of 100 draws, or that would overrule what the space draws."""
+def check_overrides(space: Space, settings: Settings, count: int = 100) -> None:
+    """Refuse a --set that changes nothing in any of so many draws, or that would overrule what the space draws."""
     if not settings.overrides:
         return
     bare = Settings(**{**settings.__dict__, "overrides": ()})
-    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, 100, seed=0)]
+    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, count, seed=0)]
     for path, value in settings.overrides:
         old = {repr(item) for plain in plains for item in override(plain, path, value)}
         if not old:
