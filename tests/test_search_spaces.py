@@ -7,7 +7,7 @@ import pytest
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.nets import pairs, survey
-from kdsearch.search import spaces
+from kdsearch.search import drawing, spaces
 from kdsearch.search.settings import Settings
 
 SPACES = sorted(spaces.names())
@@ -24,7 +24,7 @@ DRAWS = 200
 @pytest.fixture(scope="module", params=SPACES)
 def drawn(request) -> tuple[spaces.Space, list[spaces.Draw]]:
     space = spaces.load(spaces.find(request.param))
-    return space, spaces.draws(space, Settings(space.budget.epochs, space.budget.teacher_epochs), DRAWS, seed=0)
+    return space, drawing.draws(space, Settings(space.budget.epochs, space.budget.teacher_epochs), DRAWS, seed=0)
 
 
 @pytest.mark.parametrize("image", [(1, 8, 8), (3, 32, 32)])
@@ -49,7 +49,7 @@ def test_a_grid_has_its_cells_each_another_pipeline_with_equal_budgets(drawn):
     assert (space.budget.sampler == "grid") == (space.name in GRIDS) == (space.full_budget.sampler == "grid")
     if space.name not in GRIDS:
         return
-    cells = spaces.cells(space, Settings(space.budget.epochs, space.budget.teacher_epochs), found)
+    cells = drawing.cells(space, Settings(space.budget.epochs, space.budget.teacher_epochs), found)
     assert len({draw.pipeline for draw in cells}) == len(cells) == GRIDS[space.name]
     assert len({draw.pipeline.student.fit.epochs for draw in cells}) == 1
     assert space.reference is None and len({draw.pipeline.links[0] for draw in cells}) == 1

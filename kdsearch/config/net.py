@@ -231,3 +231,18 @@ AnyNet = Annotated[
 
 NETS = {"plain": Net, "resnet": ResNet, "own": Own}
 """By their kind, which pydantic names in the place of a mistake."""
+
+
+def names(net: AnyNet) -> tuple[str, ...] | None:
+    """The taps of a user's own network; None of a built-in one, which is a sequence of sections."""
+    return net.taps if isinstance(net, Own) else None
+
+
+def sees(net: AnyNet, image: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of an image as a network sees it."""
+    if not isinstance(net, Own):
+        return image
+    channels, height, width = image
+    if size := net.eye.size:
+        width, height = (size, size) if isinstance(size, int) else size
+    return (net.eye.channels or channels, height, width)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet, Own
-from kdsearch.nets import cut, own
+from kdsearch.config.net import AnyNet, Own, sees
+from kdsearch.nets import cut
 from kdsearch.nets.build import build
+from kdsearch.nets.settle import shown
 from kdsearch.nets.taps import sections
 
 
@@ -95,7 +96,7 @@ class Looked:
 
 def looked(net: Own, image: Shape, classes: int) -> Looked:
     """Make and run it once, without memory where it can. Raises Refusal."""
-    module, images = own.shown(net, image, classes)
+    module, images = shown(net, image, classes)
     reach: list[int] = []
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         found = cut.maps(module, images, (*net.taps, ""), lambda _: reach.append(counter.get_total_flops() // 2))
@@ -135,4 +136,4 @@ class Answer:
 @lru_cache(maxsize=4096)
 def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
     """A network's shapes and costs; asked twice, found out once. `image`: as the pipeline has it."""
-    return Survey(net, own.sees(net, image), classes)
+    return Survey(net, sees(net, image), classes)

@@ -18,7 +18,7 @@ from kdsearch.nets.survey import Survey, survey
 from kdsearch.results.facts import Facts
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
-from kdsearch.search.given import sources
+from kdsearch.search.networks import sources
 from kdsearch.search.settings import Costs, Limits, Settings
 from kdsearch.storage.bucket import Storage
 

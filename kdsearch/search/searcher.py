@@ -22,7 +22,7 @@ from kdsearch.errors import Refusal
 from kdsearch.results import files
 from kdsearch.results.metric import METRICS, score, words
 from kdsearch.results.tables import JOURNAL, Tables, knobs
-from kdsearch.search import samplers, spaces
+from kdsearch.search import drawing, samplers
 from kdsearch.search.plan import Plan
 from kdsearch.search.work import Work
 
@@ -72,7 +72,7 @@ class Sampler(OptunaSearch):
     def _open(self, path: Path, startup: int) -> None:
         plan = self._plan
         super().__init__(
-            partial(spaces.propose, space=plan.space, settings=plan.settings),
+            partial(drawing.propose, space=plan.space, settings=plan.settings),
             metric=["accuracy", "log10_compression"],
             mode=["max", "max"],
             sampler=samplers.make(plan.sampler, plan.settings.seed, startup),
