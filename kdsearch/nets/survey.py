@@ -11,10 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch.config.datasets import Shape
 from kdsearch.config.net import AnyNet, Own, sees
+from kdsearch.config.pipeline import Link
 from kdsearch.nets import cut
 from kdsearch.nets.build import build
 from kdsearch.nets.settle import shown
-from kdsearch.nets.taps import sections
+from kdsearch.nets.taps import Regressor, sections
 
 
 def parameters(module: nn.Module) -> int:
@@ -137,3 +138,22 @@ class Answer:
 def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
     """A network's shapes and costs; asked twice, found out once. `image`: as the pipeline has it."""
     return Survey(net, sees(net, image), classes)
+
+
+def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[Regressor]:
+    """One for each of the link's pairs, in their order."""
+    if link.hints is None:
+        return []
+    hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
+    kind = link.hints.regressor
+    layers = [pair.layers for pair in link.hints.pairs]
+    return [Regressor(guided[there - 1], hints[here - 1], kind) for here, there in layers]
+
+
+def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
+    """The student's and its regressors'."""
+    extra = 0
+    if teacher is not None and link.hints is not None:
+        with torch.device("meta"):
+            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
+    return survey(link.net, image, classes).parameters + extra

@@ -11,7 +11,7 @@ from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.nets import settle
+from kdsearch.nets import pairs, settle
 from kdsearch.search import drawing, given, networks, spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.plan import Place, Plan, Progress
@@ -131,14 +131,15 @@ def _sized(plan: Plan) -> Plan:
 
 
 def _check_pairs(plan: Plan) -> None:
+    shape = plan.images.shape, len(plan.images.classes)
     for draw in plan.draws[:LOOKED_AT]:
         try:
-            plan.check(draw.pipeline)
+            pairs.check(draw.pipeline, *shape)
         except Refusal as error:
             named = ", ".join(f"{name} {value}" for name, value in draw.knobs.items())
             raise Refusal(f"{error} So it is where '{plan.space.name}' draws {named}.") from None
     for pipeline in plan.references.values():
-        plan.check(pipeline)
+        pairs.check(pipeline, *shape)
 
 
 def _drawn(
