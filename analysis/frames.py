@@ -47,7 +47,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
         "pairs": student.pairs,
         "hints": "+".join(str(pair.hint) for pair in student.hints.pairs) if student.hints else "none",
         "depth": student.net.layers,
-        "width": student.net.width,
+        "width": getattr(student.net, "width", None),
         "lambda": 1 - student.kd.weight if student.kd else 1.0,
         "tau": student.kd.temperature if student.kd else None,
     }

@@ -10,12 +10,13 @@ from typing import Any
 __version__ = "0.1.0"
 HOMES = {
     "kdsearch.search.tune": ("tune",),
+    "kdsearch.search.checked": ("teacher",),
     "kdsearch.search.opened": ("Search", "open", "spaces"),
     "kdsearch.search.replicate": ("train",),
     "kdsearch.search.compared": ("replay",),
     "kdsearch.errors": ("Refusal",),
     "kdsearch.config": (
-        "KD", "Budget", "Data", "Fit", "Hints", "Link", "Net", "Pair", "Pipeline", "ResNet",
+        "KD", "Budget", "Data", "Eye", "Fit", "Hints", "Link", "Net", "Own", "Pair", "Pipeline", "ResNet",
     ),
 }  # fmt: skip
 """Where each name lives."""

@@ -1,5 +1,6 @@
 """The command that hands over trained students."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,5 +21,9 @@ def export(
     results: Results = RESULTS,
 ) -> None:
     """Write a trial's config.yaml, student.safetensors and metrics.json."""
+    from kdsearch.search.export import changed
+
     for path in kdsearch.open(search, results).export(trial, best=best, front=front, output=output):
         print(path)
+        if told := changed(path):
+            print(told, file=sys.stderr)

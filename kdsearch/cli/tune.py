@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
@@ -66,6 +67,26 @@ def tune(
     max_params: Annotated[int | None, typer.Option(min=1, help="Of a deployed student.")] = None,
     max_macs: Annotated[int | None, typer.Option(min=1, help="Multiply-accumulates of a student, one image.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Teacher's parameters / the student's.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Your own: my_nets.py:teacher, package.module:function, timm:…, torchvision:…"
+        ),
+    ] = None,
+    teacher_weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its weights: .safetensors, or .pt by weights_only.")
+    ] = None,
+    teacher_eye: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="How it sees, e.g. size=96, mean=0.5,0.5,0.5, order=bgr."),
+    ] = None,
+    teacher_train: Annotated[
+        Literal["all", "head"] | None, typer.Option(help="What of it trains, where --teacher-epochs is given.")
+    ] = None,
+    teacher_anyway: Annotated[bool, typer.Option("--teacher-anyway", help="Take it even if it is refused.")] = False,
+    student: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The family of your students: my_nets.py:student, timm:…")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A constant of all pipelines, e.g. student.fit.batch_size=64."),
@@ -114,6 +135,8 @@ def _show_draws(plan: Any, console: Any) -> None:
         console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
         plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
         console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
+    for line in tap_table(plan):
+        console.print(line, soft_wrap=True, highlight=False)
     views = plan.data.fixed_views
     if views:
         filled = size(views * bytes_a_view((draw.pipeline for draw in plan.draws[:3]), plan.images))
@@ -126,6 +149,19 @@ def _show_draws(plan: Any, console: Any) -> None:
     references = plan.total - plan.trials * plan.asked.seeds
     also = f" and {references} references" if references else ""
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")
+
+
+def tap_table(plan: Any) -> Iterator[str]:
+    """The taps of users' own networks in the first draw, by the numbers that pairs have: `2 layer1 64×16×16`."""
+    links = plan.draws[0].pipeline.links
+    for role, link in (("teacher", links[0]), ("student", links[-1])):
+        if link.net.kind == "own":
+            shapes = plan.survey(link.net).maps
+            taps = [
+                f"{number} {name} {'×'.join(map(str, shape))}"
+                for number, (name, shape) in enumerate(zip(link.net.taps, shapes, strict=True), start=1)
+            ]
+            yield f"Taps of the {role} ({link.net.called}): {'   '.join(taps) or 'none: it shows no map'}"
 
 
 def _show_end(search: "kdsearch.Search", storage: str, console: Any) -> None:

@@ -4,8 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel, BeforeValidator, Discriminator, Field, PlainSerializer, SerializerFunctionWrapHandler, Tag,
-    model_serializer, model_validator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
 )  # fmt: skip
 
 __all__ = ["Eye", "Net", "Own", "Part", "ResNet"]
@@ -171,9 +178,10 @@ Arguments = Annotated[
 
 
 class Own(Part, frozen=True):
-    """Any torch.nn.Module of a user's own, by the name of the function that makes it."""
+    """Any torch.nn.Module of a user's own, by the name of the function that makes it. What is found out about it stands
+    in the last fields: configs that are written hold them."""
 
-    kind: Literal["own"] = "own"
+    kind: Literal["own"]
     factory: str
     """FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME; called with (classes, **arguments), or
     with (classes, trial), whose suggestions are `arguments`. timm:NAME@pretrained alone may download."""
@@ -190,7 +198,16 @@ class Own(Part, frozen=True):
     weights_hash: str = ""
     """Of the file of weights."""
     head: str = ""
-    """The submodule that is drawn anew, since the weights know other classes."""
+    """The submodule that gives the classes."""
+    new_head: bool = False
+    """It is drawn anew, since the weights know other classes."""
+    columns: tuple[int, ...] = ()
+    """Places of the data's classes among its outputs; empty: they are its outputs."""
+
+    @property
+    def called(self) -> str:
+        """As a user knows it, without its folder: `my_nets.py:student`."""
+        return self.factory.replace("\\", "/").rpartition("/")[2]
 
     @property
     def layers(self) -> int:

@@ -1,11 +1,12 @@
 """What a trial can be told: plain, frozen, validated data. Imports neither torch nor ray."""
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from kdsearch.config.datasets import KNOWN, Augment
-from kdsearch.config.net import AnyNet, Part, Side
+from kdsearch.config.net import AnyNet, Own, Part, Side
 
 __all__ = ["KD", "Budget", "Data", "Fit", "Hints", "Link", "Pair", "Pipeline"]
 
@@ -73,8 +74,12 @@ class Data(Part, frozen=True):
 class Fit(Part, frozen=True):
     """A link's training recipe."""
 
-    epochs: Count | None = None
-    """In all, both stages; None: the search's budget decides."""
+    LATER: ClassVar[tuple[str, ...]] = ("trains",)
+
+    epochs: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """In all, both stages; None: the search's budget decides; 0: a teacher of the user's own is taken as it is."""
+    trains: Literal["all", "head"] = "all"
+    """Every weight, or those alone that give the classes, of a teacher of the user's own."""
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
     """At the first epoch of each stage."""
@@ -101,17 +106,39 @@ class Fit(Part, frozen=True):
         return self
 
 
+Layer = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9][0-9]*/[1-9][0-9]*|[A-Za-z_][\w.]*)$")]
+"""Its number from 1; a part of the depth, `2/3`; or a submodule's name, of a network of the user's own."""
+
+
 class Pair(Part, frozen=True):
     """A hint and its guided layer, written `2→6`: number of the layer in the teacher → in the student.
 
-    A plain network's layers are its convolutions, a residual one's the stem and the blocks."""
+    A plain network's layers are its convolutions, a residual one's the stem and the blocks, those of a user's own its
+    taps."""
 
-    hint: Annotated[int, Field(ge=1)]
-    """The teacher's layer, counted from 1; its map is what the next layer reads."""
-    guided: Annotated[int, Field(ge=1)]
+    hint: Layer
+    """The teacher's layer, counted from 1; its map is what the next layer reads. A part of its depth (`2/3`), or the
+    name of a submodule, becomes a number once the network is known."""
+    guided: Layer
     """The student's layer, likewise."""
     weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Of this pair's loss in stage 1; 0 only to repeat a paper whose code had left the loss out."""
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """Numbers of the hint and of the guided layer, once the networks are known."""
+        assert isinstance(self.hint, int) and isinstance(self.guided, int)
+        return self.hint, self.guided
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_as_a_word(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        ends = re.split(r"\s*(?:→|>)\s*", value.strip())
+        if len(ends) != 2:
+            raise ValueError(f"a pair is written hint>guided, such as 2>6 or blocks.4>layer2, but got {value!r}.")
+        return {name: int(end) if end.isdecimal() else end for name, end in zip(("hint", "guided"), ends, strict=True)}
 
     def __str__(self) -> str:
         return f"{self.hint}→{self.guided}"
@@ -190,9 +217,22 @@ class Link(Part, frozen=True):
         return " ".join(str(pair) for pair in self.paired) or "none"
 
     @model_validator(mode="after")
+    def _only_what_is_given_is_taken_as_it_is(self) -> "Link":
+        if isinstance(self.net, Own):
+            return self
+        if self.fit.epochs == 0 or self.fit.trains == "head":
+            raise ValueError(
+                "epochs=0 and trains=head belong to a network of the user's own; built-in ones train whole."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _both_stages_have_an_epoch(self) -> "Link":
-        if self.hints and self.fit.epochs == 1:
-            raise ValueError("epochs must be at least 2 for a link with hints, one for each stage, but got epochs=1.")
+        if self.hints and self.fit.epochs in (0, 1):
+            raise ValueError(
+                f"epochs must be at least 2 for a link with hints, one for each stage, but got "
+                f"epochs={self.fit.epochs}."
+            )
         return self
 
 

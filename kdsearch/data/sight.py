@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kdsearch.config.net import Eye
+from kdsearch.config.net import AnyNet, Eye, Own
 from kdsearch.data.look import Look, pair
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
@@ -19,6 +19,11 @@ def seen(images: Images, eye: Eye, progress: Progress = silent) -> Images:
     if sight not in images.sights:
         images.sights[sight] = _seen(images, sight, progress)
     return images.sights[sight]
+
+
+def seen_by(images: Images, net: AnyNet) -> Images:
+    """The images as a network sees them: a built-in one as the pipeline has them."""
+    return seen(images, net.eye) if isinstance(net, Own) else images
 
 
 def _seen(images: Images, eye: Eye, progress: Progress) -> Images:

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
+from kdsearch.data.sight import seen_by
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.device import machine
 from kdsearch.distill.recorded import Recorded
 from kdsearch.distill.store import Store, key_of, load_net, read_facts
-from kdsearch.distill.teacher import Live, Targets, survey_of_teacher
+from kdsearch.distill.teacher import Live, Targets, sides_of, survey_of_teacher
 from kdsearch.distill.terms import Answers, Lesson, Stage, stages
 from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal, nobody
-from kdsearch.nets import build, pairs
+from kdsearch.nets import build, filled, own, pairs
 from kdsearch.nets.build import placed
 from kdsearch.nets.survey import survey
 from kdsearch.nets.taps import Regressor
@@ -67,6 +69,10 @@ class Means:
     tell: Callable[[str], None] = nobody
     """Hears, in a sentence, of files that are damaged and made anew."""
 
+    def seen(self, net: AnyNet) -> Images:
+        """The images as a network sees them."""
+        return seen_by(self.images, net)
+
     def checkpoint(self, path: Path, key: str) -> Checkpoint | None:
         """Of one link, where links are kept."""
         return self.keeping.of(path, key, self.tell) if self.keeping else None
@@ -74,8 +80,9 @@ class Means:
 
 def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[str, Any]:
     """What a config must record so that training it again gives the same number, as plain data."""
-    images, last = means.images, len(pipeline.links) - 1
-    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last)]
+    last = len(pipeline.links) - 1
+    images = means.seen(pipeline.student.net)
+    keys = [key_of(pipeline, number, images.fingerprint) for number in range(last) if asked(pipeline)]
     facts = [read_facts(means.store.path(key)) for key in keys]
     made = {
         "kdsearch": version("kdsearch"),
@@ -90,7 +97,7 @@ def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[s
         "image": images.shape,
         "mean": tuple(images.mean.flatten().tolist()),
         "std": tuple(images.std.flatten().tolist()),
-        "teachers": tuple(MadeTeacher(**{name: own[name] for name in MadeTeacher.model_fields}) for own in facts),
+        "teachers": tuple(MadeTeacher(**{name: one[name] for name in MadeTeacher.model_fields}) for one in facts),
         "accuracy": judged and judged.accuracy,
         "balanced_accuracy": judged and judged.balanced,
         "confusion": judged.counts if judged else (),
@@ -99,16 +106,24 @@ def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[s
     return Made.model_validate(made).model_dump(mode="json")
 
 
-def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Sequential:
-    """The network of a link with weights drawn by the link's seed, channels last, on the images' device."""
+def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Module:
+    """The network of a link with weights drawn by the link's seed, or with those that are given, channels last, on the
+    images' device. Raises Refusal for given ones that do not fit."""
     link = pipeline.links[number]
     torch.manual_seed(seed_of(link.seed, number, "weights"))
-    return placed(build.build(link.net, images.shape, len(images.classes)), images.mean.device)
+    net = build.build(link.net, images.shape, len(images.classes))
+    if isinstance(link.net, Own) and link.net.weights:
+        filled.given(net, link.net)
+    return placed(net, images.mean.device)
 
 
-def run(
-    pipeline: Pipeline, means: Means, student: nn.Sequential, path: Path | None = None
-) -> Generator[Row, None, None]:
+def asked(pipeline: Pipeline) -> bool:
+    """Whether anybody must be there to teach the student: a teacher of the user's own may be elsewhere."""
+    student = pipeline.student
+    return bool(student.hints or (student.kd and not student.kd.virtual)) or not isinstance(pipeline.links[0].net, Own)
+
+
+def run(pipeline: Pipeline, means: Means, student: nn.Module, path: Path | None = None) -> Generator[Row, None, None]:
     """Train the student, the last link's network, in place; links before it come from the store or are made for it.
 
     `path`: the student's checkpoint, from which it goes on where there is one: the rows by then come first, and from
@@ -118,29 +133,30 @@ def run(
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
         raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
     last = len(pipeline.links) - 1
-    teacher = (yield from taught(pipeline, last - 1, means)) if last else None
+    teacher = (yield from taught(pipeline, last - 1, means)) if last and asked(pipeline) else None
     kept = means.checkpoint(path, key_of(pipeline, last, means.images.fingerprint)) if path else None
     yield from learn(pipeline, last, student, teacher, means, kept)
 
 
 def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Taught]:
     """A trained link, from the store; where it lacks it, this one trains it (and its teachers) while others wait."""
-    images, store = means.images, means.store
+    images, store, link = means.images, means.store, pipeline.links[number]
     key = key_of(pipeline, number, images.fingerprint)
-    path = store.path(key)
+    path, names = store.path(key), own.names(link.net)
     with store.lock(key):
         if key in store:
-            return Taught(read_facts(path), partial(loaded, pipeline.links[number], path, images))
+            return Taught(read_facts(path), partial(loaded, link, path, images), names)
         teacher = (yield from taught(pipeline, number - 1, means)) if number else None
         row, net = None, untrained(pipeline, number, images)
         kept = means.checkpoint(store.checkpoint(key), key)
         for row in learn(pipeline, number, net, teacher, means, kept):
             yield row
+        judged = validated(net, means.seen(link.net)) if row is None else None  # it is taken as it is
         facts = {
             "key": key,
-            "link": pipeline.links[number].model_dump(mode="json"),
-            "accuracy": row and row.accuracy,
-            "balanced_accuracy": row and row.balanced_accuracy,
+            "link": link.model_dump(mode="json"),
+            "accuracy": judged.accuracy if judged else row and row.accuracy,
+            "balanced_accuracy": judged.balanced if judged else row and row.balanced_accuracy,
             "digest": digest(net),
             "threads": torch.get_num_threads(),
             "precision": images.precision,
@@ -149,12 +165,13 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
         store.save(key, net, facts)
         if kept:
             kept.remove()
-    return Taught(facts, lambda: net)
+    return Taught(facts, lambda: net, names)
 
 
-def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
+def loaded(link: Link, path: Path, images: Images) -> nn.Module:
     """A link's trained network from its file; raises Refusal where that is damaged."""
-    with torch.device("meta"):  # weights that are replaced at once need not be drawn
+    # Weights that are replaced at once need not be drawn; a user's own may hold more than its file.
+    with torch.device("cpu" if isinstance(link.net, Own) else "meta"), torch.random.fork_rng([]):
         net = build.build(link.net, images.shape, len(images.classes))
     load_net(path, net)
     return placed(net, images.mean.device)
@@ -163,13 +180,14 @@ def loaded(link: Link, path: Path, images: Images) -> nn.Sequential:
 def learn(
     pipeline: Pipeline,
     number: int,
-    net: nn.Sequential,
+    net: nn.Module,
     teacher: Taught | None,
     means: Means,
     kept: Checkpoint | None = None,
 ) -> Iterator[Row]:
     """Train one link's network in place, stage after stage, from its checkpoint on where there is one."""
     link, last, epoch = pipeline.links[number], number == len(pipeline.links) - 1, 0
+    images = means.seen(link.net)
     begun = kept.read() if kept else None
     if begun:
         yield from (Row(**row) for row in begun.rows)
@@ -179,14 +197,14 @@ def learn(
         first = begun.past_of(order, lesson, steps) if begun else 0
         epoch += first
         # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
-        work = train(lesson, means.images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
+        work = train(lesson, images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
         for past in range(first, lesson.stage.epochs):
-            views = views_of(lesson.stage, means.images, link.fit, past)
+            views = views_of(lesson.stage, images, link.fit, past)
             for view, seconds in lesson.answers.ready(views or []) if lesson.answers else ():
                 yield Row(number - 1, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
-            reached = validated(net, means.images) if judged else None
+            reached = validated(net, images) if judged else None
             row = _row(number, lesson.stage.name, epoch, done, reached, last and judged)
             if kept:
                 kept.offer(asdict(row), order, lesson, steps, ended=epoch == link.fit.epochs)
@@ -195,23 +213,31 @@ def learn(
                 raise Paused
 
 
-def lessons(
-    pipeline: Pipeline, number: int, net: nn.Sequential, teacher: Taught | None, means: Means
-) -> Iterator[Lesson]:
+def lessons(pipeline: Pipeline, number: int, net: nn.Module, teacher: Taught | None, means: Means) -> Iterator[Lesson]:
     """The stages of a link with its network, each made when the one before has ended."""
-    for stage in stages(pipeline.links[number], pipeline.links[number - 1].net if number else None):
+    link = pipeline.links[number]
+    more: dict[str, Any] = {"names": own.names(link.net)}
+    if isinstance(link.net, Own):
+        more |= {"sample": _sample(means.seen(link.net)), "head": link.net.head if link.fit.trains == "head" else ""}
+    for stage in stages(link, pipeline.links[number - 1].net if number else None):
         answers = answers_for(stage, pipeline, number, teacher, means) if stage.asks else None
-        yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images))
+        yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images), **more)
+
+
+def _sample(images: Images) -> Tensor:
+    return images.prepare(images.train[torch.arange(2)])
 
 
 def answers_for(stage: Stage, pipeline: Pipeline, number: int, teacher: Taught | None, means: Means) -> Answers:
     """Who tells a stage of link `number` what the teacher, the link before it, shows."""
     assert teacher is not None
-    images, targets = means.images, means.targets
+    images, targets, sides = means.images, means.targets, sides_of(stage, pipeline, number, means.images)
+    there = means.seen(pipeline.links[number - 1].net)
     if targets.choices(pipeline, number, images)[stage.name] == "live":
-        return Live(teacher, stage.asks)
+        sight = None if there is means.seen(pipeline.links[number].net) else there
+        return Live(teacher, stage.asks, sides, sight)
     survey, place = survey_of_teacher(pipeline, number, images), targets.place(teacher, images)
-    return Recorded(teacher, survey, stage.asks, images, place, targets.limit, targets.progress, means.tell)
+    return Recorded(teacher, survey, stage.asks, there, place, targets.limit, targets.progress, means.tell, sides)
 
 
 def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[str, Regressor]:
@@ -220,7 +246,7 @@ def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
     if not any(term.bridge for term in stage.terms):
         return found
     link, shape = pipeline.links[number], (images.shape, len(images.classes))
-    guided, hints = (survey(own.net, *shape).maps for own in (link, pipeline.links[number - 1]))
+    guided, hints = (survey(one.net, *shape).maps for one in (link, pipeline.links[number - 1]))
     torch.manual_seed(seed_of(link.seed, number, "regressors"))
     for term in stage.terms:
         if term.bridge:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -44,12 +44,15 @@ class Recorded:
     """Of the teacher."""
     layers: tuple[int, ...]
     images: Images
+    """As the teacher sees them."""
     folder: Path
     """Of this teacher."""
     limit: int
     progress: Progress
     tell: Callable[[str], None] = nobody
     """Hears of files that are damaged."""
+    sides: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of maps that are averaged to them."""
     opened: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     """(N, …) by view and layer."""
 
@@ -91,10 +94,10 @@ class Recorded:
         return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
 
     def _path(self, view: int, layer: int) -> Path:
-        return self.folder / f"view{view}-{Answer.of(self.survey, layer).name}.safetensors"
+        return self.folder / f"view{view}-{Answer.of(self.survey, layer, self.sides.get(layer)).name}.safetensors"
 
     def _facts(self, view: int, layer: int) -> dict[str, str]:
-        answer = Answer.of(self.survey, layer).name
+        answer = Answer.of(self.survey, layer, self.sides.get(layer)).name
         return {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "answer": answer}
 
     def _open(self, view: int, layer: int) -> bool:
@@ -142,7 +145,7 @@ class Recorded:
         for rows in torch.arange(count).split(CHUNK):
             pixels = self.images.pixels(view * count + rows)
             with self.images.autocast():
-                found = answered(teacher, pixels, layers)
+                found = answered(teacher, pixels, layers, self.teacher.names, self.sides)
             # Channels last, as the student's maps will be.
             plain = {n: a.permute(0, 2, 3, 1) if a.dim() == 4 else a for n, a in found.items()}
             yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}

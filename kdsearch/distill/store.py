@@ -10,7 +10,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from kdsearch.config.pipeline import Pipeline
+from kdsearch.config.net import Own
+from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.errors import Refusal, first_line
@@ -26,13 +27,21 @@ AGAIN = "Delete it, and it will be trained again."
 def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
     """Of link `number` (from 0): hash of all links up to it, their seeds, the data and the recipe's version."""
     made_of = {
-        "links": [link.model_dump(mode="json") for link in pipeline.links[: number + 1]],
+        "links": [_of(link) for link in pipeline.links[: number + 1]],
         # The first link sees fresh views whatever the others see.
         "data": pipeline.data.model_dump(mode="json", exclude={"name"} if number else {"name", "views"}),
         "fingerprint": fingerprint,
         "recipe": RECIPE,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of(link: Link) -> dict[str, Any]:
+    """A link as plain data; files of a user's own are known by their hashes, wherever they lie."""
+    plain = link.model_dump(mode="json")
+    if isinstance(link.net, Own):
+        plain["net"] |= {"factory": link.net.called, "weights": None}
+    return plain
 
 
 def save_net(path: Path, net: nn.Module, facts: dict) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import Choice, Pipeline
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
 from kdsearch.data.sources import silent
 from kdsearch.data.views import Batch
-from kdsearch.distill.terms import stages
+from kdsearch.distill.terms import Stage, stages
 from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
 from kdsearch.nets.taps import answered
@@ -24,6 +25,10 @@ class Live:
 
     teacher: Taught
     layers: tuple[int, ...]
+    sides: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of maps that are averaged to them."""
+    images: Images | None = None
+    """As the teacher sees them, where that is otherwise than its student."""
 
     def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
         """Nothing to be made ready."""
@@ -31,7 +36,8 @@ class Live:
 
     def __call__(self, batch: Batch) -> dict[int, Tensor]:
         """The answers about a batch, by layer."""
-        return answered(self.teacher.net, batch.pixels, self.layers)
+        pixels = self.images.pixels(batch.samples, batch.changes) if self.images else batch.pixels
+        return answered(self.teacher.net, pixels, self.layers, self.teacher.names, self.sides)
 
 
 WORTH = {"cpu": 20, "cuda": 5000}
@@ -55,12 +61,19 @@ class Targets:
             return {}
         survey = survey_of_teacher(pipeline, number, images)
         return {
-            stage: (images.views and self.told.get(stage)) or self._choice(layers, survey, images)
-            for stage, layers in _asked(pipeline, number).items()
+            stage.name: (images.views and self.told.get(stage.name))
+            or self._choice(stage.asks, survey, images, sides_of(stage, pipeline, number, images))
+            for stage in _asking(pipeline, number)
         }
 
-    def _choice(self, layers: tuple[int, ...], survey: nets_survey.Survey, images: Images) -> Choice:
-        cost = sum(bytes_of(survey, layer) for layer in layers)
+    def _choice(
+        self,
+        layers: tuple[int, ...],
+        survey: nets_survey.Survey,
+        images: Images,
+        sides: Mapping[int, tuple[int, int]],
+    ) -> Choice:
+        cost = sum(bytes_of(survey, layer, sides.get(layer)) for layer in layers)
         fits = cost * len(images.train) * images.views <= self.limit
         worth = survey.reach[max(layers) - 1] >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
@@ -73,20 +86,40 @@ class Targets:
         return self.folder / f"{teacher.key}-{how}-{images.precision}"
 
 
-def _asked(pipeline: Pipeline, number: int) -> dict[str, tuple[int, ...]]:
-    """The layers of the teacher whose answers link `number` needs, by stage."""
-    found = stages(pipeline.links[number], pipeline.links[number - 1].net)
-    return {stage.name: stage.asks for stage in found if stage.asks}
+def _asking(pipeline: Pipeline, number: int) -> list[Stage]:
+    """The stages of link `number` that need answers."""
+    return [stage for stage in stages(pipeline.links[number], pipeline.links[number - 1].net) if stage.asks]
+
+
+def sides_of(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[int, tuple[int, int]]:
+    """To which side a map of a user's own teacher is averaged before it is told, by its layer: the largest of the
+    pairs' sides. Its maps may be many times larger than its student's; those of built-in ones are told whole."""
+    teacher, link = pipeline.links[number - 1].net, pipeline.links[number]
+    found: dict[int, tuple[int, int]] = {}
+    if not isinstance(teacher, Own):
+        return found
+    ours, theirs = survey_of(link.net, images).maps, survey_of(teacher, images).maps
+    for term in stage.terms:
+        if term.bridge:
+            guided, hint = ours[term.reads[0] - 1], theirs[term.asks[0] - 1]
+            side, known = (min(guided[1], hint[1]), min(guided[2], hint[2])), found.get(term.asks[0], (1, 1))
+            found[term.asks[0]] = (max(side[0], known[0]), max(side[1], known[1]))
+    return found
 
 
 def survey_of_teacher(pipeline: Pipeline, number: int, images: Images) -> nets_survey.Survey:
     """Of the network that teaches link `number`."""
-    return nets_survey.survey(pipeline.links[number - 1].net, images.shape, len(images.classes))
+    return survey_of(pipeline.links[number - 1].net, images)
 
 
-def bytes_of(survey: nets_survey.Survey, layer: int) -> int:
-    """Of one image's answer in one view."""
-    return nets_survey.Answer.of(survey, layer).bytes
+def survey_of(net: AnyNet, images: Images) -> nets_survey.Survey:
+    """Of a network on these images."""
+    return nets_survey.survey(net, images.shape, len(images.classes))
+
+
+def bytes_of(survey: nets_survey.Survey, layer: int, side: tuple[int, int] | None = None) -> int:
+    """Of one image's answer in one view; of a map that is averaged to a side, if one is told."""
+    return nets_survey.Answer.of(survey, layer, side).bytes
 
 
 def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int:
@@ -104,6 +137,8 @@ def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
     for pipeline in pipelines:
         for number in range(1, len(pipeline.links)):
             survey = survey_of_teacher(pipeline, number, images)
-            for layer in (layer for layers in _asked(pipeline, number).values() for layer in layers):
-                asked.add((pipeline.links[:number], layer, bytes_of(survey, layer)))
+            for stage in _asking(pipeline, number):
+                sides = sides_of(stage, pipeline, number, images)
+                for layer in stage.asks:
+                    asked.add((pipeline.links[:number], layer, bytes_of(survey, layer, sides.get(layer))))
     return len(images.train) * sum(size for _, _, size in asked)

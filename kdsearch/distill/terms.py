@@ -12,7 +12,7 @@ from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import KD, Hints, Link, Pair
 from kdsearch.data.views import Batch
 from kdsearch.distill import losses
-from kdsearch.nets import taps
+from kdsearch.nets import cut, taps
 from kdsearch.nets.taps import Regressor
 
 
@@ -80,7 +80,7 @@ def stages(link: Link, teacher: AnyNet | None) -> Iterator[Stage]:
     """What a link goes through: stage 1 where it has hints, then stage 2; `teacher`: the link's before it, if any."""
     logits = link.net.layers + 1
     if link.hints:
-        reach = max(pair.guided for pair in link.hints.pairs) if link.hints.scope == "guided" else link.net.layers
+        reach = max(pair.layers[1] for pair in link.hints.pairs) if link.hints.scope == "guided" else link.net.layers
         yield Stage("hint", tuple(_hints(link.hints, logits)), link.hint_epochs, reach)
     terms = [_labels(1 - link.kd.weight if link.kd else 1.0, logits)]
     if link.kd:
@@ -96,15 +96,15 @@ def _hints(hints: Hints, logits: int) -> Iterator[Term]:
     With them, through the whole network, as in the code of seed 1.
     """
     for pair in hints.pairs:
-        bridge = partial(Regressor, kind=hints.regressor)
-        yield Term(str(pair), pair.weight, partial(_hint, pair), (pair.guided,), (pair.hint,), bridge)
+        (hint, guided), bridge = pair.layers, partial(Regressor, kind=hints.regressor)
+        yield Term(str(pair), pair.weight, partial(_hint, pair), (guided,), (hint,), bridge)
     if hints.ce_weight:
         yield _labels(hints.ce_weight, logits)
 
 
 def _hint(pair: Pair, shown: Shown) -> Tensor:
-    bridge = shown.bridges[str(pair)]
-    return losses.hint(bridge(shown.ours[pair.guided]).float(), bridge.match(shown.theirs[pair.hint].float()))
+    (hint, guided), bridge = pair.layers, shown.bridges[str(pair)]
+    return losses.hint(bridge(shown.ours[guided]).float(), bridge.match(shown.theirs[hint].float()))
 
 
 def _labels(weight: float, logits: int) -> Term:
@@ -139,27 +139,53 @@ class Lesson:
     """A stage with its networks."""
 
     stage: Stage
-    net: nn.Sequential
+    net: nn.Module
     """The student."""
     answers: Answers | None = None
     """None: no term asks."""
     bridges: Mapping[str, Regressor] = field(default_factory=dict)
     """By their term's name, in the order of the terms."""
+    names: tuple[str, ...] | None = None
+    """Of a user's own network, its taps."""
+    sample: Tensor | None = None
+    """Of a user's own network, two images that it will see: they show what a hint trains."""
+    head: str = ""
+    """Where this submodule alone trains."""
 
     @cached_property
-    def trained(self) -> nn.Module:
+    def trained(self) -> nn.ModuleList:
         """All of it trains, and nothing else."""
-        return nn.ModuleList([self.net[: self.stage.depth], *self.bridges.values()])
+        return nn.ModuleList([self._part(), *self.bridges.values()])
+
+    def _part(self) -> nn.Module:
+        """Of the student."""
+        if self.head:
+            return self.net.get_submodule(self.head)
+        if self.names is None:
+            return taps.sections(self.net)[: self.stage.depth]
+        if self.judged:
+            return self.net
+        assert self.sample is not None
+        return nn.ParameterList(cut.reached(self.net, self.sample, self.names[: self.stage.depth]))
+
+    def train(self) -> None:
+        """All that runs and trains to training mode."""
+        self.net.train(not self.head)
+        self.trained.train()
 
     @property
     def judged(self) -> bool:
         """Does the classifier train, so that accuracies mean something?"""
-        return self.stage.depth == len(self.net)
+        return self.stage.depth == self._logits
+
+    @property
+    def _logits(self) -> int:
+        return taps.count(self.net, self.names) + 1
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Each term of a batch, unweighted, by name: one forward pass shows what all of them read."""
         theirs = self.answers(batch) if self.answers else {}
-        ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads), len(self.net)
+        ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads, self.names), self._logits
         if logits in ours:
             # Once for all terms: gradients of several conversions add up in bfloat16, and round otherwise.
             ours[logits] = ours[logits].float()

@@ -85,7 +85,7 @@ def train(
         generator = torch.Generator().manual_seed(word)
         for group in steps.param_groups:
             group["lr"] = rate(fit, epoch, stage.epochs)
-        lesson.trained.train()
+        lesson.train()
         batches = images.epoch(fit, generator, views_of(stage, images, fit, epoch))
         losses, shares = _epoch(lesson, images, batches, steps)
         if not all(math.isfinite(value) for value in losses.values()):

@@ -40,12 +40,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], words: dict[str, str
 class Taught:
     """A trained link: its facts, and its network once somebody asks for it."""
 
-    def __init__(self, facts: dict, load: Callable[[], nn.Sequential]) -> None:
+    def __init__(self, facts: dict, load: Callable[[], nn.Module], names: tuple[str, ...] | None = None) -> None:
+        """`names`: of a user's own network, its taps."""
         self.facts = facts
+        self.names = names
         self._load = load
 
     @cached_property
-    def net(self) -> nn.Sequential:
+    def net(self) -> nn.Module:
         """In eval mode, without gradients."""
         return self._load().eval().requires_grad_(False)
 

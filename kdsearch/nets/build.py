@@ -1,4 +1,4 @@
-"""The sections of each kind of network: those that give and take hints, then the classifier."""
+"""Networks of each kind: of the built-in ones the sections that give and take hints, then the classifier."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet, Net, ResNet
+from kdsearch.config.net import AnyNet, Net, Own, ResNet
 from kdsearch.errors import Refusal
+from kdsearch.nets import own
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -115,7 +116,10 @@ def residual(net: ResNet, image: Shape, classes: int) -> Iterator[nn.Sequential]
     yield nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
-def build(net: AnyNet, image: Shape, classes: int) -> nn.Sequential:
-    """All sections of a network, weights as PyTorch draws them."""
+def build(net: AnyNet, image: Shape, classes: int) -> nn.Module:
+    """A network, weights as PyTorch, or a user's factory, draws them: of the built-in ones a sequence of all sections.
+    Raises Refusal."""
+    if isinstance(net, Own):
+        return own.built(net, classes)
     found = residual(net, image, classes) if isinstance(net, ResNet) else plain(net, image, classes)
     return nn.Sequential(*found)

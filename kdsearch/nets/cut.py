@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
-from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.errors import Refusal, listed, nobody, unknown
 
 
 class Reached(BaseException):
     """The last wanted tap has fired; no Exception, so that nothing inside a network catches it."""
 
 
-def maps(net: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+def maps(
+    net: nn.Module, images: Tensor, names: Sequence[str], told: Callable[[str], None] = nobody
+) -> dict[str, Tensor]:
     """What the submodules of these names give, by name; runs no further than the last of them, so that no statistics
-    behind it move.
+    behind it move. The network itself has the name "". `told` hears of each as it gives.
 
     A layer between two of them may overwrite what the first gave: it works on a copy.
     """
@@ -27,6 +29,7 @@ def maps(net: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tens
 
     def keep(name: str, gave: Tensor) -> Tensor:
         found[name] = gave
+        told(name)
         if len(found) == len(names):
             raise Reached
         return gave.clone()
@@ -40,25 +43,26 @@ def maps(net: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tens
     raise Refusal(f"A tap is a submodule that runs in every pass, but {listed(lost)} did not; name others.")
 
 
-def running(net: nn.Module, images: Tensor, names: Sequence[str]) -> list[nn.Module]:
-    """The submodules with parameters or buffers of their own that run up to the last of these taps: what a hint
-    trains."""
-    ran: dict[int, nn.Module] = {}
+def reached(net: nn.Module, images: Tensor, names: Sequence[str]) -> list[nn.Parameter]:
+    """The parameters on which these maps depend, in the network's order; one pass in evaluation mode."""
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    with _as_it_was(net), torch.enable_grad():
+        total = torch.stack([found.float().sum() for found in maps(net.eval(), images, names).values()]).sum()
+    if not total.requires_grad:
+        return []
+    found = torch.autograd.grad(total, weights, allow_unused=True)
+    return [weight for weight, own in zip(weights, found, strict=True) if own is not None]
 
-    def note(module: nn.Module, given: Any) -> None:
-        ran[id(module)] = module
 
-    own = [one for one in net.modules() if [*one.parameters(recurse=False), *one.buffers(recurse=False)]]
-    handles = [module.register_forward_pre_hook(note) for module in own]
-    training = net.training
+@contextmanager
+def _as_it_was(net: nn.Module) -> Iterator[None]:
+    """Each module's mode is put back: a user's own may be mixed."""
+    modes = [(module, module.training) for module in net.modules()]
     try:
-        with torch.no_grad():
-            maps(net.eval(), images, names)
+        yield
     finally:
-        net.train(training)
-        for handle in handles:
-            handle.remove()
-    return [module for module in own if id(module) in ran]
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager
@@ -98,8 +102,8 @@ class _Heard:
     gave: list[Any] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
 
-    def why_not(self) -> str:
-        """Why it can be no tap; empty where it can."""
+    def why_not(self, square: bool) -> str:
+        """Why it can be no tap; empty where it can. `square`: the image was."""
         if not self.gave:
             return "does not run"
         if len(self.gave) > 1:
@@ -109,8 +113,8 @@ class _Heard:
             return f"gives a {type(gave).__name__}, not a tensor"
         if gave.dim() != 4:
             return f"gives {'×'.join(map(str, gave.shape[1:])) or 'a number'}, not a map"
-        if gave.shape[1] < gave.shape[3] and gave.shape[3] > 4 * gave.shape[2]:
-            return f"gives {'×'.join(map(str, gave.shape[1:]))}, which looks like a map with its channels last"
+        if square and gave.shape[2] != gave.shape[3]:
+            return f"gives {'×'.join(map(str, gave.shape[1:]))} of a square image: its channels may stand last"
         if min(gave.shape[2:]) == 1:
             return f"gives a map of {gave.shape[2]}×{gave.shape[3]}"
         if gave._version != self.versions[0]:
@@ -135,41 +139,34 @@ def heard(net: nn.Module, images: Tensor) -> list[_Heard]:
         return note
 
     handles = [module.register_forward_hook(hook(name)) for name, module in net.named_modules()]
-    training = net.training
     try:
-        with torch.no_grad():
+        with _as_it_was(net), torch.no_grad():
             net.eval()(images)
     finally:
-        net.train(training)
         for handle in handles:
             handle.remove()
     return [found[name] for name in dict.fromkeys([*ended, *found])]
 
 
-def taps(net: nn.Module, images: Tensor) -> list[Tap]:
-    """One a resolution, from the image on: of what shows a map of that size the outermost, at equal depth the last."""
-    able = [one for one in heard(net, images) if one.owns and one.name and not one.why_not()]
+def taps(net: nn.Module, images: Tensor, names: Sequence[str] = ()) -> list[Tap]:
+    """One a resolution, in the order in which they run: of what shows a map of that size the outermost, at equal depth
+    the last; and those of these names beside them. Raises Refusal for a name that can be none, with the reason and
+    what would fit."""
+    square, told = images.shape[2] == images.shape[3], heard(net, images)
+    able = [one for one in told if one.owns and one.name and not one.why_not(square)]
     chosen: dict[tuple[int, int], _Heard] = {}
     for one in able:
         side = (one.gave[0].shape[2], one.gave[0].shape[3])
         if side not in chosen or one.depth <= chosen[side].depth:
             chosen[side] = one
-    place = {one.name: number for number, one in enumerate(able)}
-    return [_tap(one) for one in sorted(chosen.values(), key=lambda one: place[one.name])]
-
-
-def named(net: nn.Module, images: Tensor, names: Sequence[str]) -> list[Tap]:
-    """Those of these names; raises Refusal for one that cannot be, with the reason and what would fit."""
-    there = {one.name: one for one in heard(net, images)}
-    found = []
+    fits = {one.name for one in chosen.values()}
+    there = {one.name: one for one in told if one.name}
     for name in names:
         if name not in there:
-            raise unknown("submodule", name, [one for one in there if one])
-        if why := there[name].why_not():
-            fits = [tap.name for tap in taps(net, images)]
-            raise Refusal(f"A tap shows one map in every pass, but '{name}' {why}; {listed(fits)} would fit.")
-        found.append(_tap(there[name]))
-    return found
+            raise unknown("submodule", name, there)
+        if why := there[name].why_not(square):
+            raise Refusal(f"A tap shows one map in every pass, but '{name}' {why}; {listed(sorted(fits))} would fit.")
+    return [_tap(one) for one in told if one.name in fits | set(names)]
 
 
 def _tap(one: _Heard) -> Tap:

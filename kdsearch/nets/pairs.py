@@ -16,7 +16,8 @@ def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[
         return []
     hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
     kind = link.hints.regressor
-    return [Regressor(guided[pair.guided - 1], hints[pair.hint - 1], kind) for pair in link.hints.pairs]
+    layers = [pair.layers for pair in link.hints.pairs]
+    return [Regressor(guided[there - 1], hints[here - 1], kind) for here, there in layers]
 
 
 def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
@@ -41,12 +42,13 @@ def check(pipeline: Pipeline, image: Shape, classes: int) -> None:
 
 def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...], alike: bool) -> None:
     for role, number, there in (("teacher", pair.hint, hints), ("student", pair.guided, guided)):
-        if number > len(there):
+        if not isinstance(number, int) or number > len(there):
             raise Refusal(
                 f"pair {pair}: the {role} has {len(there)} layers, but the pair names number {number}; "
                 f"1 to {len(there)} would fit."
             )
-    ours, theirs = guided[pair.guided - 1][0], hints[pair.hint - 1][0]
+    hint, layer = pair.layers
+    ours, theirs = guided[layer - 1][0], hints[hint - 1][0]
     if alike and ours != theirs:
         raise Refusal(
             f"pair {pair}: without a regressor the channels must agree, but the hint has {theirs} and the guided "

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet
+from kdsearch.config.net import AnyNet, Own
+from kdsearch.nets import cut, own
 from kdsearch.nets.build import build
+from kdsearch.nets.taps import sections
 
 
 def parameters(module: nn.Module) -> int:
@@ -26,16 +28,21 @@ class Survey:
 
     net: AnyNet
     image: Shape
+    """As the network sees it."""
     classes: int
 
     @cached_property
     def parameters(self) -> int:
+        if isinstance(self.net, Own):
+            return self._own.parameters
         with torch.device("meta"):
             return parameters(build(self.net, self.image, self.classes))
 
     @cached_property
     def statistics(self) -> int:
         """Running means and variances of batch normalisation: buffers, which Keras counts as parameters."""
+        if isinstance(self.net, Own):
+            return self._own.statistics
         with torch.device("meta"):
             found = build(self.net, self.image, self.classes).buffers()
         return sum(buffer.numel() for buffer in found if buffer.is_floating_point())
@@ -43,12 +50,16 @@ class Survey:
     @cached_property
     def maps(self) -> tuple[Shape, ...]:
         """Shapes after each layer (and its pool)."""
+        if isinstance(self.net, Own):
+            return self._own.maps
         return tuple(tuple(found.shape[1:]) for found in self._sections())[:-1]  # pyright: ignore[reportReturnType]
 
     @cached_property
     def reach(self) -> tuple[int, ...]:
         """Multiply-accumulates of convolutions and linear layers for one image, up to each section, the classifier
         last."""
+        if isinstance(self.net, Own):
+            return self._own.reach
         with FlopCounterMode(display=False) as counter:
             return tuple(counter.get_total_flops() // 2 for _ in self._sections())
 
@@ -57,13 +68,40 @@ class Survey:
         """Of the whole network."""
         return self.reach[-1]
 
+    @cached_property
+    def _own(self) -> "Looked":
+        """Of a user's own network, all at once: its code may take long to make it."""
+        assert isinstance(self.net, Own)
+        return looked(self.net, self.image, self.classes)
+
     def _sections(self) -> Iterator[Tensor]:
         with torch.device("meta"), torch.no_grad():
             module, found = build(self.net, self.image, self.classes).eval(), torch.empty(1, *self.image)
-        for section in module:
+        for section in sections(module):
             with torch.no_grad():
                 found = section(found)
             yield found
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one pass through a user's own network tells: the fields of its Survey."""
+
+    parameters: int
+    statistics: int
+    maps: tuple[Shape, ...]
+    reach: tuple[int, ...]
+
+
+def looked(net: Own, image: Shape, classes: int) -> Looked:
+    """Make and run it once, without memory where it can. Raises Refusal."""
+    module, images = own.shown(net, image, classes)
+    reach: list[int] = []
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        found = cut.maps(module, images, (*net.taps, ""), lambda _: reach.append(counter.get_total_flops() // 2))
+    maps = tuple((m.shape[1], m.shape[2], m.shape[3]) for m in (found[name] for name in net.taps))
+    statistics = sum(buffer.numel() for buffer in module.buffers() if buffer.is_floating_point())
+    return Looked(parameters(module), statistics, maps, tuple(reach))
 
 
 @dataclass(frozen=True)
@@ -76,11 +114,12 @@ class Answer:
     """(classes,), or (channels, height, width)."""
 
     @classmethod
-    def of(cls, survey: Survey, layer: int) -> "Answer":
-        """At a layer, from 1; behind the last one are the logits."""
+    def of(cls, survey: Survey, layer: int, side: tuple[int, int] | None = None) -> "Answer":
+        """At a layer, from 1; behind the last one are the logits. `side`: of the map, averaged to it."""
         if layer > len(survey.maps):
             return cls("logits", (survey.classes,))
-        return cls(f"map{layer}", survey.maps[layer - 1])
+        shape = survey.maps[layer - 1]
+        return cls(f"map{layer}", (shape[0], *side) if side else shape)
 
     @property
     def bytes(self) -> int:
@@ -95,5 +134,5 @@ class Answer:
 
 @lru_cache(maxsize=4096)
 def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
-    """A network's shapes and costs; asked twice, found out once."""
-    return Survey(net, image, classes)
+    """A network's shapes and costs; asked twice, found out once. `image`: as the pipeline has it."""
+    return Survey(net, own.sees(net, image), classes)

@@ -1,36 +1,73 @@
 """What shows at a network's layers, and the regressors that bring a guided map to its hint."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
+from kdsearch.nets import cut
 
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
 
 
-def answered(teacher: nn.Sequential, pixels: Tensor, layers: Iterable[int]) -> dict[int, Tensor]:
-    """One forward pass: hints by the number of their layer in half precision, logits by len(teacher) in float32.
+def answered(
+    teacher: nn.Module,
+    pixels: Tensor,
+    layers: Iterable[int],
+    names: Sequence[str] | None = None,
+    sides: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+) -> dict[int, Tensor]:
+    """One forward pass: hints by the number of their layer in half precision, logits by the number after the last one
+    in float32.
 
-    Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised.
+    Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised. `names`: as for `maps`; `sides`:
+    of maps that are averaged to them.
     """
     with torch.no_grad():
-        found = maps(teacher, pixels, set(layers))
-    logits = len(teacher)
-    return {n: a.float() if n == logits else a.half().clamp_(-HIGHEST, HIGHEST) for n, a in found.items()}
+        found = maps(teacher, pixels, set(layers), names)
+    logits = count(teacher, names) + 1
+    return {
+        number: one.float() if number == logits else smaller(one, sides.get(number)).half().clamp_(-HIGHEST, HIGHEST)
+        for number, one in found.items()
+    }
 
 
-def maps(net: nn.Sequential, images: Tensor, layers: set[int]) -> dict[int, Tensor]:
-    """What the section after each of the `layers` (from 1) reads: {layer: (N, C, H, W)}; runs no further."""
-    found: dict[int, Tensor] = {}
-    for number, section in enumerate(net[: max(layers)], start=1):
-        images = section(images)
-        if number in layers:
-            found[number] = images
-    return found
+def count(net: nn.Module, names: Sequence[str] | None = None) -> int:
+    """How many layers give and take hints."""
+    return len(sections(net)) - 1 if names is None else len(names)
+
+
+def maps(net: nn.Module, images: Tensor, layers: set[int], names: Sequence[str] | None = None) -> dict[int, Tensor]:
+    """What the next layer reads of each of the `layers` (from 1; the logits have the number after the last one):
+    {layer: (N, C, H, W)}; runs no further.
+
+    `names`: of a user's own network, its taps; None: a built-in one, which is a sequence of sections.
+    """
+    if names is None:
+        found: dict[int, Tensor] = {}
+        for number, section in enumerate(sections(net)[: max(layers)], start=1):
+            images = section(images)
+            if number in layers:
+                found[number] = images
+        return found
+    numbers = {name: number for number, name in enumerate((*names, ""), start=1)}
+    named = cut.maps(net, images, [name for name, number in numbers.items() if number in layers])
+    return {numbers[name]: one for name, one in named.items()}
+
+
+def sections(net: nn.Module) -> nn.Sequential:
+    """Of a built-in network."""
+    assert isinstance(net, nn.Sequential)
+    return net
+
+
+def smaller(image: Tensor, side: tuple[int, int] | None) -> Tensor:
+    """(N, C, H, W) -> (N, C, *side), by adaptive average pooling."""
+    return image if side in (None, tuple(image.shape[-2:])) else F.adaptive_avg_pool2d(image, side)
 
 
 class Regressor(nn.Module):
@@ -52,4 +89,4 @@ class Regressor(nn.Module):
 
     def match(self, image: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, *side)."""
-        return image if image.shape[-2:] == self.side else F.adaptive_avg_pool2d(image, self.side)
+        return smaller(image, self.side)

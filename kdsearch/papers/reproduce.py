@@ -84,7 +84,7 @@ def _space(table: Table, rows: Mapping[str, Pipeline]) -> Space:
     plain = json.dumps({name: row.model_dump(mode="json") for name, row in rows.items()})
     source = hashlib.sha256(plain.encode()).hexdigest()[:16]
     repeats = Repeats(table.protocol.teacher.net, {"row": TEACHER})
-    return Space(table.name, Path(tables.__file__), BUDGET, BUDGET, None, draw, (), source, repeats)
+    return Space(table.name, Path(tables.__file__), BUDGET, BUDGET, None, draw, (), source, repeats=repeats)
 
 
 def _done(table: Table, rows: int, seeds: int) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdsearch.config.datasets import KNOWN
+from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.errors import unknown
 from kdsearch.papers.tables import Protocol
@@ -72,6 +73,7 @@ def _row(row: Pipeline, scale: Scale, data: Data, in_order: bool) -> Pipeline:
 
 
 def _link(link: Link, scale: Scale, in_order: bool) -> Link:
+    assert not isinstance(link.net, Own)  # no paper has them
     net = link.net.model_copy(update={"width": link.net.width * scale.width})
     return link.model_copy(update={"net": net, "fit": _fit(link.fit, scale, in_order)})
 

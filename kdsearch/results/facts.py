@@ -69,6 +69,8 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     """What the command line said, by option; None: a search that cannot go on."""
     source: str | None = None
     """Hash of what the space's file does."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Hashes of the files that make users' own networks, by their names."""
     resume: str | None = None
     """The command that goes on with it."""
     limits: dict[str, int | float] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from kdsearch.storage.bucket import STORAGE, usual
 
 FREE = {
     "space", "trials", "seeds", "max_concurrent", "gpus_per_trial", "data_dir", "results", "address", "resume", "name",
-    "dry_run", "data",
+    "dry_run", "data", "teacher_anyway",
 }  # fmt: skip
 """Options that may change when a search goes on: none of them changes a trial, and other images have another print."""
 Several = Annotated[int, Field(ge=1)]
@@ -75,6 +75,18 @@ class Asked(Part, frozen=True):
     """Multiply-accumulates of a student, one image."""
     min_compression: Annotated[float, Field(allow_inf_nan=True)] | None = None
     """Teacher's parameters / the student's."""
+    teacher: str | None = None
+    """Of one's own: my_nets.py:teacher, package.module:function, timm:NAME, torchvision:NAME."""
+    teacher_weights: str | None = None
+    """Its file: .safetensors, or a .pt that torch.load takes with weights_only."""
+    teacher_eye: tuple[str, ...] | None = None
+    """How it sees, such as size=96 (config.Eye)."""
+    teacher_train: Literal["all", "head"] | None = None
+    """What of it trains, where it does."""
+    teacher_anyway: bool = False
+    """Take it even where it is refused."""
+    student: str | None = None
+    """The family of students, likewise: its knobs are the trial's."""
     overrides: tuple[str, ...] | None = None
     """Constants of all pipelines, such as student.fit.batch_size=64 (--set)."""
     resume: bool = False
@@ -102,7 +114,7 @@ class Asked(Part, frozen=True):
     def _numbers(cls, value: Any) -> Any:
         return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
-    @field_validator("overrides", mode="before")
+    @field_validator("overrides", "teacher_eye", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         if isinstance(value, str):

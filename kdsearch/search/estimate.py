@@ -13,6 +13,7 @@ from kdsearch.cluster.session import joined
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.memory import Images
+from kdsearch.data.sight import seen_by
 from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import key_of
 from kdsearch.errors import Refusal
@@ -115,15 +116,18 @@ def _together(plan: Plan, kind: str) -> int:
 
 def _seconds(link: Link, images: Images) -> float:
     """Of all epochs of a link."""
+    if not link.fit.epochs:
+        return 0.0
     steps = math.ceil(images.length(link.fit) / (link.fit.batch_size or 128)) * (link.fit.epochs or 0)
     return BESIDE * steps * step(link, images)
 
 
 def step(link: Link, images: Images) -> float:
     """Seconds of one step of training by labels, after one that is not counted; no randomness is used up."""
+    shape, images = images.shape, seen_by(images, link.net)
     rows = torch.arange(link.fit.batch_size or 128) % len(images.train)
     with torch.random.fork_rng():
-        net = placed(build(link.net, images.shape, len(images.classes)), images.mean.device).train()
+        net = placed(build(link.net, shape, len(images.classes)), images.mean.device).train()
         steps, taken = torch.optim.SGD(net.parameters(), 1e-6), []
         for _ in range(1 + STEPS):
             started = time.perf_counter()

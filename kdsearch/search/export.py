@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from kdsearch.config.net import Own
 from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
@@ -18,7 +19,11 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.front import best as best_of
 from kdsearch.results.front import members
+from kdsearch.storage import code
 from kdsearch.storage.files import whole
+
+CODE = "code"
+"""Folder of an export with the files of a network of the user's own."""
 
 FILES = ("student.safetensors", "config.yaml", "metrics.json")
 """What export writes."""
@@ -100,11 +105,31 @@ def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
         shutil.copyfile(weights, draft)
     with whole(target / "config.yaml") as draft:
         draft.write_text(text, encoding="utf-8")
+    _write_code(folder, text, target)
     metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], **per_class(made), "made": made}
     metrics["files"] = {name: _sum(target / name) for name in FILES if name != "metrics.json"}
     with whole(target / "metrics.json") as draft:
         draft.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     return target
+
+
+def _write_code(folder: Path, config: str, target: Path) -> None:
+    """The files of a user's own student, as they were: `train` finds them there."""
+    net = load_yaml(config)["links"][-1]["net"]
+    archive = folder.resolve().parent / "store" / "code" / f"{net.get('source')}.zip"
+    if archive.is_file():
+        with whole(target / CODE / archive.name) as draft:
+            shutil.copyfile(archive, draft)
+
+
+def changed(path: Path) -> str:
+    """Whether the file of an exported student of the user's own is another by now: a sentence, else nothing."""
+    net = read_config(path / "config.yaml").pipeline.student.net
+    if not isinstance(net, Own) or not net.factory.rpartition(":")[0].endswith(".py"):
+        return ""
+    if code.source(Path(net.factory.rpartition(":")[0])) in ("", net.source):
+        return ""
+    return f"{net.called} has changed since it was trained; as it was, it is in {path / CODE}"
 
 
 def per_class(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +176,9 @@ def read_config(path: Path) -> Recipe:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}{where}.") from None
+    for archive in (path.parent / CODE).glob("*.zip"):
+        code.unpack(archive)
+        code.look_in(archive.parent)
     made = plain.pop("made", None) if isinstance(plain, dict) else None
     pipeline = parse(Pipeline, plain, f"The config '{path}'")
     return Recipe(pipeline, None if made is None else parse(Made, made, f"'made' in the config '{path}'"))

@@ -11,9 +11,11 @@ from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.search import spaces
+from kdsearch.nets import settle
+from kdsearch.search import given, spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.plan import Place, Plan, Progress
+from kdsearch.search.references import references as references_of
 from kdsearch.search.resume import check_images
 from kdsearch.search.rungs import RULES, milestones
 from kdsearch.search.settings import Limits, Settings, numbers_of, pairs_of
@@ -21,12 +23,15 @@ from kdsearch.storage import cache
 
 DRAWS = 1000
 """Random draws in which a search looks for its assistants."""
+OWN_DRAWS = 40
+"""Of networks of the user's own."""
 LOOKED_AT = 100
 """Of these, draws whose pairs are checked beforehand."""
 
 
 def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = silent) -> Plan:
     """Read the data, draw, check: all that can refuse a search before it is written. Raises Refusal."""
+    given.check(asked, space.name, space.takes_networks)
     settings, sampler, rule, limits, trials = _chosen(asked, space)
     spaces.check_overrides(space, settings)
     cache.check()
@@ -36,6 +41,11 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     images = load(described, Path(asked.data_dir), progress)
     before = place.before
+    if given.own_networks(draw.pipeline for draw in drawn):
+        teacher = settings.teacher and settle.certain(settings.teacher, images.shape, images.classes)
+        settings = replace(settings, shape=images.shape, classes=images.classes, teacher=teacher)
+        drawn, references = _drawn(space, settings, sampler, progress)
+        given.check_sources(before.sources if before else {}, given.sources(draw.pipeline for draw in drawn))
     study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"
     plan = Plan(
         asked, space, place, settings, sampler, rule, limits, trials, tuple(drawn), references, images, epochs,
@@ -52,7 +62,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     settled = replace(settled, most_views=views) if views < images.views else settled
     if settled != settings:
         settings = settled
-        drawn, references = _drawn(space, settings, sampler)
+        drawn, references = _drawn(space, settings, sampler, progress)
         plan = replace(plan, settings=settings, draws=tuple(drawn), references=references)
         plan = _within_limits(plan, progress)
     return plan
@@ -85,7 +95,8 @@ def _chosen(asked: Asked, space: spaces.Space) -> tuple[Settings, str, str, Limi
         epochs=asked.epochs or budget.epochs, teacher_epochs=asked.teacher_epochs or budget.teacher_epochs,
         batch_size=budget.batch_size, epochs_given=asked.epochs is not None,
         teacher_epochs_given=asked.teacher_epochs is not None, data=asked.data, image_size=asked.image_size,
-        seed=asked.seed, overrides=pairs_of(asked.overrides or ()),
+        seed=asked.seed, overrides=pairs_of(asked.overrides or ()), teacher=given.teacher(asked),
+        student=asked.student, teacher_train=asked.teacher_train,
     )  # fmt: skip
     return settings, sampler, rule, limits, trials
 
@@ -130,11 +141,14 @@ def _check_pairs(plan: Plan) -> None:
         plan.check(pipeline)
 
 
-def _drawn(space: spaces.Space, settings: Settings, sampler: str) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
-    drawn = spaces.draws(space, settings, DRAWS, settings.seed)
+def _drawn(
+    space: spaces.Space, settings: Settings, sampler: str, progress: Progress = silent
+) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
+    """Draws, and the references; of users' own networks, each of which their code makes, as many as are looked at."""
+    drawn = spaces.draws(space, settings, OWN_DRAWS if settings.shape else DRAWS, settings.seed, progress)
     if sampler == "grid":
         drawn = spaces.cells(space, settings, drawn)
-    return drawn, spaces.references(space, drawn, settings)
+    return drawn, references_of(space, drawn, settings)
 
 
 def _within_limits(plan: Plan, progress: Progress) -> Plan:

@@ -18,6 +18,7 @@ from kdsearch.nets.survey import Survey, survey
 from kdsearch.results.facts import Facts
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
+from kdsearch.search.given import sources
 from kdsearch.search.settings import Costs, Limits, Settings
 from kdsearch.storage.bucket import Storage
 
@@ -101,6 +102,11 @@ class Plan:
         return Store(self.storage.folder / "store", self.storage)
 
     @property
+    def pipelines(self) -> list[Pipeline]:
+        """Of all draws and references."""
+        return [*self.references.values(), *(draw.pipeline for draw in self.draws)]
+
+    @property
     def data(self) -> Data:
         """Of all draws."""
         return self.draws[0].pipeline.data
@@ -170,6 +176,7 @@ class Plan:
             "views": self.settings.most_views,
             "options": asked.options(),
             "source": self.space.source,
+            "sources": sources(self.pipelines),
             "resume": self.place.resume,
             "limits": self.limits.set(),
             "study": self.study,

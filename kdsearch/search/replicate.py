@@ -30,6 +30,7 @@ from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
 from kdsearch.search.export import Recipe, config_text, read_config
+from kdsearch.search.given import bring
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
@@ -40,7 +41,7 @@ from kdsearch.storage.bucket import at, usual
 class Student:
     """A trained student and what it takes to write it down."""
 
-    net: nn.Sequential = field(repr=False)
+    net: nn.Module = field(repr=False)
     pipeline: Pipeline = field(repr=False)
     means: Means = field(repr=False)
     judged: Judged = field(repr=False)
@@ -100,6 +101,7 @@ def train(
         searches.bring_networks(storage, (teacher.key for teacher in recipe.made.teachers))
     else:
         storage.pull_folder(store, absent=True)
+    bring(recipe.pipeline, storage)
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
     with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store), _told():
         for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read, watch.out.print):
@@ -183,7 +185,7 @@ def _replicate(
     yield from _steps(distill_pipeline.run(again, means, net), again, rows)
     test = judge(net, means.images, *tested).accuracy if tested else None
     faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
-    yield Student(net, again, means, validated(net, means.images), test, tuple(faint))
+    yield Student(net, again, means, validated(net, means.seen(again.student.net)), test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:

@@ -21,6 +21,7 @@ from kdsearch.results import folder
 from kdsearch.results.facts import Facts
 from kdsearch.results.folder import taken
 from kdsearch.results.searches import renew
+from kdsearch.search import given
 from kdsearch.search.driver import Driver, Show
 from kdsearch.search.plan import Plan, Progress
 from kdsearch.search.resume import check_machine, check_more
@@ -44,6 +45,7 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
     if address:
         _check_nodes(driver)
     plan.folder.mkdir(parents=True, exist_ok=True)
+    given.send(plan.pipelines, plan.storage)
     with (
         _alone(plan) as driver.lease,
         remembered_ctrl_c(driver.interrupted, driver.ask_to_stop, lambda: f"Go on: {plan.place.resume}"),

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import Own
 from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, unknown
@@ -82,12 +84,23 @@ class Settings:
     seed: int = 0
     most_views: int = 64
     """Of an image's fixed views, where the space leaves their number to what is usual."""
+    teacher: Own | None = None
+    """That is given to a space."""
+    student: str | None = None
+    """The factory of the students that are given to a space."""
+    teacher_train: Literal["all", "head"] | None = None
+    """What of a given teacher trains, where it does."""
+    shape: Shape | None = None
+    """Of the images, once they were read; with their classes, what users' own networks are found out about."""
+    classes: tuple[str, ...] | None = None
     overrides: tuple[tuple[str, str], ...] = ()
     """Dotted path and YAML value of each --set."""
 
 
 def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
-    """A space's pipeline with the budget's epochs, the search's seed and data, and all overrides. Raises Refusal."""
+    """A space's pipeline with the budget's epochs, the search's seed and data, and all overrides. Raises Refusal.
+
+    A teacher of the user's own is taken as it is, unless somebody says for how many epochs it trains."""
     plain = pipeline.model_dump(mode="json")
     *teachers, student = plain["links"]
     student["seed"] = settings.seed
@@ -95,7 +108,9 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     for link in plain["links"]:
         link["fit"]["batch_size"] = link["fit"]["batch_size"] or settings.batch_size
     for link in teachers:
-        own = link["fit"]["epochs"] or settings.teacher_epochs
+        own = link["fit"]["epochs"]
+        if own is None:
+            own = 0 if link["net"].get("kind") == "own" and link is teachers[0] else settings.teacher_epochs
         if settings.teacher_epochs_given:
             own = settings.teacher_epochs
         elif settings.epochs_given:

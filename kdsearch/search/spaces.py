@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import inspect
 import traceback
 import warnings
 from collections import Counter
@@ -10,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
 from kdsearch import config
 from kdsearch.config.net import NETS, AnyNet, Part
 from kdsearch.config.parse import explain
-from kdsearch.config.pipeline import KD, Budget, Hints, Link, Pair, Pipeline
-from kdsearch.errors import Refusal, listed, unknown
+from kdsearch.config.pipeline import Budget, Link, Pipeline
+from kdsearch.data.pictures import Progress
+from kdsearch.errors import Refusal, listed, nobody, unknown
 from kdsearch.interrupts import Late, at_most
+from kdsearch.search.given import certain, family
 from kdsearch.search.settings import Settings, override, resolve
 
 SAMPLERS = ("tpe", "random", "grid")
@@ -32,6 +35,12 @@ PARTS: Mapping[str, type[Part]] = {
     name: kind for name, kind in vars(config).items() if isinstance(kind, type) and issubclass(kind, Part)
 }
 """What a space's file makes pipelines of, by name."""
+
+NETWORKS = {"teacher", "student"}
+"""Parameters of a space that is given networks, beside the trial."""
+
+MIDDLE = "middle"
+"""Of the students drawn, by their parameters: such a space's reference."""
 
 PATIENCE = 60.0
 """Seconds that a space's file may take to load, and to draw."""
@@ -58,13 +67,16 @@ class Space:
     """For the embedded data set."""
     full_budget: Budget
     """For any other data set."""
-    reference: AnyNet | None
-    """The student of the equal-budget references; None: there are none."""
-    draw: Callable[[Any], Pipeline]
+    reference: AnyNet | Literal["middle"] | None
+    """The student of the equal-budget references; middle: the one in the middle of those drawn, by size; None: there
+    are none."""
+    draw: Callable[..., Pipeline]
     published: tuple[dict[str, Any], ...]
     """Knobs of settings that others published: a search draws them first."""
     source: str
     """Hash of what makes its pipelines: a search goes on with the same."""
+    takes_networks: bool = False
+    """Its draw is given a teacher and a family of students: space(trial, teacher, student)."""
     repeats: Repeats | None = None
     """It is no question of ours, but a published table."""
 
@@ -134,7 +146,8 @@ def load(path: Path) -> Space:
         raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error, path)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
-    right = hasattr(module, "REFERENCE") and isinstance(reference, (*NETS.values(), type(None))) and callable(draw)
+    known = reference == MIDDLE or isinstance(reference, (*NETS.values(), type(None)))
+    right = hasattr(module, "REFERENCE") and known and callable(draw)
     if not (isinstance(budget, Budget) and isinstance(full, Budget) and right):
         lacking = [name for name in ("BUDGET", "REFERENCE", "space") if not hasattr(module, name)]
         wrong = f"'{path}' lacks {listed(lacking)}" if lacking else f"in '{path}' one is of another kind"
@@ -145,8 +158,11 @@ def load(path: Path) -> Space:
     published = getattr(module, "PUBLISHED", ())
     if not (isinstance(published, tuple | list) and all(isinstance(point, dict) for point in published)):
         raise Refusal(f"PUBLISHED is a tuple of knobs by name, such as ({{'width': 1.0}},), but in '{path}' it is not.")
-    drawn_by = cast(Callable[[Any], Pipeline], draw)
-    return Space(path.stem, path, budget, full, reference, drawn_by, tuple(published), source(path))
+    drawn_by, given = (
+        cast(Callable[..., Pipeline], draw),
+        set(inspect.signature(cast(Any, draw)).parameters) >= NETWORKS,
+    )
+    return Space(path.stem, path, budget, full, reference, drawn_by, tuple(published), source(path), given)
 
 
 def _said(error: BaseException, path: Path) -> str:
@@ -163,7 +179,8 @@ def propose(trial: Any, space: Space, settings: Settings) -> dict:
     """One draw as plain data, for a sampler. Raises Refusal."""
     try:
         with at_most(PATIENCE):
-            pipeline = space.draw(trial)
+            networks = (settings.teacher, family(settings)) if space.takes_networks else ()
+            pipeline = space.draw(trial, *networks)
     except (Exception, SystemExit, Late) as error:
         raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error, space.path)}") from error
     if not isinstance(pipeline, Pipeline):
@@ -172,14 +189,18 @@ def propose(trial: Any, space: Space, settings: Settings) -> dict:
         return {"pipeline": pipeline.model_dump(mode="json")}
     if len(pipeline.links) < 2:
         raise Refusal(f"A pipeline of a search needs a teacher and a student, but '{space.name}' drew a single link.")
-    return {"pipeline": resolve(pipeline, settings).model_dump(mode="json")}
+    return {"pipeline": certain(resolve(pipeline, settings), settings).model_dump(mode="json")}
 
 
-def draws(space: Space, settings: Settings, count: int, seed: int) -> list[Draw]:
+def draws(space: Space, settings: Settings, count: int, seed: int, progress: Progress = nobody) -> list[Draw]:
     """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
     from optuna.samplers import RandomSampler
 
-    return list(islice(_asked(space, settings, RandomSampler(seed=seed)), count))
+    found = []
+    for number, draw in enumerate(islice(_asked(space, settings, RandomSampler(seed=seed)), count), start=1):
+        found.append(draw)
+        progress("drawing pipelines", number, count)
+    return found
 
 
 def cells(space: Space, settings: Settings, drawn: list[Draw]) -> list[Draw]:
@@ -234,26 +255,6 @@ def check_published(space: Space, settings: Settings) -> None:
 def commonest_teacher(drawn: list[Draw]) -> Link:
     """The first link of most draws: of all, unless a space draws its teacher."""
     return Counter(draw.pipeline.links[0] for draw in drawn).most_common(1)[0][0]
-
-
-def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
-    """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
-    if space.reference is None:
-        return {}
-    first = drawn[0].pipeline
-    recipes = Counter(draw.pipeline.student.fit.model_copy(update={"fraction": 1.0}) for draw in drawn)
-    teacher, fit = commonest_teacher(drawn), recipes.most_common(1)[0][0]
-    pair = Pair(hint=teacher.net.middle, guided=space.reference.middle)
-    if fit.epochs == 1:
-        raise Refusal(
-            f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "
-            f"give them --epochs 2 or more."
-        )
-    arms: tuple[dict, ...] = ({}, {"kd": KD()}, {"kd": KD(), "hints": Hints(pairs=(pair,))})
-    return {
-        name: resolve(Pipeline(links=(teacher, Link(net=space.reference, fit=fit, **arm)), data=first.data), settings)
-        for name, arm in zip(REFERENCES, arms, strict=True)
-    }
 
 
 def check_overrides(space: Space, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets
 from kdsearch.distill.train import Judged, judge
 from kdsearch.errors import cause_of, is_full, nobody
+from kdsearch.search import given
 from kdsearch.search.work import Work
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import at
@@ -132,7 +133,7 @@ def student(work: Work, progress: Progress, tell: Callable[[str], None] = nobody
         net = untrained(pipeline, number, means.images)
         for row in run(pipeline, means, net, storage.folder / work.checkpoint if work.checkpoint else None):
             yield row.flat()
-    judged = validated(net, means.images)
+    judged = validated(net, means.seen(pipeline.student.net))
     path = storage.folder / work.student
     save_net(path, net, made_with(pipeline, means, judged))
     storage.push(path)
@@ -159,7 +160,7 @@ def _flat(rows: Generator[Row, None, Result]) -> Generator[dict, None, Result]:
 
 
 def _tested(work: Work) -> tuple[float, int]:
-    images, storage = _means(work, silent).images, at(work.storage)
+    images, storage = _means(work, silent).seen(work.pipeline.student.net), at(work.storage)
     pixels, labels = load_test(work.pipeline.data, Path(work.data_dir), images)
     path = storage.folder / work.student
     if not path.exists():
@@ -178,6 +179,7 @@ def _means(work: Work, progress: Progress, tell: Callable[[str], None] = nobody)
     images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision)
     targets = Targets(cache.folder() / "targets", work.cache_limit, work.targets, progress)
     storage = at(work.storage)
+    given.bring(work.pipeline, storage)
     keeping = Keeping(work.milestones, partial(_stopping, work), storage)
     return Means(images, Store(storage.folder / "store", storage), targets, keeping, tell)
 

@@ -16,7 +16,7 @@ from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
 from kdsearch.results.show import console
-from kdsearch.search import spaces
+from kdsearch.search import checked, given, spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.estimate import estimate
 from kdsearch.search.look import look
@@ -26,6 +26,9 @@ from kdsearch.search.progress import Watch
 from kdsearch.search.resume import check_recipe, check_source
 from kdsearch.search.run import run
 from kdsearch.storage.bucket import at
+
+ROUGHLY = 10
+"""Draws by which the room of a teacher's answers is reckoned."""
 
 ALSO = {"set": "overrides", "storage": "results"}
 """Names that the command line has for options."""
@@ -47,6 +50,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
             plan = look(*begun(asked, command or f"kdsearch.tune({asked.space!r}, …)"), watch.read)
             for sentence in _first(plan):
                 watch.out.print(sentence, soft_wrap=True)
+            _check_teacher(plan, watch)
             watch.wait("timing a step …")
             if told := estimate(plan):
                 watch.out.print(f"{told}", soft_wrap=True)
@@ -65,6 +69,19 @@ def _first(plan: Plan) -> Iterator[str]:
         taken = [*searches.names_taken(place.storage), plan.folder.name]
         another = folder_for(place.storage.folder, space, None, taken).name
         yield f"{plan.folder}: a new search; the same command again begins another, {another} (--resume: goes on)"
+
+
+def _check_teacher(plan: Plan, watch: Watch) -> None:
+    """Tell what a given teacher is worth; raises Refusal where it is worth nothing, unless it is to teach anyway."""
+    if plan.settings.teacher is None:
+        return
+    pipelines = [draw.pipeline for draw in plan.draws[:ROUGHLY]]
+    found = checked.check(pipelines[0], pipelines, plan.images, watch.read)
+    checked.show(found, watch.out.print)
+    if plan.asked.teacher_anyway and found.refusal:
+        watch.out.print(f"Warning: of the teacher, taken anyway: {found.refusal}", style="yellow", soft_wrap=True)
+    else:
+        checked.refuse(found)
 
 
 def _left(plan: Plan | None) -> str:
@@ -106,6 +123,8 @@ def begun(asked: Asked, command: str = "") -> tuple[Asked, spaces.Space, Place]:
     probe(resolve(asked.address))
     word = path.stem if path.parent == spaces.own_folder() else str(path)
     asked = asked.model_copy(update={"space": word})
+    if asked.teacher or asked.student:
+        asked = asked.model_copy(update=given.files(asked))
     if asked.data is not None:
         asked = asked.model_copy(update={"data": placed(asked.data)})
     storage, facts = at(asked.results), None

@@ -9,6 +9,7 @@ from driver import planned
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.search import spaces
+from kdsearch.search.references import references
 from kdsearch.search.settings import Settings
 
 GOOD = """
@@ -98,7 +99,7 @@ def test_an_override_of_what_the_space_draws_is_refused(written):
 def test_references_differ_in_their_losses_alone_and_have_equal_budgets():
     space = spaces.load(spaces.find("depth_vs_hint"))
     drawn = spaces.draws(space, Settings(12, 9), 3, seed=0)
-    found = spaces.references(space, drawn, Settings(12, 9))
+    found = references(space, drawn, Settings(12, 9))
     assert list(found) == ["labels", "kd", "hint+kd"]
     told = [(bool(pipeline.student.hints), bool(pipeline.student.kd)) for pipeline in found.values()]
     assert told == [(False, False), (False, True), (True, True)]
@@ -119,7 +120,7 @@ def test_a_budget_of_one_epoch_is_refused_since_a_reference_has_two_stages(writt
     space = spaces.load(spaces.find(str(written(GOOD))))
     drawn = spaces.draws(space, Settings(1, 1), 3, seed=0)
     with pytest.raises(Refusal, match="1 in all; give them --epochs 2 or more"):
-        spaces.references(space, drawn, Settings(1, 1))
+        references(space, drawn, Settings(1, 1))
 
 
 MISSPELT = """

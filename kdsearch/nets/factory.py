@@ -1,0 +1,178 @@
+"""Factories of networks: found by name, in a user's file, a package, timm or torchvision; and called."""
+
+import copy
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from kdsearch.errors import Refusal, first_line, listed, unknown
+from kdsearch.storage import code
+
+TRIAL = "trial"
+"""Name of a factory's parameter that draws its knobs."""
+
+
+class Told:
+    """Stands for Optuna's trial where the knobs are known."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params = dict(params)
+
+    def _told(self, name: str, *ranges: Any, **more: Any) -> Any:
+        if name not in self.params:
+            raise Refusal(f"A factory makes a network of its arguments again, but '{name}' is none of {self.params}.")
+        value = self.params[name]
+        return list(value) if isinstance(value, tuple) else value
+
+    suggest_int = suggest_float = suggest_categorical = _told
+
+
+class Noted:
+    """Optuna's trial, of which is noted what a factory asked it."""
+
+    def __init__(self, trial: Any) -> None:
+        self._trial, self._before, self.arguments = trial, set(trial.params), dict[str, Any]()
+
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self._trial, name)
+        if not name.startswith("suggest_"):
+            return asked
+
+        def suggest(knob: str, *ranges: Any, **more: Any) -> Any:
+            if knob in self._before:
+                raise Refusal(
+                    f"A knob has one meaning, but '{knob}' of the student is one of the space's, too; rename it."
+                )
+            value = self.arguments[knob] = asked(knob, *ranges, **more)
+            return value
+
+        return suggest
+
+
+def source(factory: str) -> str:
+    """Hash of the file that a factory lies in and of what it imports beside it; of a library its version."""
+    place, _, _ = factory.rpartition(":")
+    return code.source(Path(place)) if place.endswith(".py") else _version(place.partition(".")[0])
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # a module on the path, of no distribution
+        return package
+
+
+def made(factory: str, classes: int, arguments: Mapping[str, Any], source: str = "") -> nn.Module:
+    """What a factory gives for so many classes; raises Refusal where it cannot, with what it raised.
+
+    `source`: what its hash must be."""
+    call = found(factory, source)
+    if isinstance(call, nn.Module):
+        return copy.deepcopy(call)
+    if draws(call):
+        return _module_of(factory, call, classes, Told(arguments))
+    alone = _parameters(call) == []
+    return _module_of(factory, call, *(() if alone else (classes,)), **{n: _list(v) for n, v in arguments.items()})
+
+
+def drawn(factory: str, classes: int, trial: Any) -> dict[str, Any]:
+    """The arguments that a factory draws by Optuna's trial; none where it takes no trial. Raises Refusal."""
+    call = found(factory)
+    if not draws(call):
+        return {}
+    noted = Noted(trial)
+    _module_of(factory, call, classes, noted)
+    return noted.arguments
+
+
+def draws(call: Callable[..., Any]) -> bool:
+    """Whether a factory takes (classes, trial)."""
+    return not isinstance(call, nn.Module) and TRIAL in (_parameters(call) or ())
+
+
+def _parameters(call: Callable[..., Any]) -> list[str] | None:
+    try:
+        return list(inspect.signature(call).parameters)
+    except (TypeError, ValueError):  # of what is written in C
+        return None
+
+
+def _list(value: Any) -> Any:
+    return [_list(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _module_of(factory: str, call: Callable[..., Any], *told: Any, **named: Any) -> nn.Module:
+    place, _, _ = factory.rpartition(":")
+    try:
+        with code.beside(Path(place).resolve().parent) if place.endswith(".py") else nullcontext():
+            net = call(*told, **named)
+    except Refusal:
+        raise
+    except Exception as error:  # whatever a user's code raises is told to the user
+        raise Refusal(
+            f"A factory gives a network for (classes, **arguments) or (classes, trial), but '{factory}' with "
+            f"{listed([*told, *(f'{name}={value!r}' for name, value in named.items())])} raised "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not isinstance(net, nn.Module):
+        raise Refusal(f"A factory gives a torch.nn.Module, but '{factory}' gave a {type(net).__name__}.")
+    return net
+
+
+def found(factory: str, source: str = "") -> Callable[..., Any]:
+    """The function that a name means: FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME.
+
+    Nothing is ever downloaded, unless a timm name ends in @pretrained. Raises Refusal.
+    """
+    place, _, name = factory.rpartition(":")
+    if place == "timm":
+        return _of_timm(name)
+    if place == "torchvision":
+        return _of_torchvision(name)
+    if not place or not name.isidentifier():
+        raise Refusal(
+            f"A network is named FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME or torchvision:NAME, but got "
+            f"'{factory}'."
+        )
+    module = code.load(code.kept(Path(place), source)) if place.endswith(".py") else _module(place)
+    call = getattr(module, name, None)
+    if not callable(call):
+        there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
+        raise unknown(f"function in '{place}'", name, there)
+    return call
+
+
+def _of_timm(name: str) -> Callable[..., nn.Module]:
+    try:
+        import timm
+    except ImportError:
+        raise Refusal(f"timm:{name} needs timm, which is not installed: pip install 'kdsearch[timm]'") from None
+    own, _, pretrained = name.partition("@")
+    if own not in timm.list_models():
+        raise unknown("network of timm", own, timm.list_models())
+    return lambda classes, **arguments: timm.create_model(
+        own, pretrained=pretrained == "pretrained", num_classes=classes, **arguments
+    )
+
+
+def _of_torchvision(name: str) -> Callable[..., nn.Module]:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise unknown("classifier of torchvision", name, models.list_models(module=models))
+    return lambda classes, **arguments: models.get_model(name, weights=None, num_classes=classes, **arguments)
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Refusal(f"The module '{name}' cannot be imported ({first_line(error)}); is it installed?") from None

@@ -1,0 +1,129 @@
+"""Networks of a user's own made certain: which file and which weights, how they see, where they are cut."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet, Eye, Own
+from kdsearch.config.pipeline import Hints, Layer, Link, Pair, Pipeline
+from kdsearch.errors import Refusal, listed
+from kdsearch.nets import cut, factory, own
+from kdsearch.nets.filled import new_head, weights_hash
+from kdsearch.nets.own import sees
+
+TIMM = {"size": "input_size", "resize": "interpolation", "mean": "mean", "std": "std", "channels": "input_size"}
+"""Fields of an eye, and where timm's record of a network's weights has them."""
+
+
+def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipeline:
+    """With all of its own networks certain, and each pair by the numbers of its layers; itself where that is so.
+
+    Raises Refusal for a network that cannot be made, or cannot be cut where a pair names it.
+    """
+    links = list(pipeline.links)
+    for number, link in enumerate(links):
+        if isinstance(link.net, Own):
+            after = links[number + 1].hints if number + 1 < len(links) else None
+            names = [*_names(link.hints, "guided"), *_names(after, "hint")]
+            links[number] = link.model_copy(update={"net": certain(link.net, image, classes, names)})
+    links = [_numbered(link, links[number - 1].net if number else None) for number, link in enumerate(links)]
+    return pipeline if tuple(links) == pipeline.links else pipeline.model_copy(update={"links": tuple(links)})
+
+
+def certain(net: Own, image: Shape, classes: tuple[str, ...], names: Sequence[str] = ()) -> Own:
+    """A network found out about, its taps with those of these names; itself where that is so. Raises Refusal."""
+    if net.source and set(names) <= set(net.taps):
+        return net
+    return _settled(net, image, classes, tuple(names))
+
+
+def _names(hints: Hints | None, end: str) -> list[str]:
+    """Submodules that pairs name."""
+    found = [getattr(pair, end) for pair in hints.pairs] if hints else []
+    return [layer for layer in found if isinstance(layer, str) and "/" not in layer]
+
+
+def _numbered(link: Link, teacher: AnyNet | None) -> Link:
+    hints = link.hints
+    if hints is None or teacher is None or all(type(end) is int for p in hints.pairs for end in (p.hint, p.guided)):
+        return link
+    pairs = [
+        pair.model_copy(
+            update={"hint": _number(pair, pair.hint, teacher), "guided": _number(pair, pair.guided, link.net)}
+        )
+        for pair in hints.pairs
+    ]
+    once = {str(pair): pair for pair in reversed(pairs)}  # parts of a shallow network may be one layer
+    return link.model_copy(update={"hints": hints.model_copy(update={"pairs": tuple(reversed(once.values()))})})
+
+
+def _number(pair: Pair, layer: Layer, net: AnyNet) -> int:
+    if isinstance(layer, int):
+        return layer
+    if "/" in layer:
+        part, whole = map(int, layer.split("/"))
+        if part > whole or not net.layers:
+            there = (
+                "is beyond its end"
+                if part > whole
+                else "is nowhere: the network shows no map, so it teaches by answers"
+            )
+            raise Refusal(f"pair {pair}: a part of the depth lies between its layers, but {layer} {there}.")
+        return max(round(part * net.layers / whole), 1)
+    if not isinstance(net, Own):
+        raise Refusal(
+            f"pair {pair}: names are of submodules of one's own networks, but '{layer}' is of a {net.kind} one."
+        )
+    return net.taps.index(layer) + 1
+
+
+@lru_cache(maxsize=4096)
+def _settled(net: Own, image: Shape, classes: tuple[str, ...], names: tuple[str, ...]) -> Own:
+    net = own.placed(net)
+    call = factory.found(net.factory)
+    found: dict[str, Any] = {"source": factory.source(net.factory)}
+    if net.weights:
+        found["weights_hash"] = weights_hash(Path(net.weights))
+    net = net.model_copy(update=found | {"eye": _eye(net, getattr(call, "eye", None), None)})
+    net = net.model_copy(update={"columns": _columns(net, classes)})
+    module, images = own.shown(net, image, len(classes))
+    net = net.model_copy(update={"eye": _eye(net, None, getattr(module, "pretrained_cfg", None))})
+    if images.shape[1:] != sees(net, image):  # timm knows its size
+        module, images = own.shown(net, image, len(classes))
+    head = own.head(module, images, net, len(classes))
+    anew = new_head(module, Path(net.weights)) if net.weights else ""
+    taps = cut.taps(module, images, (*net.taps, *names))
+    kept = {*net.taps, *names} if net.taps else {tap.name for tap in taps}
+    chosen = tuple(tap.name for tap in taps if tap.name in kept)
+    return net.model_copy(update={"taps": chosen, "head": anew or head, "new_head": bool(anew)})
+
+
+def _eye(net: Own, told: Any, record: Any) -> Eye:
+    """What the config says; what it leaves open as the factory says, else, of weights from elsewhere, timm's record."""
+    if told is not None and not isinstance(told, Eye):
+        raise Refusal(f"A factory's eye is an Eye(…) of kdsearch, but that of '{net.called}' is {told!r}.")
+    more: dict[str, Any] = {}
+    if told is not None:
+        more = {name: value for name, value in told if value != Eye.model_fields[name].default}
+    elif record and (net.weights or "@" in net.factory):
+        more = {name: record.get(word) for name, word in TIMM.items() if record.get(word)}
+        if size := more.pop("size", None):
+            more |= {"size": (size[2], size[1]), "channels": size[0]}
+    open_ = {name: value for name, value in more.items() if getattr(net.eye, name) == Eye.model_fields[name].default}
+    return Eye.model_validate(net.eye.model_dump() | open_)
+
+
+def _columns(net: Own, classes: Sequence[str]) -> tuple[int, ...]:
+    names = net.eye.classes
+    if names is None or tuple(classes) == names:
+        return ()
+    lacking = [name for name in classes if name not in names]
+    if len(set(names)) < len(names) or lacking:
+        what = "are not told apart" if len(set(names)) < len(names) else f"lack {listed(lacking)}"
+        raise Refusal(
+            f"A network's classes are the names of its outputs, and all of the data's are among them, but those of "
+            f"'{net.called}' {what}."
+        )
+    return tuple(names.index(name) for name in classes)
