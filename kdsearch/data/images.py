@@ -41,7 +41,7 @@ def load(data: Data, data_dir: Path, progress: Progress = silent, memory: int | 
 
     Touches no test images, unless a published protocol is repeated (data.validation "test").
     """
-    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size)), progress)
+    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size), channels=data.channels), progress)
     counts = found.labels.bincount(minlength=len(found.classes))
     if len(found.classes) < 2 or counts.min() < 2:
         least = found.classes[int(counts.argmin())]

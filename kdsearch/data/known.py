@@ -28,7 +28,7 @@ def read(name: str, part: str, data_dir: Path, look: Look) -> Reading:
     """A part of such a set; raises Refusal where its files cannot be read."""
     pixels, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
     _, height, width, channels = pixels.shape
-    told = replace(look, size=look.size or (width, height), style=look.style or Style(channels == 1))
+    told = look.told((width, height), look.style or Style(channels == 1))
 
     def fill(into: np.ndarray) -> None:
         for some, there in zip(pixels.split(PART), torch.from_numpy(into).split(PART), strict=True):

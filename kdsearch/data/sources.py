@@ -124,8 +124,8 @@ def _read_folder(part: str, listing: Listing, look: Look, progress: Progress) ->
     if not sound:
         pictures.refuse(broken, len(seen))
     files, heads = [file for file, _ in sound], [head for _, head in sound]
-    style = pictures.style_of(heads, files, look.style)
-    told = replace(look, size=look.size or pictures.usual_size([head.size for head in heads]), style=style)
+    size, style = pictures.usual_size([head.size for head in heads]), pictures.style_of(heads, files, look.style)
+    told = look.told(size, style)
 
     def fill(into: np.ndarray) -> None:
         late = pictures.decode(files, told, into, f"decoding {part} images", progress)

@@ -294,3 +294,30 @@ def test_an_unknown_data_set_is_refused_with_the_nearest():
 
 def test_a_digit_may_be_enlarged():
     assert data_images.load(Data(image_size=16), HERE).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["digits", "grey", "colour"])
+def test_images_come_grey_or_coloured_as_they_are_told(tmp_path, kind):
+    name = kind if kind == "digits" else str(folder(tmp_path / "d", mode="L" if kind == "grey" else "RGB"))
+    own = data_images.load(Data(name=name), HERE)
+    grey, colour = (data_images.load(Data(name=name, channels=channels), HERE) for channels in (1, 3))
+    assert grey.shape == (1, *own.shape[1:]) and colour.shape == (3, *own.shape[1:])
+    for told in (grey, colour):
+        assert (told.fingerprint == own.fingerprint) == (told.shape == own.shape)
+        assert torch.equal(told.labels, own.labels)
+    images = [Image.fromarray(one.permute(1, 2, 0).numpy()) for one in colour.train[:]]
+    assert torch.equal(grey.train[:][:, 0], torch.stack([plain(one) for one in images]))
+    assert torch.equal(colour.train[:], (own if kind == "colour" else grey).train[:].expand(-1, 3, -1, -1))
+
+
+def plain(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image.convert("L")))
+
+
+def test_test_images_and_validation_images_have_the_channels_that_are_told(tmp_path):
+    root = folder(tmp_path / "d")
+    for part in ("val", "test"):
+        (folder(tmp_path / part, mode="L") / "train").rename(root / part)
+    data = Data(name=str(root), channels=1)
+    found = data_images.load(data, HERE)
+    assert found.validation.shape == (1, 10, 10) and data_images.load_test(data, HERE, found)[0].shape == (1, 10, 10)
