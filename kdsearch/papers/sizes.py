@@ -4,6 +4,7 @@ from typing import Any
 
 from kdsearch.config.datasets import Shape
 from kdsearch.errors import cause_of
+from kdsearch.nets import pairs
 from kdsearch.nets.survey import survey, training_parameters
 from kdsearch.papers.tables import Protocol
 

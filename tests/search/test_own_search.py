@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import mine
+import brought
 import pandas as pd
 import pytest
 from test_going_on import killed_when
@@ -28,8 +28,8 @@ FIT = Fit(epochs=2, batch_size=64)
 def pipeline(file: Path, images: data_images.Images) -> Pipeline:
     hints = Hints(pairs=(Pair(hint="2/3", guided="1/2"),), regressor="conv1x1")
     links = (
-        Link(net=mine.teacher(file), fit=Fit(epochs=0, batch_size=64)),
-        Link(net=mine.student(file), fit=FIT, hints=hints, kd=KD()),
+        Link(net=brought.teacher(file), fit=Fit(epochs=0, batch_size=64)),
+        Link(net=brought.student(file), fit=FIT, hints=hints, kd=KD()),
     )
     return settled(Pipeline(links=links), images.shape, images.classes)
 
@@ -50,7 +50,7 @@ def moved(found: Pipeline, place: str) -> Pipeline:
 
 def test_a_worker_without_the_files_takes_them_from_the_storage_and_comes_to_the_same(tmp_path, images, monkeypatch):
     monkeypatch.setattr(code, "SHELVES", [])
-    file = mine.written(tmp_path)
+    file = brought.written(tmp_path)
     found = pipeline(file, images)
     here = trained(found, tmp_path / "here")
     there = moved(found, str(tmp_path))
@@ -73,18 +73,18 @@ def test_a_space_that_takes_networks_is_refused_without_them_and_another_one_wit
 def test_a_search_of_own_networks_that_is_killed_goes_on_to_equal_numbers_but_not_with_another_file(tmp_path):
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
-        mine.written(tmp_path / name)
-    done = subprocess.run(mine.call("s"), cwd=tmp_path / "whole", capture_output=True, text=True)
+        brought.written(tmp_path / name)
+    done = subprocess.run(brought.call("s"), cwd=tmp_path / "whole", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     broken = tmp_path / "broken"
     folder = broken / "results" / "s"
-    killed_when(lambda: len(tables.read(folder).epochs) > 12, mine.call("s"), broken)
+    killed_when(lambda: len(tables.read(folder).epochs) > 12, brought.call("s"), broken)
     shutil.copy(broken / "parts.py", broken / "kept")
-    (broken / "parts.py").write_text(mine.PARTS.replace("nn.ReLU", "nn.SiLU"))
-    done = subprocess.run(mine.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
+    (broken / "parts.py").write_text(brought.PARTS.replace("nn.ReLU", "nn.SiLU"))
+    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
     assert done.returncode == 2 and "or a file beside it, has changed since" in done.stderr
     shutil.copy(broken / "kept", broken / "parts.py")
-    done = subprocess.run(mine.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
+    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for place in (tmp_path / "whole", broken):  # where they lie is no part of what they are
         path = place / "results" / "s" / "trials.parquet"
