@@ -9,7 +9,7 @@ import pytest
 from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.nets import pairs, settle, survey
-from kdsearch.search import spaces
+from kdsearch.search import drawing, spaces
 from kdsearch.search.settings import Settings
 
 SPACES = sorted(spaces.names())
@@ -58,7 +58,7 @@ def drawn(request, tmp_path_factory) -> tuple[spaces.Space, list[spaces.Draw]]:
         shape, classes = (3, 32, 32), tuple(map(str, range(10)))
         teacher = settle.certain(Own(kind="own", factory=f"{nets}:teacher"), shape, classes)
         settings = replace(settings, teacher=teacher, student=f"{nets}:student", shape=shape, classes=classes)
-    return space, spaces.draws(space, settings, DRAWS, seed=0)
+    return space, drawing.draws(space, settings, DRAWS, seed=0)
 
 
 def test_where_networks_are_given_all_that_can_be_asked_of_hints_is_drawn(drawn):
@@ -90,7 +90,7 @@ def test_a_grid_has_its_cells_each_another_pipeline_with_equal_budgets(drawn):
     assert (space.budget.sampler == "grid") == (space.name in GRIDS) == (space.full_budget.sampler == "grid")
     if space.name not in GRIDS:
         return
-    cells = spaces.cells(space, Settings(space.budget.epochs, space.budget.teacher_epochs), found)
+    cells = drawing.cells(space, Settings(space.budget.epochs, space.budget.teacher_epochs), found)
     assert len({draw.pipeline for draw in cells}) == len(cells) == GRIDS[space.name]
     assert len({draw.pipeline.student.fit.epochs for draw in cells}) == 1
     assert space.reference is None and len({draw.pipeline.links[0] for draw in cells}) == 1

@@ -161,7 +161,9 @@ def tap_table(plan: Any) -> Iterator[str]:
                 f"{number} {name} {'×'.join(map(str, shape))}"
                 for number, (name, shape) in enumerate(zip(link.net.taps, shapes, strict=True), start=1)
             ]
-            yield f"Taps of the {role} ({link.net.called}): {'   '.join(taps) or 'none: it shows no map'}"
+            _, height, width = plan.survey(link.net).image
+            found = "   ".join(taps) or "none: it shows no map"
+            yield f"Taps of the {role} ({link.net.called} at {width}×{height}): {found}"
 
 
 def _show_end(search: "kdsearch.Search", storage: str, console: Any) -> None:

@@ -9,6 +9,7 @@ from pydantic import (
     Discriminator,
     Field,
     PlainSerializer,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     Tag,
     model_serializer,
@@ -26,6 +27,10 @@ Multiplier = Annotated[float, Field(gt=0, le=16)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
+WHOLE = {"whole": True}
+"""Told to what writes a part with all of its fields."""
+
+
 class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
     """Keyword-only, unknown keys refused, never changed after it is made."""
 
@@ -33,10 +38,16 @@ class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attr
     """Fields that are written only where they are told: older configs lack them, and their keys in the store stay."""
 
     @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _written(self, write: SerializerFunctionWrapHandler, how: SerializationInfo) -> dict[str, Any]:
+        if how.context == WHOLE:
+            return write(self)
         fields = type(self).model_fields
         unsaid = {name for name in self.LATER if getattr(self, name) == fields[name].default}
         return {name: value for name, value in write(self).items() if name not in unsaid}
+
+    def whole(self) -> dict[str, Any]:
+        """As plain data with all of its fields, also those that are left out where they are written."""
+        return self.model_dump(mode="json", context=WHOLE)
 
 
 class Net(Part, frozen=True):
@@ -231,3 +242,18 @@ AnyNet = Annotated[
 
 NETS = {"plain": Net, "resnet": ResNet, "own": Own}
 """By their kind, which pydantic names in the place of a mistake."""
+
+
+def names(net: AnyNet) -> tuple[str, ...] | None:
+    """The taps of a user's own network; None of a built-in one, which is a sequence of sections."""
+    return net.taps if isinstance(net, Own) else None
+
+
+def sees(net: AnyNet, image: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of an image as a network sees it."""
+    if not isinstance(net, Own):
+        return image
+    channels, height, width = image
+    if size := net.eye.size:
+        width, height = (size, size) if isinstance(size, int) else size
+    return (net.eye.channels or channels, height, width)

@@ -1,7 +1,5 @@
 """A user's folder of images: where its parts lie, what its classes hold, and what is passed over."""
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdsearch.config.datasets import KNOWN
+from kdsearch.data.listing import PARTS, Listing
 from kdsearch.data.pictures import endings
 from kdsearch.errors import Refusal, first_line, listed, unknown, visible
-
-PARTS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""Names of the folder that holds a part, in capitals or not."""
 
 MOST = 6
 """So many kinds of what is passed over are named."""
@@ -45,7 +37,7 @@ class Folder:
         """Of the part train, validation or test, which may not be there."""
         return self.path / self.parts.get(name, "" if name == "train" else name)
 
-    def listing(self, part: str) -> "Listing":
+    def listing(self, part: str) -> Listing:
         """What a part holds, in folders of its classes however deep; raises Refusal where it cannot serve."""
         return _listing(self, part)
 
@@ -91,23 +83,6 @@ def placed(name: str) -> str:
     return name if found is None else str(found.path.resolve())
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The files of one part, class by class."""
-
-    classes: tuple[str, ...]
-    files: tuple[Path, ...]
-    labels: tuple[int, ...]
-    """Of each file: the place of its class."""
-    passed: tuple[str, ...]
-    """What lies there and is not read: `3 *.heic`."""
-
-    def key(self) -> str:
-        """Changes whenever a class comes or goes, or a file is another or of another time."""
-        stats = [(str(file), label, *_stat(file)) for file, label in zip(self.files, self.labels, strict=True)]
-        return hashlib.sha256(json.dumps([self.classes, stats]).encode()).hexdigest()
-
-
 def _listing(found: Folder, part: str) -> Listing:
     root = found.part(part)
     if not root.is_dir():
@@ -119,7 +94,7 @@ def _listing(found: Folder, part: str) -> Listing:
         raise Refusal(f"Names of classes are UTF-8, but {listed(odd)} in '{root}' is not; rename it (convmv does).")
     if len(classes) < 2:
         raise Refusal(f"Classes are the folders in '{root}', and at least two are needed, but got {listed(classes)}.")
-    files: list[Path] = []
+    files: list[str] = []
     labels: list[int] = []
     others: Counter[str] = Counter()
     for number, name in enumerate(classes):
@@ -140,19 +115,20 @@ def _stray(path: Path) -> list[str]:
     return [f"{count:,} file{'s' * (count > 1)} in {path.name}/ itself ({', '.join(_counted(kinds))})"] if kinds else []
 
 
-def _sorted_out(path: Path) -> tuple[list[Path], Counter[str]]:
+def _sorted_out(path: Path) -> tuple[list[str], Counter[str]]:
     """Pictures of a class, and how many other files it holds, by their endings."""
-    own: list[Path] = []
+    own: list[str] = []
     rest: Counter[str] = Counter()
     for file in _walked(path):
-        if file.suffix.lower() in endings():
+        ending = os.path.splitext(file)[1].lower()
+        if ending in endings():
             own.append(file)
         else:
-            rest[file.suffix.lower()] += 1
+            rest[ending] += 1
     return own, rest
 
 
-def _walked(path: Path) -> Iterator[Path]:
+def _walked(path: Path) -> Iterator[str]:
     """All files below, also through links, each folder once; without names that begin with a dot."""
     seen: set[str] = set()
     for root, folders, names in os.walk(path, onerror=_unread, followlinks=True):
@@ -162,7 +138,7 @@ def _walked(path: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+        yield from (os.path.join(root, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _unread(error: OSError) -> None:
@@ -194,11 +170,3 @@ def _folders(path: Path) -> list[str]:
 
 def _files(path: Path) -> list[Path]:
     return [entry for entry in path.iterdir() if not entry.is_dir()]
-
-
-def _stat(file: Path) -> tuple[int, int]:
-    try:
-        found = file.stat()
-    except OSError:  # a link to nothing is told when it is opened
-        return 0, 0
-    return found.st_size, found.st_mtime_ns

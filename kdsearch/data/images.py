@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -24,39 +25,42 @@ def stratified(labels: Tensor, seed: int) -> Tensor:
 
     `seed` draws the images of a class, and whose turn it is among classes that are equally far."""
     generator = torch.Generator().manual_seed(seed)
-    place = torch.empty(len(labels), dtype=torch.float64)
-    tie = torch.rand(len(labels), generator=generator)
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
-        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    return torch.from_numpy(np.lexsort((tie.numpy(), place.numpy())))
+    place = np.empty(len(labels))
+    tie = torch.rand(len(labels), generator=generator).numpy()
+    for label in np.unique(labels.numpy()):
+        members = np.flatnonzero(labels.numpy() == label)
+        members = members[torch.randperm(len(members), generator=generator).numpy()]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return torch.from_numpy(np.lexsort((tie, place)))
 
 
-def load(data: Data, data_dir: Path, progress: Progress = silent) -> Images:
+def load(data: Data, data_dir: Path, progress: Progress = silent, memory: int | None = None) -> Images:
     """Read (or take from the cache), choose, split. Raises Refusal.
+
+    `memory`: bytes that the images may be expected to have there; None: a quarter of the machine's.
 
     Touches no test images, unless a published protocol is repeated (data.validation "test").
     """
-    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size)), progress)
+    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size), channels=data.channels), progress)
     counts = found.labels.bincount(minlength=len(found.classes))
     if len(found.classes) < 2 or counts.min() < 2:
         least = found.classes[int(counts.argmin())]
         raise Refusal(f"Each of at least two classes needs two training images, but '{least}' has {int(counts.min())}.")
     order = stratified(found.labels, data.split_seed)[: data.images]
     judging, train, validation = _judging(data, data_dir, found, order, progress)
-    rows = Rows(found.pixels, train)
-    own = statistics(rows)
+    memory = memory or psutil.virtual_memory().total // 4
+    rows = found.rows(train, memory)
+    own = statistics(rows, found.fingerprint)
     if not own[1].any():
         raise Refusal(f"Images differ in their pixels, but all {len(train):,} of '{data.name}' have one colour alone.")
     mean, std = (told(*both) for both in zip((data.mean, data.std), own, strict=True))
     return Images(
         train=rows, labels=found.labels[train],
-        validation=Rows(judging.pixels, validation), validation_labels=judging.labels[validation],
+        validation=judging.rows(validation, memory), validation_labels=judging.labels[validation],
         classes=found.classes, mean=mean, std=std.clamp(min=1e-3), fingerprint=_fingerprint(found, judging),
-        augment=data.changes, order=train.argsort(), views=data.fixed_views,
+        augment=data.changes, order=torch.from_numpy(train.numpy().argsort()), views=data.fixed_views,
         account=_account(data, found, judging, order, validation),
-        origin=Origin(data, data_dir, judging.part, found.look), side=min(rows.shape[1:]),
+        origin=Origin(data, data_dir, judging.part, found.look, memory), side=min(rows.shape[1:]),
     )  # fmt: skip
 
 
@@ -88,12 +92,13 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
     counts = found.labels[order].bincount(minlength=len(found.classes))
     each = "–".join(f"{count:,}" for count in dict.fromkeys((int(counts.min()), int(counts.max()))))
     taken = f"{len(order):,} of its {len(found.labels):,}" if len(order) < len(found.labels) else f"{len(order):,}"
-    size = f"{found.pixels.shape[2]}×{found.pixels.shape[1]}"
+    assert found.look.size
+    size = "{}×{}".format(*found.look.size)
     said = [
         f"{Path(data.name).name}: {taken} images of {len(found.classes):,} classes ({each} each), {found.span}"
         + ("" if found.span == size else f", brought to {size}")
     ]
-    judged = len(judging.labels[validation].unique())
+    judged = int(judging.labels[validation].bincount().count_nonzero())
     share = f" ({judged:,} of {len(found.classes):,} classes have any)" if judged < len(found.classes) else ""
     if judging is found:
         said.append(f"{len(validation):,} kept for validation{share}")
@@ -119,7 +124,7 @@ def load_test(data: Data, data_dir: Path, images: Images, progress: Progress = s
     Raises Refusal where their classes are others.
     """
     found = _alike(data, "test", data_dir, images.origin.look, images.classes, progress)
-    return Rows(found.pixels, torch.arange(len(found.labels))), found.labels
+    return found.rows(torch.arange(len(found.labels)), images.origin.memory), found.labels
 
 
 def _alike(data: Data, part: str, data_dir: Path, look: Look, classes: tuple[str, ...], progress: Progress) -> Decoded:

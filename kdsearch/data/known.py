@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdsearch.data.look import Look, Style
 from kdsearch.data.pictures import fitted
-from kdsearch.data.reading import Reading, check_size
+from kdsearch.data.reading import Reading
 from kdsearch.errors import Refusal
 
 TEST_DIGITS = 5
@@ -28,17 +28,13 @@ def read(name: str, part: str, data_dir: Path, look: Look) -> Reading:
     """A part of such a set; raises Refusal where its files cannot be read."""
     pixels, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
     _, height, width, channels = pixels.shape
-    span = f"{width}×{height}"
-    told = replace(look, size=look.size or (width, height), style=look.style or Style(channels == 1))
-    assert told.size and told.style
-    if told.size != (width, height):
-        check_size(told.size, len(pixels), 1 if told.style.grey else 3, span)
+    told = look.told((width, height), look.style or Style(channels == 1))
 
     def fill(into: np.ndarray) -> None:
         for some, there in zip(pixels.split(PART), torch.from_numpy(into).split(PART), strict=True):
             there.copy_(seen(some, told))
 
-    return Reading(labels, tuple(classes), told, span, fill)
+    return Reading(labels, tuple(classes), told, f"{width}×{height}", fill)
 
 
 def seen(pixels: Tensor, look: Look) -> Tensor:

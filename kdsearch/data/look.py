@@ -1,6 +1,6 @@
 """How images are looked at when they are decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Size = tuple[int, int]
@@ -30,6 +30,13 @@ class Look:
     resize: Filter | None = None
     crop: float = 1.0
     """Share of the sides that is seen, at the centre."""
+    channels: Literal[1, 3] | None = None
+    """Instead of the style's."""
+
+    def told(self, size: Size, style: Style) -> "Look":
+        """With what is usual for some images where nothing is asked of them."""
+        grey = style.grey if self.channels is None else self.channels == 1
+        return replace(self, size=self.size or size, style=replace(style, grey=grey), channels=None)
 
 
 def pair(side: int | Size | None) -> Size | None:

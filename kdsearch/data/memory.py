@@ -26,6 +26,8 @@ class Origin:
     """The part that validates."""
     look: Look
     """Its size and style are told."""
+    memory: int
+    """Bytes; a larger set is read ahead."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Images:
             changes = changes.to(self.train.device)
         # One copy to the device for the whole epoch: each would wait for the step before.
         there = torch.cat(steps).to(self.train.device).split([len(step) for step in steps])
-        for samples, place in zip(steps, there, strict=True):
+        for samples, place in zip(steps, self.train.ahead(there), strict=True):
             labels = moved_to(self.labels[place % len(self.train)], self.mean.device)
             yield Batch(self.pixels(place, changes), labels, samples, changes)
 

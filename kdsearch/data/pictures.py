@@ -1,13 +1,13 @@
 """Picture files, by Pillow: which it opens, how large and how deep they are, their pixels as bytes."""
 
 import contextlib
+import os
 import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class Head:
 class Broken:
     """A file that is no readable picture."""
 
-    path: Path
+    path: str
     reason: str
 
 
@@ -98,7 +98,7 @@ def span(heads: Sequence[Head]) -> str:
     return f"{min(sides)}–{max(sides)} px"
 
 
-def style_of(heads: Sequence[Head], files: Sequence[Path], known: Style | None) -> Style:
+def style_of(heads: Sequence[Head], files: Sequence[str], known: Style | None) -> Style:
     """How pictures become bytes: as those of another part did, where that is `known`.
 
     Raises Refusal where some have 8 bits and others more, since no scale fits both."""
@@ -115,15 +115,15 @@ def style_of(heads: Sequence[Head], files: Sequence[Path], known: Style | None) 
     return Style(all(head.grey for head in heads), scale)
 
 
-def heads(files: Sequence[Path], doing: str, progress: Progress) -> list[Head | Broken]:
+def heads(files: Sequence[str], doing: str, progress: Progress) -> list[Head | Broken]:
     """Size and depth of each file."""
     return _each(partial(_opened, use=_head), files, doing, progress)
 
 
-def decode(files: Sequence[Path], look: Look, into: np.ndarray, doing: str, progress: Progress) -> list[Broken]:
+def decode(files: Sequence[str], look: Look, into: np.ndarray, doing: str, progress: Progress) -> list[Broken]:
     """Writes pixels uint8 (N, height, width, 1 or 3), scaled and centre-cropped; returns the files that broke."""
 
-    def fill(numbered: tuple[int, Path]) -> Broken | None:
+    def fill(numbered: tuple[int, str]) -> Broken | None:
         place, path = numbered
         pixels = _opened(path, partial(pixels_of, look=look))
         if isinstance(pixels, Broken):
@@ -158,16 +158,16 @@ def _each(work: Callable[[Any], Any], files: Sequence[Any], doing: str, progress
     return done
 
 
-def _opened(path: Path, use: Callable[[Any], Any]) -> Any:
+def _opened(path: str, use: Callable[[Any], Any]) -> Any:
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             return use(image)
     except FileNotFoundError:
-        return Broken(path, "a link to a file that is not there" if path.is_symlink() else "it is gone")
+        return Broken(path, "a link to a file that is not there" if os.path.islink(path) else "it is gone")
     except Exception as error:  # whatever a decoder makes of bytes that are no picture
-        said = getattr(error, "strerror", None) or str(error).replace(f" {str(path)!r}", "")
+        said = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
         return Broken(path, said or type(error).__name__)
 
 

@@ -1,7 +1,8 @@
 """Some images of a decoded set, in an order of their own: read when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class Rows:
     """Of these images in the set: int64 (M,), in main memory."""
     held: bool = False
     """Whether they lie together, in this order."""
+    fetch: Callable[[Tensor], None] | None = None
+    """Has the disk read images by their places in the set; None: they are in memory anyway."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -51,8 +54,15 @@ class Rows:
 
     def split(self, count: int) -> Iterator[Tensor]:
         """All of them, so many at a time."""
-        for start in range(0, len(self), count):
-            yield self[start : start + count]
+        for which in self.ahead(torch.arange(len(self)).split(count)):
+            yield self[int(which[0]) : int(which[-1]) + 1]
+
+    def ahead(self, steps: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The same steps, each of which names some of these images in whatever view; the disk is one step ahead."""
+        for step, following in zip_longest(steps, steps[1:]):
+            if self.fetch and following is not None:
+                self.fetch(self.places[following % len(self)])
+            yield step
 
     def to(self, device: torch.device) -> "Rows":
         """The same ones there."""

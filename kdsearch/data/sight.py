@@ -6,7 +6,6 @@ from kdsearch.config.net import AnyNet, Eye, Own
 from kdsearch.data.look import Look, pair
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
-from kdsearch.data.rows import Rows
 from kdsearch.data.sources import decoded, silent
 from kdsearch.data.statistics import statistics, told
 
@@ -28,23 +27,25 @@ def seen_by(images: Images, net: AnyNet) -> Images:
 
 
 def _seen(images: Images, eye: Eye, progress: Progress) -> Images:
-    own = images.origin.look
-    look = _look(own, eye)
+    origin = images.origin
+    look = _look(origin.look, eye)
     mean, std = images.mean.cpu(), images.std.cpu()
     train, validation = images.train, images.validation
-    if look != own:
-        data, data_dir, judging = images.origin.data, images.origin.data_dir, images.origin.judging
-        parts = {part: decoded(data.name, part, data_dir, look, progress).pixels for part in {"train", judging}}
-        train, validation = Rows(parts["train"], train.places), Rows(parts[judging], validation.places)
+    if look != origin.look:
+        data, data_dir, judging, memory = origin.data, origin.data_dir, origin.judging, origin.memory
+        parts = {part: decoded(data.name, part, data_dir, look, progress) for part in {"train", judging}}
+        train = parts["train"].rows(train.places, memory)
+        validation = parts[judging].rows(validation.places, memory)
         if train.shape[0] != images.shape[0]:
-            mean, std = (told(*both) for both in zip((data.mean, data.std), statistics(train), strict=True))
+            own = statistics(train, parts["train"].fingerprint)
+            mean, std = (told(*both) for both in zip((data.mean, data.std), own, strict=True))
     if backwards := eye.order == "bgr":
         mean, std = mean.flip(0), std.flip(0)
     mean, std = told(eye.mean, mean), told(eye.std, std).clamp(min=1e-3)
     height, width = (ours / theirs / eye.crop for ours, theirs in zip(train.shape[1:], images.shape[1:], strict=True))
     found = replace(
         images, train=train, validation=validation, mean=mean, std=std, backwards=backwards, scale=(height, width),
-        origin=replace(images.origin, look=look),
+        origin=replace(origin, look=look),
     )  # fmt: skip
     return found.to(images.mean.device, images.precision)
 

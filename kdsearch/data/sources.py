@@ -1,26 +1,28 @@
-"""Images of a source, read once, to uint8 tensors."""
+"""Images of a source, decoded once, to a file of the cache."""
 
 import hashlib
 import json
-import os
-from collections.abc import Sequence
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from kdsearch.data import known, pictures
-from kdsearch.data.folder import Listing, folder
+from kdsearch.data.folder import folder
+from kdsearch.data.listing import Listing
 from kdsearch.data.look import Look, Style
+from kdsearch.data.mapped import FORMAT, Mapped, drafted, opened
 from kdsearch.data.pictures import Broken, Progress
-from kdsearch.data.reading import Reading, check_size
+from kdsearch.data.reading import Reading
+from kdsearch.data.rows import Rows
+from kdsearch.errors import Refusal
 from kdsearch.storage import cache
-from kdsearch.storage.files import whole
+
+SMALLEST = 8
+"""Pixels of the shorter side."""
 
 
 def silent(doing: str, done: int, total: int) -> None:
@@ -31,13 +33,10 @@ def silent(doing: str, done: int, total: int) -> None:
 class Decoded:
     """A part of a data set: train, validation or test."""
 
-    pixels: Tensor
-    """uint8 (N, H, W, C)."""
-    labels: Tensor
-    """int64 (N,): places in `classes`."""
+    file: Mapped
     classes: tuple[str, ...]
     fingerprint: str
-    """Hash of all these."""
+    """Hash of pixels, labels and classes."""
     span: str
     """Sizes before: `32–200 px`."""
     look: Look
@@ -45,6 +44,16 @@ class Decoded:
     part: str = "train"
     passed: tuple[str, ...] = ()
     """What was passed over."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,): places in `classes`."""
+        return self.file.labels
+
+    def rows(self, places: Tensor, memory: int) -> Rows:
+        """Some of the images; read ahead where all of them are more than so many bytes."""
+        pixels = self.file.pixels
+        return Rows(pixels, places, fetch=self.file.fetch if pixels.nbytes > memory else None)
 
 
 def decoded(name: str, part: str, data_dir: Path, look: Look, progress: Progress) -> Decoded:
@@ -58,50 +67,49 @@ def decoded(name: str, part: str, data_dir: Path, look: Look, progress: Progress
         found = _cached(_path(name, part, source, kept))
         if found and look.size in (None, found.look.size):
             return replace(found, part=part, passed=passed)
-    reading = read(name, part, data_dir, listing, look, progress)
-    pixels = np.empty(reading.shape, np.uint8)
-    reading.fill(pixels)
-    plain = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    fingerprint = _fingerprint(plain, reading.labels, reading.classes)
-    words = {"classes": json.dumps(reading.classes), "fingerprint": fingerprint, "span": reading.span}
-    with whole(_path(name, part, source, look)) as draft:
-        save_file(
-            {"pixels": plain, "labels": reading.labels}, draft, words | {"look": json.dumps(asdict(reading.look))}
-        )
-        os.chmod(draft, 0o644)  # others on a shared disk read it too
-    return Decoded(
-        torch.from_numpy(pixels), reading.labels, reading.classes, fingerprint, reading.span, reading.look, part, passed
-    )
+    reading, path = read(name, part, data_dir, listing, look, progress), _path(name, part, source, look)
+    _check_size(reading, path.parent)
+    facts = {"classes": json.dumps(reading.classes), "span": reading.span, "look": json.dumps(asdict(reading.look))}
+    with drafted(path, reading.shape, reading.labels, reading.classes, facts) as pixels:
+        reading.fill(pixels)
+    found = _cached(path)
+    assert found, "what was just written can be read"
+    return replace(found, part=part, passed=passed)
 
 
 def _cached(path: Path) -> Decoded | None:
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta, pixels, labels = file.metadata(), file.get_tensor("pixels"), file.get_tensor("labels")
-            classes, look = tuple(json.loads(meta["classes"])), look_of(json.loads(meta["look"]))
-            if meta["fingerprint"] == _fingerprint(pixels, labels, classes):
-                return Decoded(pixels.permute(0, 2, 3, 1), labels, classes, meta["fingerprint"], meta["span"], look)
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
-        pass  # not there, or damaged: it is only a copy, which is made anew
-    return None
-
-
-def look_of(told: dict[str, Any]) -> Look:
-    """What asdict() made of it."""
+    file = opened(path)
+    if file is None:
+        return None
+    facts, told = file.facts, json.loads(file.facts["look"])
     style = Style(told["style"]["grey"], told["style"]["scale"] and tuple(told["style"]["scale"]))
-    return Look(tuple(told["size"]), style, told["resize"], told["crop"])
+    look = Look(tuple(told["size"]), style, told["resize"], told["crop"])
+    return Decoded(file, tuple(json.loads(facts["classes"])), facts["fingerprint"], facts["span"], look)
 
 
 def _path(name: str, part: str, source: str, look: Look) -> Path:
-    told = json.dumps([name, part, source, asdict(look)])
+    told = json.dumps([FORMAT, name, part, source, asdict(look)])
     return cache.folder() / "images" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
 
 
-def _fingerprint(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
-    digest = hashlib.sha256(json.dumps([list(pixels.shape), list(classes)]).encode())
-    digest.update(pixels.numpy().data)
-    digest.update(labels.numpy().data)
-    return digest.hexdigest()[:16]
+def _check_size(reading: Reading, place: Path) -> None:
+    """Raises Refusal for images that are too small, or too many for the cache's disk."""
+    count, height, width, channels = reading.shape
+    if min(height, width) < SMALLEST:
+        raise Refusal(
+            f"Images must be at least {SMALLEST}×{SMALLEST}, but these ({reading.span}) would be {width}×{height}; "
+            f"enlarge them with --image-size."
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(place).free, count * channels * width * height
+    if needed > free:
+        fits = int((free / (count * channels)) ** 0.5)
+        way_out = f"--image-size {fits} would fit" if fits >= SMALLEST else "take fewer images"
+        raise Refusal(
+            f"All images are kept in the cache as they are after decoding, but {count:,} of {width}×{height} take "
+            f"{needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on the disk of '{place}'; {way_out}, or let "
+            f"KDSEARCH_CACHE name another disk."
+        )
 
 
 def read(name: str, part: str, data_dir: Path, listing: Listing | None, look: Look, progress: Progress) -> Reading:
@@ -116,10 +124,8 @@ def _read_folder(part: str, listing: Listing, look: Look, progress: Progress) ->
     if not sound:
         pictures.refuse(broken, len(seen))
     files, heads = [file for file, _ in sound], [head for _, head in sound]
-    style = pictures.style_of(heads, files, look.style)
-    told = replace(look, size=look.size or pictures.usual_size([head.size for head in heads]), style=style)
-    assert told.size
-    check_size(told.size, len(files), 1 if style.grey else 3, pictures.span(heads))
+    size, style = pictures.usual_size([head.size for head in heads]), pictures.style_of(heads, files, look.style)
+    told = look.told(size, style)
 
     def fill(into: np.ndarray) -> None:
         late = pictures.decode(files, told, into, f"decoding {part} images", progress)

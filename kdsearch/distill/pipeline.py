@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config.net import AnyNet, Own
+from kdsearch.config.net import names as names_of
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
@@ -24,7 +25,7 @@ from kdsearch.distill.terms import Answers, Lesson, Stage, stages
 from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal, nobody
-from kdsearch.nets import build, filled, own, pairs
+from kdsearch.nets import build, filled, pairs
 from kdsearch.nets.build import placed
 from kdsearch.nets.survey import survey
 from kdsearch.nets.taps import Regressor
@@ -142,7 +143,7 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
     """A trained link, from the store; where it lacks it, this one trains it (and its teachers) while others wait."""
     images, store, link = means.images, means.store, pipeline.links[number]
     key = key_of(pipeline, number, images.fingerprint)
-    path, names = store.path(key), own.names(link.net)
+    path, names = store.path(key), names_of(link.net)
     with store.lock(key):
         if key in store:
             return Taught(read_facts(path), partial(loaded, link, path, images), names)
@@ -204,6 +205,8 @@ def learn(
                 yield Row(number - 1, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
+            if epoch == 1 and teacher and teacher.names is not None:
+                teacher.check()
             reached = validated(net, images) if judged else None
             row = _row(number, lesson.stage.name, epoch, done, reached, last and judged)
             if kept:
@@ -216,7 +219,7 @@ def learn(
 def lessons(pipeline: Pipeline, number: int, net: nn.Module, teacher: Taught | None, means: Means) -> Iterator[Lesson]:
     """The stages of a link with its network, each made when the one before has ended."""
     link = pipeline.links[number]
-    more: dict[str, Any] = {"names": own.names(link.net)}
+    more: dict[str, Any] = {"names": names_of(link.net)}
     if isinstance(link.net, Own):
         more |= {"sample": _sample(means.seen(link.net)), "head": link.net.head if link.fit.trains == "head" else ""}
     for stage in stages(link, pipeline.links[number - 1].net if number else None):

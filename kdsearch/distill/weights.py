@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kdsearch.errors import Refusal
 from kdsearch.storage.files import whole
 
 
@@ -50,6 +51,14 @@ class Taught:
     def net(self) -> nn.Module:
         """In eval mode, without gradients."""
         return self._load().eval().requires_grad_(False)
+
+    def check(self) -> None:
+        """Raises Refusal where a network that teaches has changed: its answers would be another's."""
+        if "net" in vars(self) and digest(self.net) != self.facts["digest"]:
+            raise Refusal(
+                "A teacher stays as it is, but its weights or statistics moved while it answered; in evaluation mode "
+                "its forward pass must change nothing."
+            )
 
     @property
     def key(self) -> str:

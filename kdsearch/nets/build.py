@@ -1,15 +1,15 @@
 """Networks of each kind: of the built-in ones the sections that give and take hints, then the classifier."""
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
 from kdsearch.config.net import AnyNet, Net, Own, ResNet
 from kdsearch.errors import Refusal
-from kdsearch.nets import own
+from kdsearch.nets import factory
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -19,6 +19,10 @@ and up to which it does not, so that the papers' networks have the papers' count
 
 MAP = 4
 """Side of what is left then, at most."""
+
+
+SMALLEST = 1e-12
+"""Of a probability whose logarithm is taken."""
 
 
 def placed(net: Module, device: torch.device) -> Module:
@@ -116,10 +120,24 @@ def residual(net: ResNet, image: Shape, classes: int) -> Iterator[nn.Sequential]
     yield nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
+def built(net: Own, classes: int) -> nn.Module:
+    """A user's module, whose answer is a logit for each of the data's classes. Raises Refusal."""
+    module = factory.raw(net, classes)
+    columns, eye = list(net.columns), net.eye
+    if columns or eye.outputs == "probabilities":
+
+        def answer(module: nn.Module, given: Any, gave: Tensor) -> Tensor:
+            gave = gave.clamp(min=SMALLEST).log() if eye.outputs == "probabilities" else gave
+            return gave[:, columns] if columns else gave
+
+        module.register_forward_hook(answer)
+    return module
+
+
 def build(net: AnyNet, image: Shape, classes: int) -> nn.Module:
     """A network, weights as PyTorch, or a user's factory, draws them: of the built-in ones a sequence of all sections.
     Raises Refusal."""
     if isinstance(net, Own):
-        return own.built(net, classes)
+        return built(net, classes)
     found = residual(net, image, classes) if isinstance(net, ResNet) else plain(net, image, classes)
     return nn.Sequential(*found)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from kdsearch.config.net import Own
 from kdsearch.errors import Refusal, first_line, listed, unknown
 from kdsearch.storage import code
 
@@ -70,6 +71,20 @@ def _version(package: str) -> str:
         return package
 
 
+def placed(net: Own) -> Own:
+    """With its files as every process finds them."""
+    place, colon, name = net.factory.rpartition(":")
+    if place.endswith(".py"):
+        place = str(Path(place).expanduser().resolve())
+    weights = net.weights and str(Path(net.weights).expanduser().resolve())
+    return net.model_copy(update={"factory": place + colon + name, "weights": weights})
+
+
+def raw(net: Own, classes: int) -> nn.Module:
+    """A user's module as its factory gives it."""
+    return made(net.factory, len(net.eye.classes or ()) or classes, dict(net.arguments), net.source)
+
+
 def made(factory: str, classes: int, arguments: Mapping[str, Any], source: str = "") -> nn.Module:
     """What a factory gives for so many classes; raises Refusal where it cannot, with what it raised.
 
@@ -122,6 +137,9 @@ def _module_of(factory: str, call: Callable[..., Any], *told: Any, **named: Any)
             f"{listed([*told, *(f'{name}={value!r}' for name, value in named.items())])} raised "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
+    net = getattr(net, "_orig_mod", net)  # of torch.compile, whose graph passes by what a tap would hear
+    if isinstance(net, nn.DataParallel):
+        net = net.module
     if not isinstance(net, nn.Module):
         raise Refusal(f"A factory gives a torch.nn.Module, but '{factory}' gave a {type(net).__name__}.")
     return net

@@ -1,32 +1,9 @@
-"""Pairs of a hint and its guided layer: whether they fit, and their regressors."""
-
-import torch
+"""Pairs of a hint and its guided layer: whether they fit."""
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet
-from kdsearch.config.pipeline import Link, Pair, Pipeline
+from kdsearch.config.pipeline import Pair, Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.nets.survey import parameters, survey
-from kdsearch.nets.taps import Regressor
-
-
-def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[Regressor]:
-    """One for each of the link's pairs, in their order."""
-    if link.hints is None:
-        return []
-    hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
-    kind = link.hints.regressor
-    layers = [pair.layers for pair in link.hints.pairs]
-    return [Regressor(guided[there - 1], hints[here - 1], kind) for here, there in layers]
-
-
-def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
-    """The student's and its regressors'."""
-    extra = 0
-    if teacher is not None and link.hints is not None:
-        with torch.device("meta"):
-            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
-    return survey(link.net, image, classes).parameters + extra
+from kdsearch.nets.survey import survey
 
 
 def check(pipeline: Pipeline, image: Shape, classes: int) -> None:

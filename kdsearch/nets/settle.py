@@ -5,13 +5,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet, Eye, Own
+from kdsearch.config.net import AnyNet, Eye, Own, sees
 from kdsearch.config.pipeline import Hints, Layer, Link, Pair, Pipeline
-from kdsearch.errors import Refusal, listed
-from kdsearch.nets import cut, factory, own
+from kdsearch.errors import Refusal, first_line, listed
+from kdsearch.nets import cut, factory
 from kdsearch.nets.filled import new_head, weights_hash
-from kdsearch.nets.own import sees
 
 TIMM = {"size": "input_size", "resize": "interpolation", "mean": "mean", "std": "std", "channels": "input_size"}
 """Fields of an eye, and where timm's record of a network's weights has them."""
@@ -81,18 +83,18 @@ def _number(pair: Pair, layer: Layer, net: AnyNet) -> int:
 
 @lru_cache(maxsize=4096)
 def _settled(net: Own, image: Shape, classes: tuple[str, ...], names: tuple[str, ...]) -> Own:
-    net = own.placed(net)
+    net = factory.placed(net)
     call = factory.found(net.factory)
     found: dict[str, Any] = {"source": factory.source(net.factory)}
     if net.weights:
         found["weights_hash"] = weights_hash(Path(net.weights))
     net = net.model_copy(update=found | {"eye": _eye(net, getattr(call, "eye", None), None)})
     net = net.model_copy(update={"columns": _columns(net, classes)})
-    module, images = own.shown(net, image, len(classes))
+    module, images = shown(net, image, len(classes))
     net = net.model_copy(update={"eye": _eye(net, None, getattr(module, "pretrained_cfg", None))})
     if images.shape[1:] != sees(net, image):  # timm knows its size
-        module, images = own.shown(net, image, len(classes))
-    head = own.head(module, images, net, len(classes))
+        module, images = shown(net, image, len(classes))
+    head = head_of(module, images, net, len(classes))
     anew = new_head(module, Path(net.weights)) if net.weights else ""
     taps = cut.taps(module, images, (*net.taps, *names))
     kept = {*net.taps, *names} if net.taps else {tap.name for tap in taps}
@@ -127,3 +129,43 @@ def _columns(net: Own, classes: Sequence[str]) -> tuple[int, ...]:
             f"'{net.called}' {what}."
         )
     return tuple(names.index(name) for name in classes)
+
+
+def shown(net: Own, image: Shape, classes: int) -> tuple[nn.Module, Tensor]:
+    """A module and an image without memory, on the meta device; in memory where a factory computes with numbers.
+
+    Raises Refusal where the module does not take the image."""
+    refusal = None
+    for device in ("meta", "cpu"):
+        try:
+            with torch.random.fork_rng([]), torch.device(device):
+                module = factory.raw(net, classes).eval()
+                images = torch.zeros(1, *sees(net, image))
+                with torch.no_grad():
+                    module(images)
+                return module, images
+        except Refusal as error:
+            refusal = error
+        except Exception as error:  # whatever a user's module raises is told to the user
+            refusal = Refusal(
+                f"The network '{net.called}' is to see images of {'×'.join(map(str, sees(net, image)))}, but raised "
+                f"{type(error).__name__}: {first_line(error)}. Its eye (size, channels) or --image-size and "
+                f"--set data.channels=3 would change them."
+            )
+    assert refusal
+    raise refusal
+
+
+def head_of(module: nn.Module, images: Tensor, net: Own, classes: int) -> str:
+    """The submodule that gives the classes; raises Refusal where a network gives another number of them."""
+    parts = cut.heard(module, images)
+    outputs = len(net.eye.classes or ()) or classes
+    gave = next(one.gave[0] for one in parts if not one.name)
+    if not isinstance(gave, Tensor) or gave.shape[1:] != (outputs,):
+        shape = "×".join(map(str, gave.shape[1:])) if isinstance(gave, Tensor) else type(gave).__name__
+        raise Refusal(
+            f"A network gives a number for each of {outputs:,} classes, but '{net.called}' gives {shape}. If it knows "
+            f"more classes than the data, its eye names them all, in the order of its outputs: Eye(classes=(…))."
+        )
+    own = [one for one in parts if one.name and one.owns and one.gave and isinstance(one.gave[0], Tensor)]
+    return next((one.name for one in reversed(own) if one.gave[0].shape[1:] == (outputs,)), "")

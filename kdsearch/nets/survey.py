@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet, Own
-from kdsearch.nets import cut, own
+from kdsearch.config.net import AnyNet, Own, sees
+from kdsearch.config.pipeline import Link
+from kdsearch.nets import cut
 from kdsearch.nets.build import build
-from kdsearch.nets.taps import sections
+from kdsearch.nets.settle import shown
+from kdsearch.nets.taps import Regressor, sections
 
 
 def parameters(module: nn.Module) -> int:
@@ -95,7 +97,7 @@ class Looked:
 
 def looked(net: Own, image: Shape, classes: int) -> Looked:
     """Make and run it once, without memory where it can. Raises Refusal."""
-    module, images = own.shown(net, image, classes)
+    module, images = shown(net, image, classes)
     reach: list[int] = []
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         found = cut.maps(module, images, (*net.taps, ""), lambda _: reach.append(counter.get_total_flops() // 2))
@@ -135,4 +137,23 @@ class Answer:
 @lru_cache(maxsize=4096)
 def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
     """A network's shapes and costs; asked twice, found out once. `image`: as the pipeline has it."""
-    return Survey(net, own.sees(net, image), classes)
+    return Survey(net, sees(net, image), classes)
+
+
+def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[Regressor]:
+    """One for each of the link's pairs, in their order."""
+    if link.hints is None:
+        return []
+    hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
+    kind = link.hints.regressor
+    layers = [pair.layers for pair in link.hints.pairs]
+    return [Regressor(guided[there - 1], hints[here - 1], kind) for here, there in layers]
+
+
+def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
+    """The student's and its regressors'."""
+    extra = 0
+    if teacher is not None and link.hints is not None:
+        with torch.device("meta"):
+            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
+    return survey(link.net, image, classes).parameters + extra

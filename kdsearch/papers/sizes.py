@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from kdsearch.config.datasets import Shape
 from kdsearch.errors import cause_of
 from kdsearch.nets import pairs
-from kdsearch.nets.build import Shape
-from kdsearch.nets.survey import survey
+from kdsearch.nets.survey import survey, training_parameters
 from kdsearch.papers.tables import Protocol
 
 
@@ -15,7 +15,7 @@ def sizes(protocol: Protocol, row: str, image: Shape, classes: int) -> dict[str,
     pairs.check(pipeline, image, classes)
     found = survey(pipeline.student.net, image, classes)
     teacher = pipeline.links[-2].net if len(pipeline.links) > 1 else None
-    training = pairs.training_parameters(pipeline.student, teacher, image, classes)
+    training = training_parameters(pipeline.student, teacher, image, classes)
     return {
         "parameters": found.parameters,
         "training_parameters": training,

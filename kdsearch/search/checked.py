@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from kdsearch.config.net import Own
+from kdsearch.config.net import Own, sees
 from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.data.folder import placed as data_placed
 from kdsearch.data.images import load
@@ -20,7 +20,6 @@ from kdsearch.distill.pipeline import untrained
 from kdsearch.distill.teacher import bytes_a_view
 from kdsearch.distill.weights import digest
 from kdsearch.errors import Refusal, listed
-from kdsearch.nets.own import sees
 from kdsearch.nets.settle import settled
 from kdsearch.nets.survey import survey
 from kdsearch.results.format import duration, percent, size
@@ -81,11 +80,17 @@ def show(found: Checked, tell: Callable[..., None]) -> None:
         tell(f"Warning: the teacher would be better, {sentence}", style="yellow", soft_wrap=True)
 
 
-def check(pipeline: Pipeline, learners: Iterable[Pipeline], images: Images, progress: Progress = silent) -> Checked:
+def check(
+    pipeline: Pipeline,
+    learners: Iterable[Pipeline],
+    images: Images,
+    progress: Progress = silent,
+    precision: str = "auto",
+) -> Checked:
     """Of the first link of a pipeline; `learners`: pipelines whose recorded answers are reckoned. Raises Refusal where
     it cannot run."""
     link, device = pipeline.links[0], torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = images.to(device, precision_of("auto", device.type))
+    images = images.to(device, precision_of(precision, device.type))
     net = untrained(pipeline, 0, images).eval().requires_grad_(False)
     own = link.net
     assert isinstance(own, Own)

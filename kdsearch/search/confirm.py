@@ -107,7 +107,7 @@ def _networks(own: Confirming, work: list[Seed], orders: Orders, tasks: Tasks) -
         for number, teacher in enumerate(seed.made.teachers if seed.train else ()):
             taught.setdefault(teacher.key, (seed, number, teacher))
     chains = {key: orders.work(seed.pipeline, made, link=number) for key, (seed, number, made) in taught.items()}
-    for key, said in lacking(own.store, chains, tasks):
+    for key, said in lacking(own.store, chains, tasks, task):
         name = f"network {key[:6]}"
         if cause := said.get("cause") or said.get("full"):
             raise Refusal(f"The {name}, which teaches, could not be trained: {cause}")

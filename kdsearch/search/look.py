@@ -11,8 +11,8 @@ from kdsearch.config.pipeline import Data, Pipeline
 from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.nets import settle
-from kdsearch.search import given, spaces
+from kdsearch.nets import pairs, settle
+from kdsearch.search import drawing, given, networks, spaces
 from kdsearch.search.asked import Asked
 from kdsearch.search.plan import Place, Plan, Progress
 from kdsearch.search.references import references as references_of
@@ -34,20 +34,20 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     given.check(asked, space.name, space.takes_networks)
     settings, sampler, rule, limits, trials = _chosen(asked, space)
     if not space.takes_networks:  # whose parts are known once the images are
-        spaces.check_overrides(space, settings)
+        drawing.check_overrides(space, settings)
     cache.check()
     drawn, references = _drawn(space, settings, sampler)  # first: what is asked for wrongly is no fault of PUBLISHED
-    spaces.check_published(space, settings)
+    drawing.check_published(space, settings)
     described = _described(space, drawn)
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
     images = load(described, Path(asked.data_dir), progress)
     before = place.before
-    if given.own_networks(draw.pipeline for draw in drawn):
+    if networks.own_networks(draw.pipeline for draw in drawn):
         teacher = settings.teacher and settle.certain(settings.teacher, images.shape, images.classes)
         settings = replace(settings, shape=images.shape, classes=images.classes, teacher=teacher)
-        spaces.check_overrides(space, settings, OWN_DRAWS)
+        drawing.check_overrides(space, settings, OWN_DRAWS)
         drawn, references = _drawn(space, settings, sampler, progress)
-        given.check_sources(before.sources if before else {}, given.sources(draw.pipeline for draw in drawn))
+        networks.check_sources(before.sources if before else {}, networks.sources(draw.pipeline for draw in drawn))
     study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"
     plan = Plan(
         asked, space, place, settings, sampler, rule, limits, trials, tuple(drawn), references, images, epochs,
@@ -133,23 +133,25 @@ def _sized(plan: Plan) -> Plan:
 
 
 def _check_pairs(plan: Plan) -> None:
+    shape = plan.images.shape, len(plan.images.classes)
     for draw in plan.draws[:LOOKED_AT]:
         try:
-            plan.check(draw.pipeline)
+            pairs.check(draw.pipeline, *shape)
         except Refusal as error:
             named = ", ".join(f"{name} {value}" for name, value in draw.knobs.items())
             raise Refusal(f"{error} So it is where '{plan.space.name}' draws {named}.") from None
     for pipeline in plan.references.values():
-        plan.check(pipeline)
+        pairs.check(pipeline, *shape)
 
 
 def _drawn(
     space: spaces.Space, settings: Settings, sampler: str, progress: Progress = silent
 ) -> tuple[list[spaces.Draw], dict[str, Pipeline]]:
     """Draws, and the references; of users' own networks, each of which their code makes, as many as are looked at."""
-    drawn = spaces.draws(space, settings, OWN_DRAWS if settings.shape else DRAWS, settings.seed, progress)
+    count, tell = (OWN_DRAWS, progress) if settings.shape else (DRAWS, silent)
+    drawn = drawing.draws(space, settings, count, settings.seed, tell)
     if sampler == "grid":
-        drawn = spaces.cells(space, settings, drawn)
+        drawn = drawing.cells(space, settings, drawn)
     return drawn, references_of(space, drawn, settings)
 
 

@@ -13,12 +13,11 @@ from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
 from kdsearch.distill.device import machine, precision_of
 from kdsearch.distill.store import Store
-from kdsearch.nets import pairs
-from kdsearch.nets.survey import Survey, survey
+from kdsearch.nets.survey import Survey, survey, training_parameters
 from kdsearch.results.facts import Facts
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
-from kdsearch.search.given import sources
+from kdsearch.search.networks import sources
 from kdsearch.search.settings import Costs, Limits, Settings
 from kdsearch.storage.bucket import Storage
 
@@ -136,10 +135,6 @@ class Plan:
         """A network's shapes and costs on this search's images."""
         return survey(net, self.images.shape, len(self.images.classes))
 
-    def check(self, pipeline: Pipeline) -> None:
-        """Raises Refusal for a pair that cannot fit."""
-        pairs.check(pipeline, self.images.shape, len(self.images.classes))
-
     def costs(self, pipeline: Pipeline) -> Costs:
         """Of its student and of its teacher."""
         return self.survey(pipeline.student.net), self.survey((self.space.repeats or pipeline.links[0]).net)
@@ -152,7 +147,7 @@ class Plan:
         return {
             "parameters": student.parameters,
             "compression": teacher.parameters / student.parameters,
-            "training_parameters": pairs.training_parameters(last, taught_by, shape, classes),
+            "training_parameters": training_parameters(last, taught_by, shape, classes),
             "macs": student.macs,
             "metric": self.asked.metric,
         }

@@ -25,6 +25,9 @@ from kdsearch.results.show import Plain
 LINE_EVERY = 5.0
 """Seconds between plain lines of one kind."""
 
+SOON = 2.0
+"""Seconds after which what comes before the work has its first line."""
+
 NAME, BAR, TEXT = 20, 30, 30
 """Columns of a bar's name, of the bar where there is room, and of the text behind it: fixed, so that nothing moves."""
 
@@ -144,7 +147,8 @@ class Display(Live):
     def read(self, doing: str, done: int, total: int) -> None:
         """Progress of what comes before the work."""
         self.wait(doing, done, total)
-        self.line(doing, f"{doing}: {done}/{total}", always=done == total)
+        _, said = self.told.setdefault(doing, (time.monotonic() - LINE_EVERY + SOON, ""))
+        self.line(doing, f"{doing}: {done}/{total}", always=done == total and said != "")
 
     @harmless
     def wait(self, doing: str | None, done: int = 0, total: int | None = None) -> None:

@@ -6,7 +6,7 @@ from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import KD, Hints, Link, Pair, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.nets.survey import survey
-from kdsearch.search.given import certain
+from kdsearch.search.networks import certain
 from kdsearch.search.settings import Settings, resolve
 from kdsearch.search.spaces import MIDDLE, REFERENCES, Draw, Space, commonest_teacher
 

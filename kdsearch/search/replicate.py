@@ -30,7 +30,7 @@ from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
 from kdsearch.search.export import Recipe, config_text, read_config
-from kdsearch.search.given import bring
+from kdsearch.search.networks import bring
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache

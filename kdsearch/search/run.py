@@ -21,12 +21,12 @@ from kdsearch.results import folder
 from kdsearch.results.facts import Facts
 from kdsearch.results.folder import taken
 from kdsearch.results.searches import renew
-from kdsearch.search import given
+from kdsearch.search import networks
 from kdsearch.search.driver import Driver, Show
 from kdsearch.search.plan import Plan, Progress
 from kdsearch.search.resume import check_machine, check_more
 from kdsearch.search.teachers import chains_of, train_networks
-from kdsearch.search.trial import trial
+from kdsearch.search.trial import task, trial
 from kdsearch.search.tuner import tune_trials
 from kdsearch.storage.lease import Lease, hold
 
@@ -45,7 +45,7 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
     if address:
         _check_nodes(driver)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    given.send(plan.pipelines, plan.storage)
+    networks.send(plan.pipelines, plan.storage)
     with (
         _alone(plan) as driver.lease,
         remembered_ctrl_c(driver.interrupted, driver.ask_to_stop, lambda: f"Go on: {plan.place.resume}"),
@@ -59,7 +59,7 @@ def run(plan: Plan, show: Show = nobody, tell: Callable[[Any], None] = nobody, p
         try:
             _begin(driver)
             driver.patient = True
-            train_networks(driver, chains)
+            train_networks(driver, chains, task)
             tune_trials(driver, trial)
         except KeyboardInterrupt:
             raise driver.failure or KeyboardInterrupt from None

@@ -19,10 +19,11 @@ from ray.tune.search.optuna import OptunaSearch
 
 from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
+from kdsearch.nets import pairs
 from kdsearch.results import files
 from kdsearch.results.metric import METRICS, score, words
 from kdsearch.results.tables import JOURNAL, Tables, knobs
-from kdsearch.search import samplers, spaces
+from kdsearch.search import drawing, samplers
 from kdsearch.search.plan import Plan
 from kdsearch.search.work import Work
 
@@ -72,7 +73,7 @@ class Sampler(OptunaSearch):
     def _open(self, path: Path, startup: int) -> None:
         plan = self._plan
         super().__init__(
-            partial(spaces.propose, space=plan.space, settings=plan.settings),
+            partial(drawing.propose, space=plan.space, settings=plan.settings),
             metric=["accuracy", "log10_compression"],
             mode=["max", "max"],
             sampler=samplers.make(plan.sampler, plan.settings.seed, startup),
@@ -194,7 +195,7 @@ class Sampler(OptunaSearch):
                     suggested = super().suggest(trial_id)
                 assert suggested is not None
                 pipeline = Pipeline.model_validate(suggested["pipeline"])
-                self._plan.check(pipeline)
+                pairs.check(pipeline, self._plan.images.shape, len(self._plan.images.classes))
             except Refusal as refused:
                 self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
                 why = str(refused)

@@ -5,11 +5,9 @@ import hashlib
 import importlib.util
 import inspect
 import traceback
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,11 +17,8 @@ from kdsearch import config
 from kdsearch.config.net import NETS, AnyNet, Part
 from kdsearch.config.parse import explain
 from kdsearch.config.pipeline import Budget, Link, Pipeline
-from kdsearch.data.pictures import Progress
-from kdsearch.errors import Refusal, listed, nobody, unknown
+from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.interrupts import Late, at_most
-from kdsearch.search.given import certain, family
-from kdsearch.search.settings import Settings, override, resolve
 
 SAMPLERS = ("tpe", "random", "grid")
 """Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
@@ -143,7 +138,7 @@ def load(path: Path) -> Space:
         with at_most(PATIENCE):
             spec.loader.exec_module(module)
     except (Exception, SystemExit, Late) as error:  # whatever a user's file raises is told to the user
-        raise Refusal(f"The space file '{path}' cannot be loaded: {_said(error, path)}") from error
+        raise Refusal(f"The space file '{path}' cannot be loaded: {said_of(error, path)}") from error
     budget, reference, draw = (getattr(module, name, None) for name in ("BUDGET", "REFERENCE", "space"))
     full = getattr(module, "FULL_BUDGET", budget)
     known = reference == MIDDLE or isinstance(reference, (*NETS.values(), type(None)))
@@ -165,7 +160,7 @@ def load(path: Path) -> Space:
     return Space(path.stem, path, budget, full, reference, drawn_by, tuple(published), source(path), given)
 
 
-def _said(error: BaseException, path: Path) -> str:
+def said_of(error: BaseException, path: Path) -> str:
     """What a space's file raised, and at which of its lines."""
     own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
@@ -175,98 +170,6 @@ def _said(error: BaseException, path: Path) -> str:
     return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
 
 
-def propose(trial: Any, space: Space, settings: Settings) -> dict:
-    """One draw as plain data, for a sampler. Raises Refusal."""
-    try:
-        with at_most(PATIENCE):
-            networks = (settings.teacher, family(settings)) if space.takes_networks else ()
-            pipeline = space.draw(trial, *networks)
-    except (Exception, SystemExit, Late) as error:
-        raise Refusal(f"The space '{space.name}' failed at a draw: {_said(error, space.path)}") from error
-    if not isinstance(pipeline, Pipeline):
-        raise Refusal(f"space(trial) must return a Pipeline, but in '{space.path}' it returned {pipeline!r}.")
-    if space.repeats:
-        return {"pipeline": pipeline.model_dump(mode="json")}
-    if len(pipeline.links) < 2:
-        raise Refusal(f"A pipeline of a search needs a teacher and a student, but '{space.name}' drew a single link.")
-    return {"pipeline": certain(resolve(pipeline, settings), settings).model_dump(mode="json")}
-
-
-def draws(space: Space, settings: Settings, count: int, seed: int, progress: Progress = nobody) -> list[Draw]:
-    """Random draws of a space, resolved; raises Refusal where the space fails or an override contradicts it."""
-    from optuna.samplers import RandomSampler
-
-    found = []
-    for number, draw in enumerate(islice(_asked(space, settings, RandomSampler(seed=seed)), count), start=1):
-        found.append(draw)
-        progress("drawing pipelines", number, count)
-    return found
-
-
-def cells(space: Space, settings: Settings, drawn: list[Draw]) -> list[Draw]:
-    """Every combination of a space's knobs; raises Refusal where `drawn` shows a knob without steps."""
-    from kdsearch.search.samplers import Grid, check
-
-    check(space.name, {name: text for draw in drawn for name, text in draw.ranges.items()})
-    found: dict[str, Draw] = {}
-    for draw in _asked(space, settings, Grid(seed=0)):
-        if repr(draw.knobs) in found:
-            break
-        found[repr(draw.knobs)] = draw
-    return list(found.values())
-
-
-def _asked(space: Space, settings: Settings, sampler: Any) -> Iterator[Draw]:
-    import optuna
-    from optuna.distributions import distribution_to_json
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=sampler)
-    while True:
-        trial = study.ask()
-        plain = propose(trial, space, settings)["pipeline"]
-        try:
-            ranges = {name: distribution_to_json(item) for name, item in trial.distributions.items()}
-        except (TypeError, ValueError) as error:
-            raise Refusal(
-                f"Knobs are numbers, words, True, False or None, but '{space.name}' draws others ({error}); draw "
-                f"a word that stands for one."
-            ) from None
-        yield Draw(dict(trial.params), Pipeline.model_validate(plain), ranges)
-
-
-def check_published(space: Space, settings: Settings) -> None:
-    """Raises Refusal for a published setting that the space could not have drawn."""
-    from optuna.trial import FixedTrial
-
-    for point in space.published:
-        trial = FixedTrial(point)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # Optuna only warns of a number that is out of range or off its step
-                propose(trial, space, settings)
-        except Refusal as error:
-            raise Refusal(f"PUBLISHED of '{space.name}' holds {point}, which it cannot draw. {error}") from None
-        unused = set(point) - set(trial.params)
-        if unused:
-            raise Refusal(f"PUBLISHED of '{space.name}' gives {listed(sorted(unused))}, which {point} does not draw.")
-
-
 def commonest_teacher(drawn: list[Draw]) -> Link:
     """The first link of most draws: of all, unless a space draws its teacher."""
     return Counter(draw.pipeline.links[0] for draw in drawn).most_common(1)[0][0]
-
-
-def check_overrides(space: Space, settings: Settings, count: int = 100) -> None:
-    """Refuse a --set that changes nothing in any of so many draws, or that would overrule what the space draws."""
-    if not settings.overrides:
-        return
-    bare = Settings(**{**settings.__dict__, "overrides": ()})
-    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, count, seed=0)]
-    for path, value in settings.overrides:
-        old = {repr(item) for plain in plains for item in override(plain, path, value)}
-        if not old:
-            raise Refusal(f"--set {path} changes nothing: no pipeline of '{space.name}' has that part.")
-        if len(old) > 1:
-            some = listed(sorted(old)[:3])
-            raise Refusal(f"--set changes constants, but '{space.name}' draws {path} itself (such as {some}).")

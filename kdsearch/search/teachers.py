@@ -1,6 +1,6 @@
 """The networks that students learn from: trained first, once, as Ray tasks, through the store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,8 +12,10 @@ from kdsearch.results.folder import keep_trace
 from kdsearch.results.metric import column
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
-from kdsearch.search.trial import task
 from kdsearch.search.work import Work
+
+Task = Callable[[dict[str, Any]], Iterator[dict[str, Any]]]
+"""A worker's, of its orders as plain data."""
 
 ASSISTANTS = 16
 """At most so many assistants are trained before the first trial."""
@@ -44,8 +46,9 @@ def chains_of(plan: Plan) -> dict[str, Pipeline]:
     return found
 
 
-def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Train what the store lacks of these networks, by key, teachers first; yields what their tasks say.
+def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks, task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Train what the store lacks of these networks, by key, teachers first; yields what their tasks say. `task`: what
+    Ray runs of each.
 
     What a network that failed would have taught is not begun, and has failed, too.
     """
@@ -62,7 +65,7 @@ def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks) -> Iterator[
             yield key, heard
 
 
-def train_networks(driver: Driver, chains: Mapping[str, Pipeline]) -> None:
+def train_networks(driver: Driver, chains: Mapping[str, Pipeline], task: Task) -> None:
     """The teacher, then the assistants. Raises Refusal for one that cannot be trained."""
     plan, names = driver.plan, {}
     for key, own in chains.items():
@@ -73,7 +76,7 @@ def train_networks(driver: Driver, chains: Mapping[str, Pipeline]) -> None:
             _trained(driver, name, read_facts(plan.store.path(key)))
     driver.show(driver)
     work = {key: driver.orders.work(own, link=len(own.links) - 1) for key, own in chains.items()}
-    for key, said in lacking(plan.store, work, Tasks(plan.resources, None, driver.interrupted)):
+    for key, said in lacking(plan.store, work, Tasks(plan.resources, None, driver.interrupted), task):
         if plan.space.repeats and "cause" in said:  # rows that it does not teach go on
             driver.impossible[chains[key].links] = said["cause"]
             if said["trace"]:

@@ -20,7 +20,7 @@ from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets
 from kdsearch.distill.train import Judged, judge
 from kdsearch.errors import cause_of, is_full, nobody
-from kdsearch.search import given
+from kdsearch.search import networks
 from kdsearch.search.work import Work
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import at
@@ -179,7 +179,7 @@ def _means(work: Work, progress: Progress, tell: Callable[[str], None] = nobody)
     images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision)
     targets = Targets(cache.folder() / "targets", work.cache_limit, work.targets, progress)
     storage = at(work.storage)
-    given.bring(work.pipeline, storage)
+    networks.bring(work.pipeline, storage)
     keeping = Keeping(work.milestones, partial(_stopping, work), storage)
     return Means(images, Store(storage.folder / "store", storage), targets, keeping, tell)
 

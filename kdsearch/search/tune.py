@@ -76,7 +76,7 @@ def _check_teacher(plan: Plan, watch: Watch) -> None:
     if plan.settings.teacher is None:
         return
     pipelines = [draw.pipeline for draw in plan.draws[:ROUGHLY]]
-    found = checked.check(pipelines[0], pipelines, plan.images, watch.read)
+    found = checked.check(pipelines[0], pipelines, plan.images, watch.read, plan.asked.precision)
     checked.show(found, watch.out.print)
     if plan.asked.teacher_anyway and found.refusal:
         watch.out.print(f"Warning: of the teacher, taken anyway: {found.refusal}", style="yellow", soft_wrap=True)

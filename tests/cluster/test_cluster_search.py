@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import brought
 import pandas as pd
 import pytest
 from driver import planned
 from unbroken import PATIENCE, SPACE, assert_equal, ran
 
+import kdsearch
 from kdsearch.results import files, searches, tables
 from kdsearch.search import look
 from kdsearch.search.driver import Driver
@@ -144,3 +146,16 @@ def test_a_front_in_a_bucket_is_confirmed_by_nodes_that_see_nothing_but_the_buck
     assert storage.names(folder / "confirmed") == [f"{row['trial']}-{row['seed']}.safetensors" for row in rows]
     trained = {path.parent.parent.name for path in tmp_path.glob("*/**/confirmed/*.safetensors")}
     assert trained
+
+
+def test_a_search_of_own_networks_runs_on_nodes_with_a_bucket(cluster, options, tmp_path, monkeypatch):
+    brought.written(tmp_path)
+    for name in ("one", "two"):
+        monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / name))
+        cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "driver"))
+    words = ["--storage", f"s3://searches/own{options}", "--address", cluster.address, "--trials", "2"]
+    done = subprocess.run(brought.call("s", *words), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {row["state"] for row in kdsearch.open("s", words[1]).trials.to_dict("records")} == {"complete"}
+    assert {path.parts[len(tmp_path.parts)] for path in tmp_path.glob("*/**/code/*.zip")} >= {"one", "two"}

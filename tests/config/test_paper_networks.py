@@ -6,7 +6,7 @@ import torch
 from kdsearch.config import papers
 from kdsearch.config.net import Net, ResNet
 from kdsearch.config.pipeline import Hints, Link, Pair
-from kdsearch.nets import build, pairs, survey, taps
+from kdsearch.nets import build, survey, taps
 
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
 COUNTS = [
@@ -52,7 +52,7 @@ def test_the_six_convolution_student_ends_in_2048_numbers():
 
 def test_a_residual_teacher_gives_hints_to_a_plain_student():
     link = Link(net=papers.SIX_CONV, hints=Hints(pairs=(Pair(hint=papers.RESNET18.middle, guided=4),)))
-    (bridge,) = pairs.regressors(link, papers.RESNET18, CIFAR, 10)
+    (bridge,) = survey.regressors(link, papers.RESNET18, CIFAR, 10)
     assert bridge(torch.randn(1, 64, 8, 8)).shape == bridge.match(torch.randn(1, 128, 16, 16)).shape == (1, 128, 8, 8)
 
 

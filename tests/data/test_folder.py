@@ -10,7 +10,7 @@ from PIL import Image
 from kdsearch.config.pipeline import Data
 from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
-from kdsearch.data import known, pictures, reading
+from kdsearch.data import known, pictures, sources
 from kdsearch.data.look import Look, Style
 from kdsearch.errors import Refusal
 
@@ -229,9 +229,9 @@ def test_whatever_a_decoder_raises_the_file_is_named(root, monkeypatch, error):
 
 
 def test_a_known_set_that_would_not_fit_is_refused_before_it_is_enlarged(monkeypatch):
-    free = type("Free", (), {"available": 10_000_000})
-    monkeypatch.setattr(reading.psutil, "virtual_memory", lambda: free)
-    with pytest.raises(Refusal, match=r"1,433 of 1000×1000 would take .* are free; --image-size \d+ would fit"):
+    free = type("Free", (), {"free": 10_000_000})
+    monkeypatch.setattr(sources.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(Refusal, match=r"1,433 of 1000×1000 take .* are free .*; --image-size \d+ would fit"):
         data_images.load(Data(name="digits", image_size=1000), HERE)
     monkeypatch.undo()
     small = data_images.load(Data(name="digits", image_size=16), HERE)

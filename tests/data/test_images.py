@@ -14,7 +14,7 @@ from PIL import Image
 from kdsearch.config.pipeline import Data, Fit
 from kdsearch.data import folder as data_folder
 from kdsearch.data import images as data_images
-from kdsearch.data import pictures, reading, sources
+from kdsearch.data import pictures, sources
 from kdsearch.data.look import Style
 from kdsearch.errors import Refusal
 
@@ -30,6 +30,12 @@ def folder(root: Path, count: int = 4, size: tuple[int, int] = (10, 10), mode: s
                 root / "train" / name / f"{number}.png"
             )
     return root
+
+
+def decoded_file(root: Path) -> Path:
+    """The cache's only file of images; the others are of what was counted of them."""
+    (found,) = (path for path in (root / "cache" / "images").iterdir() if "-" not in path.name)
+    return found
 
 
 def test_training_and_validation_images_are_apart_and_the_same_each_time(images):
@@ -127,20 +133,11 @@ def test_a_damaged_cache_file_is_made_anew_and_a_changed_folder_is_read_again(tm
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
     root = folder(tmp_path / "d")
     first = data_images.load(Data(name=str(root)), HERE)
-    (cached,) = (tmp_path / "cache" / "images").iterdir()
+    cached = decoded_file(tmp_path)
     cached.write_bytes(cached.read_bytes()[:100])
     assert data_images.load(Data(name=str(root)), HERE).fingerprint == first.fingerprint
     Image.new("RGB", (10, 10), (9, 9, 9)).save(root / "train" / "a" / "0.png")
     assert data_images.load(Data(name=str(root)), HERE).fingerprint != first.fingerprint
-
-
-def test_a_decoded_copy_whose_pixels_the_disk_has_lost_is_made_anew(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
-    first = data_images.load(Data(), HERE)
-    (cached,) = (tmp_path / "cache" / "images").iterdir()
-    damaged = cached.read_bytes()[:-50_000] + bytes(50_000)
-    cached.write_bytes(damaged)
-    assert torch.equal(data_images.load(Data(), HERE).train[:], first.train[:]) and cached.read_bytes() != damaged
 
 
 def test_loading_for_a_search_never_reads_test_images(tmp_path, monkeypatch):
@@ -245,10 +242,12 @@ def test_the_usual_side_is_at_most_64_and_never_above_the_median_image(sizes, us
     assert pictures.usual_size(sizes) == usual
 
 
-def test_images_that_would_not_fit_into_memory_are_refused_with_the_size_that_does(tmp_path, monkeypatch):
+def test_images_for_which_the_disk_has_no_room_are_refused_with_the_size_that_fits(tmp_path, monkeypatch):
     root, decoding = folder(tmp_path / "d"), []
-    monkeypatch.setattr(reading.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 3 * 100**2 * 2.5))
-    with pytest.raises(Refusal, match=r"8 of 200×200 would take 0.0 GB and 0.0 GB are free; --image-size 100 would"):
+    monkeypatch.setattr(sources.shutil, "disk_usage", lambda path: SimpleNamespace(free=8 * 3 * 100**2))
+    with pytest.raises(
+        Refusal, match=r"8 of 200×200 take 0.0 GB and 0.0 GB are free .* --image-size 100 would fit, or let KDS"
+    ):
         data_images.load(Data(name=str(root), image_size=200), HERE, lambda doing, *_: decoding.append(doing))
     assert not [doing for doing in decoding if "decoding" in doing]
 
@@ -295,3 +294,30 @@ def test_an_unknown_data_set_is_refused_with_the_nearest():
 
 def test_a_digit_may_be_enlarged():
     assert data_images.load(Data(image_size=16), HERE).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["digits", "grey", "colour"])
+def test_images_come_grey_or_coloured_as_they_are_told(tmp_path, kind):
+    name = kind if kind == "digits" else str(folder(tmp_path / "d", mode="L" if kind == "grey" else "RGB"))
+    own = data_images.load(Data(name=name), HERE)
+    grey, colour = (data_images.load(Data(name=name, channels=channels), HERE) for channels in (1, 3))
+    assert grey.shape == (1, *own.shape[1:]) and colour.shape == (3, *own.shape[1:])
+    for told in (grey, colour):
+        assert (told.fingerprint == own.fingerprint) == (told.shape == own.shape)
+        assert torch.equal(told.labels, own.labels)
+    images = [Image.fromarray(one.permute(1, 2, 0).numpy()) for one in colour.train[:]]
+    assert torch.equal(grey.train[:][:, 0], torch.stack([plain(one) for one in images]))
+    assert torch.equal(colour.train[:], (own if kind == "colour" else grey).train[:].expand(-1, 3, -1, -1))
+
+
+def plain(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image.convert("L")))
+
+
+def test_test_images_and_validation_images_have_the_channels_that_are_told(tmp_path):
+    root = folder(tmp_path / "d")
+    for part in ("val", "test"):
+        (folder(tmp_path / part, mode="L") / "train").rename(root / part)
+    data = Data(name=str(root), channels=1)
+    found = data_images.load(data, HERE)
+    assert found.validation.shape == (1, 10, 10) and data_images.load_test(data, HERE, found)[0].shape == (1, 10, 10)

@@ -39,13 +39,13 @@ def test_students_have_the_paper_s_parameters(depth):
 
 @pytest.mark.parametrize("depth", HINT_1)
 def test_the_first_hint_s_regressor_has_the_paper_s_parameters(depth):
-    assert nets_pairs.training_parameters(hinted(depth, (1,)), TEACHER, CIFAR, 10) == HINT_1[depth]
+    assert survey.training_parameters(hinted(depth, (1,)), TEACHER, CIFAR, 10) == HINT_1[depth]
 
 
 @pytest.mark.parametrize("blocks", NINE)
 def test_several_hints_have_the_paper_s_training_parameters(blocks):
-    assert nets_pairs.training_parameters(hinted(9, blocks), TEACHER, CIFAR, 10) == NINE[blocks]
-    assert nets_pairs.training_parameters(hinted(9, blocks), TEACHER, CIFAR, 100) == NINE_100[blocks]
+    assert survey.training_parameters(hinted(9, blocks), TEACHER, CIFAR, 10) == NINE[blocks]
+    assert survey.training_parameters(hinted(9, blocks), TEACHER, CIFAR, 100) == NINE_100[blocks]
 
 
 def test_multiply_accumulates_are_the_paper_s():
@@ -123,4 +123,4 @@ def test_without_a_regressor_equal_channels_fit():
     net = Net(widths=(8, 8, 8), depth=3)
     link = Link(net=net, hints=Hints(pairs=(Pair(hint=2, guided=2),), regressor="none"))
     nets_pairs.check(Pipeline(links=(Link(net=net), link)), CIFAR, 10)
-    assert nets_pairs.training_parameters(link, net, CIFAR, 10) == survey.survey(net, CIFAR, 10).parameters
+    assert survey.training_parameters(link, net, CIFAR, 10) == survey.survey(net, CIFAR, 10).parameters

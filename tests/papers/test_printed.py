@@ -8,7 +8,7 @@ from kdsearch.config import papers
 from kdsearch.config.net import Net
 from kdsearch.config.pipeline import Hints, Link, Pair
 from kdsearch.errors import Refusal
-from kdsearch.nets import pairs, survey
+from kdsearch.nets import survey
 from kdsearch.papers import printed
 
 
@@ -40,7 +40,7 @@ def test_seed_1_s_counts_are_those_of_its_networks_with_regressors(table, classe
     student, found = Net(depth=9), {}
     for block, row in enumerate(("1→3", "2→6", "3→9"), start=1):
         link = Link(net=student, hints=Hints(pairs=(Pair(hint=block, guided=3 * block),)))
-        found[row] = pairs.training_parameters(link, papers.HINTING, (3, 32, 32), classes)
+        found[row] = survey.training_parameters(link, papers.HINTING, (3, 32, 32), classes)
     found["labels"] = survey.survey(student, (3, 32, 32), classes).parameters
     found["teacher"] = survey.survey(papers.HINTING, (3, 32, 32), classes).parameters
     told = {line.row: line.correct or line.printed for line in printed.read(table) if line.quantity == "parameters"}

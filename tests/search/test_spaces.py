@@ -8,7 +8,7 @@ from driver import planned
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
-from kdsearch.search import spaces
+from kdsearch.search import drawing, spaces
 from kdsearch.search.references import references
 from kdsearch.search.settings import Settings
 
@@ -35,14 +35,14 @@ def written(tmp_path):
 
 def test_a_user_s_own_file_works_by_path(written):
     space = spaces.load(spaces.find(str(written(GOOD))))
-    drawn = spaces.draws(space, Settings(2, 1), 3, seed=0)
+    drawn = drawing.draws(space, Settings(2, 1), 3, seed=0)
     assert len({draw.knobs["width"] for draw in drawn}) == 3
     assert all(draw.pipeline.student.fit.epochs == 2 for draw in drawn)
 
 
 def test_draws_are_the_seed_s():
     space = spaces.load(spaces.find("depth_vs_hint"))
-    one, two, three = ([d.knobs for d in spaces.draws(space, Settings(2, 1), 5, seed)] for seed in (0, 0, 1))
+    one, two, three = ([d.knobs for d in drawing.draws(space, Settings(2, 1), 5, seed)] for seed in (0, 0, 1))
     assert one == two != three
 
 
@@ -82,23 +82,23 @@ def test_a_malformed_space_file_is_refused(written, text, said):
 )
 def test_a_space_that_fails_at_a_draw_is_refused(written, text, said):
     with pytest.raises(Refusal, match=said):
-        spaces.draws(spaces.load(written(text)), Settings(2, 1), 1, seed=0)
+        drawing.draws(spaces.load(written(text)), Settings(2, 1), 1, seed=0)
 
 
 def test_an_override_of_what_the_space_draws_is_refused(written):
     space = spaces.load(written(GOOD))
-    spaces.check_overrides(space, Settings(2, 1, overrides=(("student.fit.batch_size", "3"),)))
+    drawing.check_overrides(space, Settings(2, 1, overrides=(("student.fit.batch_size", "3"),)))
     for path, said in (
         ("student.net.width", "draws student.net.width itself"),
         ("student.hints.share", "changes nothing"),
     ):
         with pytest.raises(Refusal, match=said):
-            spaces.check_overrides(space, Settings(2, 1, overrides=((path, "1"),)))
+            drawing.check_overrides(space, Settings(2, 1, overrides=((path, "1"),)))
 
 
 def test_references_differ_in_their_losses_alone_and_have_equal_budgets():
     space = spaces.load(spaces.find("depth_vs_hint"))
-    drawn = spaces.draws(space, Settings(12, 9), 3, seed=0)
+    drawn = drawing.draws(space, Settings(12, 9), 3, seed=0)
     found = references(space, drawn, Settings(12, 9))
     assert list(found) == ["labels", "kd", "hint+kd"]
     told = [(bool(pipeline.student.hints), bool(pipeline.student.kd)) for pipeline in found.values()]
@@ -112,13 +112,13 @@ def test_a_proposal_is_plain_data_that_a_worker_can_read(written):
         def suggest_float(self, *_: object) -> float:
             return 1.0
 
-    plain = spaces.propose(Trial(), spaces.load(written(GOOD)), Settings(2, 1))
+    plain = drawing.propose(Trial(), spaces.load(written(GOOD)), Settings(2, 1))
     assert Pipeline.model_validate(json.loads(json.dumps(plain))["pipeline"]).student.net.width == 1.0
 
 
 def test_a_budget_of_one_epoch_is_refused_since_a_reference_has_two_stages(written):
     space = spaces.load(spaces.find(str(written(GOOD))))
-    drawn = spaces.draws(space, Settings(1, 1), 3, seed=0)
+    drawn = drawing.draws(space, Settings(1, 1), 3, seed=0)
     with pytest.raises(Refusal, match="1 in all; give them --epochs 2 or more"):
         references(space, drawn, Settings(1, 1))
 

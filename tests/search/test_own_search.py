@@ -1,0 +1,94 @@
+"""A search with a teacher and students of the user's own: killed and going on, where its files are not, refused."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import brought
+import pandas as pd
+import pytest
+from test_going_on import killed_when
+from unbroken import assert_equal
+
+import kdsearch
+from kdsearch.config import KD, Fit, Hints, Link, Pair, Pipeline
+from kdsearch.data import images as data_images
+from kdsearch.errors import Refusal
+from kdsearch.nets.settle import settled
+from kdsearch.results import tables
+from kdsearch.search import networks
+from kdsearch.search.trial import task
+from kdsearch.search.work import Orders
+from kdsearch.storage import code
+from kdsearch.storage.bucket import Storage
+
+FIT = Fit(epochs=2, batch_size=64)
+
+
+def pipeline(file: Path, images: data_images.Images) -> Pipeline:
+    hints = Hints(pairs=(Pair(hint="2/3", guided="1/2"),), regressor="conv1x1")
+    links = (
+        Link(net=brought.teacher(file), fit=Fit(epochs=0, batch_size=64)),
+        Link(net=brought.student(file), fit=FIT, hints=hints, kd=KD()),
+    )
+    return settled(Pipeline(links=links), images.shape, images.classes)
+
+
+def trained(found: Pipeline, folder: Path) -> list[dict]:
+    """What a worker's task says that trains a student."""
+    (folder / "s").mkdir(parents=True, exist_ok=True)
+    orders = Orders(Storage(folder), folder / "s", folder, {"cpu": 1, "gpu": 0}, "float32", 10**9)
+    work = orders.work(found, student=folder / "s" / "student.safetensors")
+    return list(task(work.model_dump(mode="json")))
+
+
+def moved(found: Pipeline, place: str) -> Pipeline:
+    """As another machine has it, where the files are not."""
+    text = found.model_dump_json()
+    return Pipeline.model_validate_json(text.replace(place, "/nowhere"))
+
+
+def test_a_worker_without_the_files_takes_them_from_the_storage_and_comes_to_the_same(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(code, "SHELVES", [])
+    file = brought.written(tmp_path)
+    found = pipeline(file, images)
+    here = trained(found, tmp_path / "here")
+    there = moved(found, str(tmp_path))
+    assert "there is no file '/nowhere/my_nets.py'" in trained(there, tmp_path / "bare")[-1]["cause"]
+    networks.send([found], Storage(tmp_path / "there"))
+    again = trained(there, tmp_path / "there")
+    assert again[-1] == here[-1] and "accuracy" in again[-1]
+    one, two = ([said["row"]["loss.kd"] for said in told[:-1] if "loss.kd" in said["row"]] for told in (here, again))
+    assert one == two and one
+
+
+def test_a_space_that_takes_networks_is_refused_without_them_and_another_one_with_them(tmp_path):
+    with pytest.raises(Refusal, match=r"--teacher and --student is missing; for example: kdsearch tune own --data"):
+        kdsearch.tune("own", results=str(tmp_path), progress=False)
+    with pytest.raises(Refusal, match="'depth' has its own teacher and students, but got --teacher"):
+        kdsearch.tune("depth", teacher="timm:resnet18", results=str(tmp_path), progress=False)
+
+
+@pytest.mark.kill
+def test_a_search_of_own_networks_that_is_killed_goes_on_to_equal_numbers_but_not_with_another_file(tmp_path):
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+        brought.written(tmp_path / name)
+    done = subprocess.run(brought.call("s"), cwd=tmp_path / "whole", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    broken = tmp_path / "broken"
+    folder = broken / "results" / "s"
+    killed_when(lambda: len(tables.read(folder).epochs) > 12, brought.call("s"), broken)
+    shutil.copy(broken / "parts.py", broken / "kept")
+    (broken / "parts.py").write_text(brought.PARTS.replace("nn.ReLU", "nn.SiLU"))
+    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
+    assert done.returncode == 2 and "or a file beside it, has changed since" in done.stderr
+    shutil.copy(broken / "kept", broken / "parts.py")
+    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for place in (tmp_path / "whole", broken):  # where they lie is no part of what they are
+        path = place / "results" / "s" / "trials.parquet"
+        rows = pd.read_parquet(path)
+        rows["pipeline"] = rows["pipeline"].str.replace(str(place), "", regex=False)
+        rows.to_parquet(path)
+    assert_equal(tmp_path / "whole" / "results" / "s", folder)
