@@ -87,7 +87,7 @@ def where(tmp_path_factory) -> Any:
         (folder / "photos" / "train" / name).mkdir(parents=True)
         for number in range(20):
             image = Image.effect_noise((12, 12), 40 + number).point(lambda value, cat=name == "cat": value // (1 + cat))
-            image.save(folder / "photos" / "train" / name / f"{number}.png")
+            image.convert("RGB").save(folder / "photos" / "train" / name / f"{number}.png")
     taught(folder)
     call = [sys.executable, "-m", "kdsearch.cli", *FIRST[1:], *SMALL]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
