@@ -26,7 +26,7 @@ from kdsearch.search.settings import Settings, resolve
 PAIRS = (Pair(hint=2, guided=4),)
 
 
-def lessons(images, folder: Path, **student) -> tuple[torch.nn.Sequential, list[Lesson]]:
+def lessons(images, folder: Path, **student) -> tuple[torch.nn.Module, list[Lesson]]:
     """An untrained student and what it would go through, its teacher of random weights asked live."""
     asked = Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=STUDENT, fit=FIT, **student)))
     net, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
