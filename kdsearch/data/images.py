@@ -1,6 +1,7 @@
 """Images read, chosen, split."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def load(data: Data, data_dir: Path, progress: Progress = silent) -> Images:
 
     Touches no test images, unless a published protocol is repeated (data.validation "test").
     """
-    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size)), progress)
+    found = _looked_at(data, data_dir, progress)
     counts = found.labels.bincount(minlength=len(found.classes))
     if len(found.classes) < 2 or counts.min() < 2:
         least = found.classes[int(counts.argmin())]
@@ -58,6 +59,17 @@ def load(data: Data, data_dir: Path, progress: Progress = silent) -> Images:
         account=_account(data, found, judging, order, validation),
         origin=Origin(data, data_dir, judging.part, found.look), side=min(rows.shape[1:]),
     )  # fmt: skip
+
+
+def _looked_at(data: Data, data_dir: Path, progress: Progress) -> Decoded:
+    """The training images, in the channels that are told."""
+    found = decoded(data.name, "train", data_dir, Look(pair(data.image_size)), progress)
+    style = found.look.style
+    assert style
+    if data.channels is None or style.grey == (data.channels == 1):
+        return found
+    look = replace(found.look, style=replace(style, grey=data.channels == 1))
+    return decoded(data.name, "train", data_dir, look, progress)
 
 
 def _judging(
