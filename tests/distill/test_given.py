@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def test_blue_before_red_is_warned_of(mine, images, tmp_path):
         images, train=painted(images.train, images.labels),
         validation=painted(images.validation, images.validation_labels),
     )  # fmt: skip
-    plain = {"size": None, "mean": None, "std": None}
+    plain: dict[str, Any] = {"size": None, "mean": None, "std": None}
     weights = saved(fitted(mine, coloured, Eye(), 6), tmp_path / "w.safetensors")
     assert not check(mine, coloured, weights, **plain).warnings
     found = check(mine, coloured, weights, **plain, order="bgr")

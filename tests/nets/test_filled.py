@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mine import made, own, weights, written
+from mine import made, own, saved, weights, written
 from safetensors.torch import save_file
 from torch import nn
 
 from kdsearch.errors import Refusal
-from kdsearch.nets import filled
+from kdsearch.nets import factory, filled
 
 
 @pytest.fixture
@@ -131,3 +131,9 @@ def test_a_file_of_weights_that_is_not_there_is_named(mine, tmp_path):
         filled.weights_hash(tmp_path / "none.pt")
     with pytest.raises(Refusal, match=r"none\.pt' is neither \(No such file"):
         filled.filled(made(mine, "student"), tmp_path / "none.pt")
+
+
+def test_a_network_whose_parts_ask_for_their_version_is_filled(tmp_path):
+    net, twin = (factory.made("torchvision:mnasnet0_5", 5, {}) for _ in range(2))
+    filled.filled(net, Path(saved(twin, tmp_path / "w.safetensors")))
+    assert same(net, twin)
