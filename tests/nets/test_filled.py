@@ -111,6 +111,9 @@ def test_weights_that_differ_inside_make_no_new_head(mine, tmp_path):
     torch.save(made(mine, "student", 5, width=6).state_dict(), tmp_path / "w.pt")
     with pytest.raises(Refusal, match="of another shape"):
         filled.new_head(made(mine, "student", 5), tmp_path / "w.pt")
+    torch.save(made(mine, "student", 6).state_dict() | {"head.weight": torch.zeros(6, 99)}, tmp_path / "w.pt")
+    with pytest.raises(Refusal, match="of another shape"):  # nor a head that reads something else
+        filled.new_head(made(mine, "student", 5), tmp_path / "w.pt")
     torch.save(made(mine, "student", 5).state_dict(), tmp_path / "w.pt")
     assert filled.new_head(made(mine, "student", 5), tmp_path / "w.pt") == ""
 
