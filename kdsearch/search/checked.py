@@ -20,6 +20,7 @@ from kdsearch.distill.pipeline import untrained
 from kdsearch.distill.teacher import bytes_a_view
 from kdsearch.distill.weights import digest
 from kdsearch.errors import Refusal, listed
+from kdsearch.nets import filled
 from kdsearch.nets.settle import settled
 from kdsearch.nets.survey import survey
 from kdsearch.results.format import duration, percent, size
@@ -94,7 +95,7 @@ def check(
     net = untrained(pipeline, 0, images).eval().requires_grad_(False)
     own = link.net
     assert isinstance(own, Own)
-    facts = [_described(own, images)]
+    facts = [_described(own, images), *(filled.given(net, own) if own.weights else ())]
     if link.fit.epochs:
         part = f"its {own.head} alone, drawn anew," if link.fit.trains == "head" else "the whole"
         return Checked(own, (*facts, f"{part} trains for {link.fit.epochs} epochs first"))
@@ -164,8 +165,10 @@ def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, 
     """Why it should teach nobody."""
     if told.probabilities:
         return "its outputs are probabilities (each row sums to 1), not logits: --teacher-eye outputs=probabilities"
-    names = given.renamed(told, images.classes)
-    if names:
+    names, chance = given.renamed(told, images.classes), told.at_chance(len(images.classes))
+    tried = given.others(net, own, images, chance, progress) if names or chance else ()
+    best = max((way for way in tried if way.certain), key=lambda way: way.accuracy, default=None)
+    if names and (best is None or best.accuracy <= names[1]):  # who sees wrongly may seem to have other names
         wrong, reached = names
         some = listed(f"its '{one}' is your '{other}'" for one, other in list(wrong.items())[:MAPPED])
         more = f" and {len(wrong) - MAPPED} more" if len(wrong) > MAPPED else ""
@@ -175,16 +178,14 @@ def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, 
             f"{percent(told.accuracy)} of the images, but {percent(reached)} (of every second one) if its classes were "
             f"renamed: {some}{more}{way}"
         )
-    if not told.at_chance(len(images.classes)):
+    if not chance:
         return ""
     said = f"it answers at chance ({percent(told.accuracy)} of {len(told.right):,} images)"
-    ways = [way for way in given.others(net, own, images, True, progress) if way.certain]
-    if not ways:
+    if best is None:
         return (
             f"{said}, however it sees; are these its weights (--teacher-weights), and its classes these? "
             f"--teacher-epochs trains it"
         )
-    best = max(ways, key=lambda way: way.accuracy)
     return f"{said}; {best.said} it would be {percent(best.accuracy)}: {_options(best.words)}"
 
 
