@@ -5,6 +5,8 @@ compression, that hint pays. Right, the same trials by the labels' share of the 
 teacher's answers teach more than the labels do.
 """
 
+from typing import Any
+
 import altair as alt
 
 from kdsearch.results.facts import Facts
@@ -15,7 +17,7 @@ from . import frames, pareto
 HINTS = ["none", "1/3", "2/3", "1/3+2/3", "all"]
 
 
-def chart(tables: Tables, facts: Facts) -> alt.HConcatChart:
+def chart(tables: Tables, facts: Facts) -> Any:
     """Trials by hint (colour), against compression and against the labels' share."""
     drawn = frames.drawn(tables)
     if "knob hint" not in drawn:
@@ -23,7 +25,7 @@ def chart(tables: Tables, facts: Facts) -> alt.HConcatChart:
     drawn = drawn.assign(**{"knob hint": drawn["knob hint"].fillna("none")})
     share = alt.X("lambda:Q", title="λ, the labels' share of the loss").scale(domain=[0, 1])
     sides = [_panel(drawn, facts, pareto.X, "By hint"), _panel(drawn, facts, share, "By the labels' share")]
-    return alt.hconcat(*sides).resolve_scale(x="independent")
+    return frames.together(sides)
 
 
 def _panel(drawn: frames.pd.DataFrame, facts: Facts, x: alt.X, title: str) -> alt.LayerChart:

@@ -11,18 +11,22 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 import typer
 from clusters import SHIPPED
 from PIL import Image
+from safetensors.torch import save_file
 from test_rooms import FLOORS
 from test_search_spaces import GRIDS
 
 import kdsearch
 from kdsearch import config
+from kdsearch.cli import init
 from kdsearch.cli.app import app, main
 from kdsearch.cluster.session import start_ray
 from kdsearch.results import files
 from kdsearch.search import spaces
+from kdsearch.storage.code import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
@@ -30,6 +34,7 @@ README = PAGES["README.md"]
 SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
 FIRST = ["kdsearch", "tune", "depth_vs_hint"]
 OWN = ["kdsearch", "tune", "./my_space.py", "--trials", "6"]
+NETS = "my_nets.py"
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -49,7 +54,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(step) for page in PAGES for language, step in steps(page) if language == "bash"]
 
 
-def lightened(words: list[str]) -> list[str]:
+def lightened(words: list[str], page: str) -> list[str]:
     """The same command in the time a test has: few small searches, later ones drawn but not trained, no download."""
     if "--cluster" in words:  # needs a live one (tests/cluster/ray_up.sh has it): here its words are parsed, no more
         return [word.replace("cluster.yaml", "absent.yaml") for word in words]
@@ -62,6 +67,8 @@ def lightened(words: list[str]) -> list[str]:
         return words
     if "--seeds" in words and "--resume" in words:  # a search keeps its epochs; one seed more will do
         return [*words[:-2], "2", "--resume"]
+    if "--teacher" in words:  # it is taken as it is: trained, it would not be looked at
+        return [*words, *SMALL[:4], *(["--dry-run"] if page == "README.md" else [])]
     if "--resume" in words:  # likewise, one trial
         return [*words, "--trials", "3"]
     if words[2:] == ["hint_location", "--seeds", "3"]:
@@ -78,15 +85,30 @@ def where(tmp_path_factory) -> Any:
     (folder / "my_space.py").write_text(next(text for _, text in steps("docs/own_space.md") if "BUDGET" in text))
     for name in ("cat", "dog"):
         (folder / "photos" / "train" / name).mkdir(parents=True)
-        for number in range(10):
-            image = Image.effect_noise((12, 12), 40 + number)
+        for number in range(20):
+            image = Image.effect_noise((12, 12), 40 + number).point(lambda value, cat=name == "cat": value // (1 + cat))
             image.save(folder / "photos" / "train" / name / f"{number}.png")
+    taught(folder)
     call = [sys.executable, "-m", "kdsearch.cli", *FIRST[1:], *SMALL]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
     assert done.returncode == 0, done.stderr
     start_ray()  # once for all: who finds a Ray uses it
     yield folder
     ray.shutdown()
+
+
+def taught(folder: Path) -> None:
+    """What `kdsearch init own` writes, and weights with which its teacher tells dark from bright."""
+    (folder / NETS).write_text(init.NETS)
+    torch.manual_seed(0)
+    net = load(folder / NETS).teacher(2).eval()
+    last, net.fc = net.fc, torch.nn.Identity()
+    with torch.no_grad():
+        dark, bright = net(torch.tensor([-1.1, 0.3]).view(2, 1, 1, 1).expand(-1, 3, 96, 96))
+        last.weight.copy_(torch.stack([dark - bright, bright - dark]))
+        last.bias.copy_(last.weight @ (dark + bright) / -2)
+    net.fc = last
+    save_file(net.state_dict(), folder / "best.safetensors")
 
 
 @pytest.mark.whole
@@ -99,7 +121,7 @@ def test_a_page_runs_from_its_first_line_to_its_last(page, where, monkeypatch, c
     names: dict[str, Any] = {}
     for language, step in steps(page):
         if language == "bash" and shlex.split(step) != FIRST:
-            run(lightened(shlex.split(step)), monkeypatch, capsys)
+            run(lightened(shlex.split(step), page), monkeypatch, capsys)
         if language == "python" and "BUDGET" not in step:
             with monkeypatch.context() as patch:
                 patch.setattr(kdsearch, "tune", lambda space, **options: whole(space, **options | small))
@@ -108,8 +130,8 @@ def test_a_page_runs_from_its_first_line_to_its_last(page, where, monkeypatch, c
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command as the console script calls it, in this process: it need not import torch anew."""
-    if words[1:] == ["cluster", "init"]:
-        Path("cluster.yaml").unlink(missing_ok=True)
+    if "init" in words[1:3]:
+        Path(NETS if words[1] == "init" else "cluster.yaml").unlink(missing_ok=True)
     monkeypatch.setattr(sys, "argv", words)
     try:
         main()
@@ -160,7 +182,9 @@ def test_every_column_of_the_tables_is_explained(title, names):
     assert [name for name in names if f"`{name}`" not in told] == []
 
 
-@pytest.mark.parametrize("kind", ["Pipeline", "Link", "Net", "ResNet", "Fit", "Hints", "Pair", "KD", "Data", "Budget"])
+@pytest.mark.parametrize(
+    "kind", ["Pipeline", "Link", "Net", "ResNet", "Own", "Eye", "Fit", "Hints", "Pair", "KD", "Data", "Budget"]
+)
 def test_every_field_of_a_pipeline_is_told_with_its_default(kind):
     told = PAGES["docs/own_space.md"].partition(f"\n**{kind}**")[2].partition("\n**")[0]
     fields = getattr(config, kind).model_fields

@@ -2,11 +2,13 @@
 
 import ast
 import json
+from dataclasses import replace
 
 import pytest
 
+from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
-from kdsearch.nets import pairs, survey
+from kdsearch.nets import pairs, settle, survey
 from kdsearch.search import drawing, spaces
 from kdsearch.search.settings import Settings
 
@@ -19,12 +21,51 @@ GRIDS = {
 }  # fmt: skip
 """Grids and how many cells they have."""
 DRAWS = 200
+NETS = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, classes, width, blocks):
+        layers, channels = [], 3
+        for stage in (1, 2):
+            for block in range(blocks):
+                layers += [nn.Conv2d(channels, width * stage, 3, 1 if block else 2, 1), nn.BatchNorm2d(width * stage)]
+                channels = width * stage
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+    def forward(self, images):
+        return super().forward(images.expand(-1, 3, -1, -1))  # grey ones, too
+
+
+def teacher(classes):
+    return Net(classes, 64, 2)
+
+
+def student(classes, trial):
+    return Net(classes, trial.suggest_int("width", 4, 32, log=True), trial.suggest_int("blocks", 1, 2))
+"""
+"""A user's own teacher and students, for the space that takes them."""
 
 
 @pytest.fixture(scope="module", params=SPACES)
-def drawn(request) -> tuple[spaces.Space, list[spaces.Draw]]:
+def drawn(request, tmp_path_factory) -> tuple[spaces.Space, list[spaces.Draw]]:
     space = spaces.load(spaces.find(request.param))
-    return space, drawing.draws(space, Settings(space.budget.epochs, space.budget.teacher_epochs), DRAWS, seed=0)
+    settings = Settings(space.budget.epochs, space.budget.teacher_epochs)
+    if space.takes_networks:
+        nets = tmp_path_factory.mktemp("own") / "my_nets.py"
+        nets.write_text(NETS)
+        shape, classes = (3, 32, 32), tuple(map(str, range(10)))
+        teacher = settle.certain(Own(kind="own", factory=f"{nets}:teacher"), shape, classes)
+        settings = replace(settings, teacher=teacher, student=f"{nets}:student", shape=shape, classes=classes)
+    return space, drawing.draws(space, settings, DRAWS, seed=0)
+
+
+def test_where_networks_are_given_all_that_can_be_asked_of_hints_is_drawn(drawn):
+    if not drawn[0].takes_networks:
+        return
+    assert {draw.pipeline.student.pairs for draw in drawn[1]} == {"none", "1→1", "1→1 2→2"}
+    assert {draw.knobs["hint"] for draw in drawn[1]} == {"none", "1/3", "2/3", "1/3+2/3", "all"}
 
 
 @pytest.mark.parametrize("image", [(1, 8, 8), (3, 32, 32)])

@@ -21,7 +21,7 @@ def teacher(classes):
 
 
 # How it was trained to see; what is left out is as the images are. Wrong values cost many points without a word:
-# kdsearch teacher --teacher my_nets.py:teacher … measures, and tells of better ones.
+# kdsearch teacher my_nets.py:teacher … measures, and tells of better ones.
 teacher.eye = Eye(size=96, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # If it knows other classes than the folders' names, or in another order, name all of its outputs:
 # teacher.eye = Eye(size=96, classes=("cat", "dog", "horse"))

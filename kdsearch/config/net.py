@@ -9,6 +9,7 @@ from pydantic import (
     Discriminator,
     Field,
     PlainSerializer,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     Tag,
     model_serializer,
@@ -26,6 +27,10 @@ Multiplier = Annotated[float, Field(gt=0, le=16)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
+WHOLE = {"whole": True}
+"""Told to what writes a part with all of its fields."""
+
+
 class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
     """Keyword-only, unknown keys refused, never changed after it is made."""
 
@@ -33,10 +38,16 @@ class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attr
     """Fields that are written only where they are told: older configs lack them, and their keys in the store stay."""
 
     @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _written(self, write: SerializerFunctionWrapHandler, how: SerializationInfo) -> dict[str, Any]:
+        if how.context == WHOLE:
+            return write(self)
         fields = type(self).model_fields
         unsaid = {name for name in self.LATER if getattr(self, name) == fields[name].default}
         return {name: value for name, value in write(self).items() if name not in unsaid}
+
+    def whole(self) -> dict[str, Any]:
+        """As plain data with all of its fields, also those that are left out where they are written."""
+        return self.model_dump(mode="json", context=WHOLE)
 
 
 class Net(Part, frozen=True):

@@ -99,6 +99,9 @@ def check(
     if link.fit.epochs:
         part = f"its {own.head} alone, drawn anew," if link.fit.trains == "head" else "the whole"
         return Checked(own, (*facts, f"{part} trains for {link.fit.epochs} epochs first"))
+    if own.new_head:
+        told = f"its weights are of other classes: a search draws its {own.head} anew and trains it alone first"
+        return Checked(own, (*facts, f"{told} (--teacher-epochs)"))
     before = digest(net)
     told = given.heard(net, seen(images, own.eye), progress=progress)
     low, high = told.interval

@@ -92,12 +92,12 @@ def check_published(space: Space, settings: Settings) -> None:
             raise Refusal(f"PUBLISHED of '{space.name}' gives {listed(sorted(unused))}, which {point} does not draw.")
 
 
-def check_overrides(space: Space, settings: Settings) -> None:
-    """Refuse a --set that changes nothing in any of 100 draws, or that would overrule what the space draws."""
+def check_overrides(space: Space, settings: Settings, count: int = 100) -> None:
+    """Refuse a --set that changes nothing in any of so many draws, or that would overrule what the space draws."""
     if not settings.overrides:
         return
     bare = Settings(**{**settings.__dict__, "overrides": ()})
-    plains = [draw.pipeline.model_dump(mode="json") for draw in draws(space, bare, 100, seed=0)]
+    plains = [draw.pipeline.whole() for draw in draws(space, bare, count, seed=0)]
     for path, value in settings.overrides:
         old = {repr(item) for plain in plains for item in override(plain, path, value)}
         if not old:

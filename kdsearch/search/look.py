@@ -33,7 +33,8 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     """Read the data, draw, check: all that can refuse a search before it is written. Raises Refusal."""
     given.check(asked, space.name, space.takes_networks)
     settings, sampler, rule, limits, trials = _chosen(asked, space)
-    drawing.check_overrides(space, settings)
+    if not space.takes_networks:  # whose parts are known once the images are
+        drawing.check_overrides(space, settings)
     cache.check()
     drawn, references = _drawn(space, settings, sampler)  # first: what is asked for wrongly is no fault of PUBLISHED
     drawing.check_published(space, settings)
@@ -44,6 +45,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     if networks.own_networks(draw.pipeline for draw in drawn):
         teacher = settings.teacher and settle.certain(settings.teacher, images.shape, images.classes)
         settings = replace(settings, shape=images.shape, classes=images.classes, teacher=teacher)
+        drawing.check_overrides(space, settings, OWN_DRAWS)
         drawn, references = _drawn(space, settings, sampler, progress)
         networks.check_sources(before.sources if before else {}, networks.sources(draw.pipeline for draw in drawn))
     study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"

@@ -101,7 +101,7 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     """A space's pipeline with the budget's epochs, the search's seed and data, and all overrides. Raises Refusal.
 
     A teacher of the user's own is taken as it is, unless somebody says for how many epochs it trains."""
-    plain = pipeline.model_dump(mode="json")
+    plain = pipeline.whole()
     *teachers, student = plain["links"]
     student["seed"] = settings.seed
     student["fit"]["epochs"] = _epochs(student["fit"]["epochs"], settings.epochs, settings.epochs_given)
