@@ -146,6 +146,6 @@ def test_a_tap_that_shows_no_map_is_refused_with_the_reason(images, name, tap, s
 
 
 def test_a_network_that_cannot_take_such_small_images_is_refused(images):
-    with pytest.raises(Refusal, match="'inception_v3' is to see images of 3×32×32, but raised RuntimeError"):
+    with pytest.raises(Refusal, match="inception_v3' is to see images of 3×32×32, but raised RuntimeError"):
         told = Own(kind="own", factory="torchvision:inception_v3", arguments=(("init_weights", False),))
         certain(told, images.shape, images.classes)
