@@ -1,6 +1,6 @@
 """What a given teacher is worth on these images: told before anything is trained, refused where it knows nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,13 +114,16 @@ def check(
         "if it has learned from these images before, it seems better than it is: images of your own in val/ judge it "
         "fairly, and --test the student"
     )
-    warnings = list(_better_ways(net, own, images, told, progress)) if not told.at_chance(len(images.classes)) else []
-    refusal = _refusal(net, own, images, told, progress)
+    lost = told.at_chance(len(images.classes))
+    ways = [way for way in given.others(net, own, images, lost, progress) if way.certain]
+    best = max(ways, key=lambda way: way.accuracy, default=None)
+    refusal = _refusal(own, images, told, best)
+    warnings = (_better(best),) if best and not refusal else ()
     if digest(net) != before:
         refusal = (
             refusal or "it changes while it answers (its buffers move in evaluation mode), so that no answer holds"
         )
-    return Checked(own, tuple(facts), tuple(warnings), refusal, told.accuracy)
+    return Checked(own, tuple(facts), warnings, refusal, told.accuracy)
 
 
 def _described(own: Own, images: Images) -> str:
@@ -152,25 +155,16 @@ def _recording(learners: Iterable[Pipeline], images: Images, rate: float) -> str
     return f"; recording its answers (views: {images.views}) takes about {work} and up to {size(images.views * each)}"
 
 
-def _better_ways(
-    net: torch.nn.Module, own: Own, images: Images, told: given.Heard, progress: Progress
-) -> Iterator[str]:
-    ways = [way for way in given.others(net, own, images, False, progress) if way.certain]
-    if ways:
-        best = max(ways, key=lambda way: way.accuracy)
-        yield (
-            f"{percent(best.accuracy)} instead of {percent(best.before)} (of {given.TRIED} images) {best.said}: "
-            f"{_options(best.words)}"
-        )
+def _better(way: given.Other) -> str:
+    reached, now = percent(way.accuracy), percent(way.before)
+    return f"{reached} instead of {now} (of {given.TRIED} images) {way.said}: {_options(way.words)}"
 
 
-def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, progress: Progress) -> str:
-    """Why it should teach nobody."""
+def _refusal(own: Own, images: Images, told: given.Heard, best: given.Other | None) -> str:
+    """Why it should teach nobody; `best`: the best other way of seeing that is better beyond chance."""
     if told.probabilities:
         return "its outputs are probabilities (each row sums to 1), not logits: --teacher-eye outputs=probabilities"
-    names, chance = given.renamed(told, images.classes), told.at_chance(len(images.classes))
-    tried = given.others(net, own, images, chance, progress) if names or chance else ()
-    best = max((way for way in tried if way.certain), key=lambda way: way.accuracy, default=None)
+    names = given.renamed(told, images.classes)
     if names and (best is None or best.accuracy <= names[1]):  # who sees wrongly may seem to have other names
         wrong, reached = names
         some = listed(f"its '{one}' is your '{other}'" for one, other in list(wrong.items())[:MAPPED])
@@ -181,7 +175,7 @@ def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, 
             f"{percent(told.accuracy)} of the images, but {percent(reached)} (of every second one) if its classes were "
             f"renamed: {some}{more}{way}"
         )
-    if not chance:
+    if not told.at_chance(len(images.classes)):
         return ""
     said = f"it answers at chance ({percent(told.accuracy)} of {len(told.right):,} images)"
     if best is None:

@@ -11,7 +11,7 @@ from mine import chain, own, weights, written
 from safetensors.torch import load_file
 from torch import nn
 
-from kdsearch.config.net import Eye, Net
+from kdsearch.config.net import Eye, Net, names
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import Data, Fit, Hints, Pair, Pipeline
 from kdsearch.data import images as data_images
@@ -25,9 +25,7 @@ from kdsearch.distill.store import Store, key_of, load_net
 from kdsearch.distill.teacher import Targets
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
-from kdsearch.nets import cut, settle
-from kdsearch.nets import own as own_nets
-from kdsearch.nets.own import names
+from kdsearch.nets import cut, factory, settle
 from kdsearch.nets.settle import settled
 
 DATA = Data(images=300, image_size=16, channels=3)
@@ -215,7 +213,7 @@ def test_recorded_answers_are_the_live_logits_as_the_teacher_sees(mine, given, i
     samples = torch.arange(40)
     found = shown(asked, means, samples)
     with torch.no_grad():
-        plain = own_nets.raw(asked.links[0].net, 10).eval()  # pyright: ignore[reportArgumentType]
+        plain = factory.raw(asked.links[0].net, 10).eval()  # pyright: ignore[reportArgumentType]
         plain.load_state_dict(load_file(given))
         logits = plain(seen(images, eye).pixels(samples)).flip(1)
     for how, one in found.items():

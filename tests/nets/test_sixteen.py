@@ -18,8 +18,7 @@ from kdsearch.distill.store import Store, key_of, load_net, save_net
 from kdsearch.distill.teacher import Targets
 from kdsearch.distill.weights import digest
 from kdsearch.errors import Refusal
-from kdsearch.nets import cut
-from kdsearch.nets import own as own_nets
+from kdsearch.nets import build, cut
 from kdsearch.nets.settle import certain, settled
 from kdsearch.nets.survey import survey
 
@@ -79,7 +78,7 @@ def test_a_network_s_taps_are_one_a_resolution_and_survey_tells_what_a_pass_show
     maps = survey(net, images.shape, 10).maps
     sides = [shape[1] for shape in maps]
     assert len(sides) >= 2 and sides == sorted(set(sides), reverse=True) and min(sides) > 1
-    module = own_nets.built(net, 10).eval()
+    module = build.built(net, 10).eval()
     with torch.no_grad():
         found = cut.maps(module, images.prepare(images.train[:2]), net.taps)
     assert tuple(tuple(found[tap].shape[1:]) for tap in net.taps) == maps
