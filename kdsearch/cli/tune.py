@@ -36,6 +36,9 @@ def tune(
         str | None,
         typer.Option(metavar="auto|HOST:PORT", help="Of the Ray that trials run on.  [default: RAY_ADDRESS, or none]"),
     ] = None,
+    memory: Annotated[
+        float | None, typer.Option(metavar="GB", help="That images may fill, of all trials.  [default: a quarter]")
+    ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
