@@ -108,6 +108,13 @@ def test_a_teacher_at_chance_by_its_size_is_refused_with_the_one_that_would_do(m
     assert found.refusal.endswith("--teacher-eye size=24")
 
 
+def test_a_teacher_that_no_size_is_told_of_is_tried_at_others_though_it_is_better_than_chance(mine, images, taught):
+    found = check(mine, images, taught, size=None)
+    assert not found.refusal and found.accuracy and 0.1 < found.accuracy < 0.4
+    assert "at 24×24: --teacher-eye size=24" in found.warnings[0]
+    assert not check(mine, images, taught, size=16).warnings  # who tells a size means it
+
+
 def test_a_teacher_that_knows_nothing_is_refused_however_it_sees(mine, images, tmp_path):
     torch.manual_seed(1)
     found = check(mine, images, saved(made(mine, "teacher"), tmp_path / "w.safetensors"))
