@@ -133,10 +133,9 @@ noise = Noise(10)
 """,
     )
     small = load(mine, "noise", image_size=16)
-    whole = seen(small, Eye(size=64)).train[small.order[:1]]
-    place = int(small.train.places[small.order[0]])
-    expected = np.random.default_rng(place).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert np.array_equal(whole[0].permute(1, 2, 0).numpy(), expected)
+    for place, image in zip(small.train.places.tolist(), seen(small, Eye(size=64)).train[:], strict=True):
+        expected = np.random.default_rng(place).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
 def test_its_place_is_made_absolute(mine, monkeypatch):
