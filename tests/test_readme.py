@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
@@ -86,8 +87,8 @@ def where(tmp_path_factory) -> Any:
     for name in ("cat", "dog"):
         (folder / "photos" / "train" / name).mkdir(parents=True)
         for number in range(20):
-            image = Image.effect_noise((12, 12), 40 + number).point(lambda value, cat=name == "cat": value // (1 + cat))
-            image.save(folder / "photos" / "train" / name / f"{number}.png")
+            image = Image.effect_noise((12, 12), 40 + number).point(lambda value, cat=name == "cat": value // (1 + 3 * cat))
+            image.convert("RGB").save(folder / "photos" / "train" / name / f"{number}.png")
     taught(folder)
     call = [sys.executable, "-m", "kdsearch.cli", *FIRST[1:], *SMALL]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
@@ -101,12 +102,17 @@ def taught(folder: Path) -> None:
     """What `kdsearch init own` writes, and weights with which its teacher tells dark from bright."""
     (folder / NETS).write_text(init.NETS)
     torch.manual_seed(0)
-    net = load(folder / NETS).teacher(2).eval()
+    net, means = load(folder / NETS).teacher(2).eval(), []
     last, net.fc = net.fc, torch.nn.Identity()
-    with torch.no_grad():
-        dark, bright = net(torch.tensor([-1.1, 0.3]).view(2, 1, 1, 1).expand(-1, 3, 96, 96))
-        last.weight.copy_(torch.stack([dark - bright, bright - dark]))
-        last.bias.copy_(last.weight @ (dark + bright) / -2)
+    for name in ("cat", "dog"):
+        photos = [Image.open(path).resize((96, 96)) for path in (folder / "photos" / "train" / name).iterdir()]
+        pixels = torch.from_numpy(np.stack([np.asarray(photo) for photo in photos])).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            means.append(net((pixels - 0.45) / 0.225).mean(0))
+    own = means[0] - means[1]
+    own = 10 * own / own.dot(own)
+    last.weight.data = torch.stack([own, -own])
+    last.bias.data = -last.weight.data @ (means[0] + means[1]) / 2
     net.fc = last
     save_file(net.state_dict(), folder / "best.safetensors")
 
