@@ -88,7 +88,7 @@ def train_kd(
 class WithMap(nn.Module):
     """A network that returns its logits and the map after one convolution, through a regressor if it has one."""
 
-    def __init__(self, net: nn.Sequential, layer: int, regressor: nn.Module | None = None) -> None:
+    def __init__(self, net: Any, layer: int, regressor: nn.Module | None = None) -> None:
         super().__init__()
         self.features, self.rest, self.regressor = net[:layer], net[layer:], regressor
 

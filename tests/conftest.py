@@ -1,6 +1,9 @@
 """What the tests share: a cache of their own, and the digits."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read at torch's import: two test processes share the cores
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

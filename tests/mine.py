@@ -61,9 +61,25 @@ def restless(classes, width=2 * WIDTH, channels=3):
     return net
 
 
+class Large(Small):
+    """It sees nothing in images of less than 20 pixels."""
+
+    def forward(self, images):
+        return super().forward(images * (images.shape[3] >= 20))
+
+
+def large(classes, width=2 * WIDTH, channels=3):
+    return Large(classes, width, channels)
+
+
 def flat(classes):
     """It shows no map."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.ReLU(), nn.Linear(8, classes))
+
+
+def other(classes):
+    """Of other code, for images of any size."""
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes))
 
 
 def broken(classes):
@@ -101,10 +117,10 @@ def saved(net: nn.Module, path: Path) -> str:
     return str(path)
 
 
-def weights(file: Path, name: str, path: Path, seed: int = 0, **arguments: Any) -> str:
+def weights(file: Path, name: str, path: Path, seed: int = 0, classes: int = 10) -> str:
     """A file of weights as they are drawn by a seed."""
     torch.manual_seed(seed)
-    return saved(made(file, name, **arguments), path)
+    return saved(made(file, name, classes), path)
 
 
 def chain(teacher: Own, student: Any, **more: Any) -> Pipeline:

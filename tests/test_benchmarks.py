@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.benchmark
 HERE = Path(__file__).parents[1] / "benchmarks"
@@ -60,3 +61,14 @@ def test_a_search_is_driven_without_ray_and_with_it():
     assert all(look[step] > 0 for step in ("mb", "suggest", "tpe", "verdict", "report", "write", "optuna.journal"))
     assert found["simulated"]["complete"] > 3 and found["simulated"]["journal_s"] > 0
     assert own["trials"] == 8 and own["reports_per_s"] > 0 and own["end_mb"] > 0
+
+
+def test_the_benchmark_of_images_reads_a_folder_mapped_held_and_cold(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "cache"))
+    for number in range(300):
+        path = tmp_path / "photos" / "train" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((16, 16), 50).convert("RGB").save(path)
+    found = last_line("data.py", tmp_path / "photos", "--memory", 0.0005)
+    assert found["large_bytes"] > 3 * 0.0005e9 and found["ready_cpu_s"] > 0
+    assert all(found[f"{kind}_images_s"] > 0 for kind in ("mapped", "held", "cold", "cold_plain"))

@@ -187,7 +187,7 @@ def test_printed_numbers_share_an_axis_where_data_and_height_are_ours(data, near
     assert len(drawn(tmp_path, "hint_location", data, near=near)["hconcat"]) == panels
 
 
-@pytest.mark.parametrize("space", sorted(set(spaces.names()) - {"depth_vs_hint", "everything"}))
+@pytest.mark.parametrize("space", sorted(set(spaces.names()) - {"depth_vs_hint", "everything", "own"}))
 def test_where_no_trial_has_the_knobs_or_is_trained_a_sentence_says_so(space, tmp_path):
     other = "mnist_basics" if space == "depth" else "depth"
     own = searched(tmp_path, other)[1]

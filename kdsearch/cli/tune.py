@@ -18,7 +18,7 @@ def tune(
     space: Annotated[str, typer.Argument(metavar="SPACE", help="A name from `kdsearch spaces`, or a Python file.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help=f"{listed(KNOWN)}, or a folder."),
+        typer.Option(metavar="NAME|DIR", help=f"{listed(KNOWN)}, a folder, a .csv or .parquet, my_data.py:NAME."),
     ] = None,
     data_dir: DataDir = DATA_DIR,
     image_size: Annotated[int | None, typer.Option(min=8, max=1024, help="Side to which images are brought.")] = None,
@@ -35,6 +35,9 @@ def tune(
     address: Annotated[
         str | None,
         typer.Option(metavar="auto|HOST:PORT", help="Of the Ray that trials run on.  [default: RAY_ADDRESS, or none]"),
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(metavar="GB", help="That images may fill, of all trials.  [default: a quarter]")
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time, at most.")] = None,
     precision: Annotated[

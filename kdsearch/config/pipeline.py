@@ -32,7 +32,8 @@ class Data(Part, frozen=True):
     LATER: ClassVar[tuple[str, ...]] = ("channels",)
 
     name: str = "digits"
-    """A data set's name, or the path of a folder that holds train/<class>/*."""
+    """A data set's name; the path of a folder that holds train/<class>/*, or of a table (.csv, .parquet) with columns
+    path, label and perhaps split; or FILE.py:NAME, whatever has a length and gives (picture, label)."""
     images: Annotated[int, Field(ge=20)] | None = None
     """At most this many training images, validation included, a stratified choice; None: all."""
     image_size: Side | tuple[Side, Side] | None = None

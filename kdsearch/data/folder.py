@@ -1,4 +1,4 @@
-"""A user's folder of images: where its parts lie, what its classes hold, and what is passed over."""
+"""What a data set's name means; a user's folder of images: its parts, its classes, and what is passed over."""
 
 import os
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdsearch.config.datasets import KNOWN
-from kdsearch.data.listing import PARTS, Listing
+from kdsearch.data.listing import PARTS, TABLES, Listing
 from kdsearch.data.pictures import endings
 from kdsearch.errors import Refusal, first_line, listed, unknown, visible
 
@@ -37,7 +37,11 @@ class Folder:
         """Of the part train, validation or test, which may not be there."""
         return self.path / self.parts.get(name, "" if name == "train" else name)
 
-    def listing(self, part: str) -> Listing:
+    def where(self, part: str) -> str:
+        """What a part is called."""
+        return f"{self.part(part).name}/"
+
+    def holds(self, part: str) -> Listing:
         """What a part holds, in folders of its classes however deep; raises Refusal where it cannot serve."""
         return _listing(self, part)
 
@@ -49,17 +53,28 @@ class Folder:
         return [*(f"{name}/" for name in _folders(self.path) if name not in self.parts.values()), *stray]
 
 
-def folder(name: str) -> Folder | None:
-    """What a data set's name means, or None where it is one of the names in KNOWN. Raises Refusal."""
-    if name in KNOWN:
+def file_of(name: str) -> tuple[Path, str] | None:
+    """The file that a data set's name means, and what is named in it; None where it means no file. Raises Refusal."""
+    place, _, inside = name.rpartition(":")
+    path = Path(place if place.endswith(".py") else name).expanduser()
+    if path.is_dir() or path.suffix.lower() not in (*TABLES, ".py"):
         return None
+    if path.suffix == ".py" and not inside.isidentifier():
+        raise Refusal(f"Images of one's own are FILE.py:NAME, but got '{name}'.")
+    if not path.is_file():
+        raise Refusal(f"A data set may be a file, but there is no '{path}'; --data names the place where it is now.")
+    return path, inside if path.suffix == ".py" else ""
+
+
+def folder(name: str) -> Folder:
+    """The folder that a data set's name means. Raises Refusal."""
     path = Path(name).expanduser()
     if not path.is_dir():
         if "/" not in name and "\\" not in name:
             raise unknown("data set or folder", name, KNOWN)
         raise Refusal(
-            f"A data set is {listed(KNOWN)}, or a folder with train/<class>/*; there is no folder '{name}'; "
-            f"--data names the place where it is now."
+            f"A data set is {listed(KNOWN)}, a folder with train/<class>/*, a table (.csv, .parquet) or FILE.py:NAME; "
+            f"there is no folder '{name}'; --data names the place where it is now."
         )
     there = _folders(path)
     parts: dict[str, str] = {}
@@ -78,9 +93,13 @@ def folder(name: str) -> Folder | None:
 
 
 def placed(name: str) -> str:
-    """A data set's name as every process understands it: a folder's path made absolute. Raises Refusal."""
-    found = folder(name)
-    return name if found is None else str(found.path.resolve())
+    """A data set's name as every process understands it: paths made absolute. Raises Refusal."""
+    if name in KNOWN:
+        return name
+    if file := file_of(name):
+        path, inside = file
+        return f"{path.resolve()}:{inside}" if inside else str(path.resolve())
+    return str(folder(name).path.resolve())
 
 
 def _listing(found: Folder, part: str) -> Listing:

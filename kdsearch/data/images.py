@@ -10,12 +10,11 @@ from torch import Tensor
 
 from kdsearch import errors
 from kdsearch.config.pipeline import Data
-from kdsearch.data.folder import folder
 from kdsearch.data.look import Look, pair
 from kdsearch.data.memory import Images, Origin
 from kdsearch.data.pictures import Progress
 from kdsearch.data.rows import Rows
-from kdsearch.data.sources import Decoded, decoded, silent
+from kdsearch.data.sources import Decoded, decoded, place, silent
 from kdsearch.data.statistics import statistics, told
 from kdsearch.errors import Refusal
 
@@ -69,7 +68,7 @@ def _judging(
 ) -> tuple[Decoded, Tensor, Tensor]:
     """The part that judges; which images train, and which of that part judge. Raises Refusal for a split that cannot
     be."""
-    there = folder(data.name)
+    there = place(data.name)
     if data.validation == "test" or (there and there.validation):
         part = "test" if data.validation == "test" else "validation"
         judging = _alike(data, part, data_dir, found.look, found.classes, progress)
@@ -103,9 +102,9 @@ def _account(data: Data, found: Decoded, judging: Decoded, order: Tensor, valida
     if judging is found:
         said.append(f"{len(validation):,} kept for validation{share}")
     else:
-        there = folder(data.name)
-        where = there.part(judging.part).name if there else judging.part
-        said.append(f"validated by the {len(validation):,} of {where}/{share}")
+        there = place(data.name)
+        where = there.where(judging.part) if there else f"{judging.part}/"
+        said.append(f"validated by the {len(validation):,} of {where}{share}")
     if passed := dict.fromkeys([*found.passed, *(judging.passed if judging is not found else ())]):
         said.append(f"passed over: {errors.listed(passed)}")
     return "; ".join(said)

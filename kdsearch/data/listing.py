@@ -12,6 +12,9 @@ PARTS = {
 }
 """Words for a part, in capitals or not."""
 
+TABLES = (".csv", ".parquet")
+"""Endings of files that name files."""
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -131,7 +131,8 @@ class Images:
         """Training images (N, C, H, W), normalised, in their fixed views unless other changes are given."""
         samples = moved_to(samples, self.train.device)
         pixels = self.train[samples % len(self.train)].permute(0, 2, 3, 1)
-        pixels = changed(pixels, changes or self.fixed, samples, self.augment, self.scale)
+        there = (changes or self.fixed).to(self.train.device)
+        pixels = changed(pixels, there, samples, self.augment, self.scale)
         return self.prepare(pixels.permute(0, 3, 1, 2))
 
     def to(self, device: torch.device, precision: Precision = "float32") -> "Images":

@@ -117,7 +117,7 @@ def style_of(heads: Sequence[Head], files: Sequence[str], known: Style | None) -
 
 def heads(files: Sequence[str], doing: str, progress: Progress) -> list[Head | Broken]:
     """Size and depth of each file."""
-    return _each(partial(_opened, use=_head), files, doing, progress)
+    return _each(partial(_opened, use=head), files, doing, progress)
 
 
 def decode(files: Sequence[str], look: Look, into: np.ndarray, doing: str, progress: Progress) -> list[Broken]:
@@ -171,7 +171,8 @@ def _opened(path: str, use: Callable[[Any], Any]) -> Any:
         return Broken(path, said or type(error).__name__)
 
 
-def _head(image: Any) -> Head:
+def head(image: Any) -> Head:
+    """What a picture is before it is decoded; raises ValueError where it holds values that are no numbers."""
     turned = image.getexif().get(ORIENTATION, 1) >= 5
     size = image.size[::-1] if turned else image.size
     if not image.mode.startswith(DEEP):

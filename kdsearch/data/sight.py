@@ -6,8 +6,9 @@ from kdsearch.config.net import AnyNet, Eye, Own
 from kdsearch.data.look import Look, pair
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
-from kdsearch.data.sources import decoded, silent
+from kdsearch.data.sources import Decoded, decoded, silent
 from kdsearch.data.statistics import statistics, told
+from kdsearch.errors import Refusal
 
 
 def seen(images: Images, eye: Eye, progress: Progress = silent) -> Images:
@@ -34,6 +35,7 @@ def _seen(images: Images, eye: Eye, progress: Progress) -> Images:
     if look != origin.look:
         data, data_dir, judging, memory = origin.data, origin.data_dir, origin.judging, origin.memory
         parts = {part: decoded(data.name, part, data_dir, look, progress) for part in {"train", judging}}
+        _check(images, parts["train"])
         train = parts["train"].rows(train.places, memory)
         validation = parts[judging].rows(validation.places, memory)
         if train.shape[0] != images.shape[0]:
@@ -48,6 +50,16 @@ def _seen(images: Images, eye: Eye, progress: Progress) -> Images:
         origin=replace(origin, look=look),
     )  # fmt: skip
     return found.to(images.mean.device, images.precision)
+
+
+def _check(images: Images, found: Decoded) -> None:
+    """Raises Refusal where the source holds other images than when these were read: rows are places in it."""
+    places, labels = images.train.places, images.labels.cpu()
+    if len(found.labels) <= int(places.max()) or not found.labels[places].equal(labels):
+        raise Refusal(
+            f"A network sees the images that were read at first, but those of '{images.origin.data.name}' have changed "
+            f"since; begin anew."
+        )
 
 
 def _look(own: Look, eye: Eye) -> Look:

@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.data import known, pictures
-from kdsearch.data.folder import folder
+from kdsearch.data.folder import Folder, file_of, folder
 from kdsearch.data.listing import Listing
 from kdsearch.data.look import Look, Style
 from kdsearch.data.mapped import FORMAT, Mapped, drafted, opened
+from kdsearch.data.own import Items, Own
 from kdsearch.data.pictures import Broken, Progress
 from kdsearch.data.reading import Reading
 from kdsearch.data.rows import Rows
+from kdsearch.data.tables import Table
 from kdsearch.errors import Refusal
 from kdsearch.storage import cache
 
@@ -58,16 +61,16 @@ class Decoded:
 
 def decoded(name: str, part: str, data_dir: Path, look: Look, progress: Progress) -> Decoded:
     """A part of a data set, from the cache, else read and cached. Raises Refusal for images that cannot be read."""
-    there = folder(name)
-    listing = there.listing(part) if there else None
-    source = listing.key() if listing else str(data_dir.resolve()) if name != "digits" else ""
-    passed = (*listing.passed, *there.beside()) if listing and there else ()
+    there = place(name)
+    held = there.holds(part) if there else None
+    source = held.key() if held else str(data_dir.resolve()) if name != "digits" else ""
+    passed = (*held.passed, *there.beside()) if held and there else ()
     # Whoever asks for the size that is usual anyway finds what was decoded without being asked for any.
     for kept in (look, replace(look, size=None)):
         found = _cached(_path(name, part, source, kept))
         if found and look.size in (None, found.look.size):
             return replace(found, part=part, passed=passed)
-    reading, path = read(name, part, data_dir, listing, look, progress), _path(name, part, source, look)
+    reading, path = read(name, part, data_dir, held, look, progress), _path(name, part, source, look)
     _check_size(reading, path.parent)
     facts = {"classes": json.dumps(reading.classes), "span": reading.span, "look": json.dumps(asdict(reading.look))}
     with drafted(path, reading.shape, reading.labels, reading.classes, facts) as pixels:
@@ -112,12 +115,24 @@ def _check_size(reading: Reading, place: Path) -> None:
         )
 
 
-def read(name: str, part: str, data_dir: Path, listing: Listing | None, look: Look, progress: Progress) -> Reading:
+def place(name: str) -> Folder | Table | Own | None:
+    """What a data set's name means, or None where it is one of the names in KNOWN. Raises Refusal."""
+    if name in KNOWN:
+        return None
+    if file := file_of(name):
+        path, inside = file
+        return Own(path, inside) if inside else Table(path)
+    return folder(name)
+
+
+def read(name: str, part: str, data_dir: Path, held: Listing | Items | None, look: Look, progress: Progress) -> Reading:
     """A part of a data set as its files are; raises Refusal where they cannot be read."""
-    return _read_folder(part, listing, look, progress) if listing else known.read(name, part, data_dir, look)
+    if held is None:
+        return known.read(name, part, data_dir, look)
+    return held.read(part, look, progress) if isinstance(held, Items) else _read_files(part, held, look, progress)
 
 
-def _read_folder(part: str, listing: Listing, look: Look, progress: Progress) -> Reading:
+def _read_files(part: str, listing: Listing, look: Look, progress: Progress) -> Reading:
     seen = pictures.heads(listing.files, f"looking at {part} images", progress)
     broken = [one for one in seen if isinstance(one, Broken)]
     sound = [(file, one) for file, one in zip(listing.files, seen, strict=True) if not isinstance(one, Broken)]

@@ -77,13 +77,12 @@ def changed(
     device = pixels.device
     above, before = (round(changes.pad * share) for share in scale)
     top, left = (
-        _scaled(own[samples].to(device), changes.pad, share)
-        for own, share in zip((changes.top, changes.left), scale, strict=True)
+        _scaled(own[samples], changes.pad, share) for own, share in zip((changes.top, changes.left), scale, strict=True)
     )
     across = torch.arange(width, device=device)
     rows = top[:, None] + torch.arange(height, device=device)
     rows = rows + (height + 2 * above) * torch.arange(count, device=device)[:, None]
-    columns = left[:, None] + torch.where(changes.turned[samples, None].to(device), width - 1 - across, across)
+    columns = left[:, None] + torch.where(changes.turned[samples, None], width - 1 - across, across)
     places = rows[:, :, None] * (width + 2 * before) + columns[:, None, :]
     padded = F.pad(pixels, (0, 0, before, before, above, above)).view(-1, channels)
     return padded.index_select(0, places.flatten()).view(pixels.shape)

@@ -129,10 +129,11 @@ def better(one: Tensor, other: Tensor) -> bool:
     return gained > lost and bool(binomtest(gained, gained + lost).pvalue < CERTAIN)
 
 
-def others(net: nn.Module, own: Own, images: Images, sizes: bool, progress: Progress = silent) -> Iterator[Other]:
-    """Other scales and orders of channels, and, where `sizes` are to be tried, other sizes, on the same few images."""
+def others(net: nn.Module, own: Own, images: Images, lost: bool, progress: Progress = silent) -> Iterator[Other]:
+    """Other scales and orders of channels, and other sizes where none is told, on the same few images; where it is
+    `lost`, all of them together."""
     now = heard(net, seen(images, own.eye), TRIED)
-    found = list(_eyes(own.eye, images.shape, sizes))
+    found = list(_eyes(own.eye, images.shape, lost))
     for number, (eye, words, said) in enumerate(found, start=1):
         progress("trying how it sees", number, len(found))
         try:
@@ -142,10 +143,10 @@ def others(net: nn.Module, own: Own, images: Images, sizes: bool, progress: Prog
         yield Other(words, said, then.accuracy, now.accuracy, better(then.right, now.right))
 
 
-def _eyes(eye: Eye, image: tuple[int, int, int], sizes: bool) -> Iterator[tuple[Eye, tuple[str, ...], str]]:
+def _eyes(eye: Eye, image: tuple[int, int, int], lost: bool) -> Iterator[tuple[Eye, tuple[str, ...], str]]:
     channels = eye.channels or image[0]
     sides: list[Side | tuple[int, int] | None] = [eye.size]
-    if sizes:
+    if lost or eye.size is None:
         sides += [(image[2] * times, image[1] * times) for times in SIZES if max(image[1:]) * times <= 320]
     orders = ("rgb", "bgr") if channels == 3 else ("rgb",)
     scales = [
@@ -153,6 +154,8 @@ def _eyes(eye: Eye, image: tuple[int, int, int], sizes: bool) -> Iterator[tuple[
         *((name, mean[:channels], std[:channels]) for name, (mean, std) in SCALES.items()),
     ]
     for side, order, (scale, mean, std) in itertools.product(sides, orders, scales):
+        if side != eye.size and not lost and (order != eye.order or scale):
+            continue
         tried = eye.model_copy(update={"size": side, "order": order, "mean": mean, "std": std})
         words = []
         if side != eye.size and isinstance(side, tuple):

@@ -15,6 +15,7 @@ from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.errors import Refusal, first_line
+from kdsearch.nets.filled import of_now
 from kdsearch.storage.bucket import Storage
 from kdsearch.storage.locks import lock
 
@@ -56,7 +57,7 @@ def load_net(path: Path, net: nn.Module) -> dict:
     with _opened(path, AGAIN) as file:
         # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
         facts, weights = _checked(file)
-        net.load_state_dict(weights, assign=True)
+        net.load_state_dict(of_now(weights, net), assign=True)
         return facts
 
 

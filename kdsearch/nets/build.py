@@ -1,7 +1,7 @@
 """Networks of each kind: of the built-in ones the sections that give and take hints, then the classifier."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +132,14 @@ def built(net: Own, classes: int) -> nn.Module:
 
         module.register_forward_hook(answer)
     return module
+
+
+@overload
+def build(net: Net | ResNet, image: Shape, classes: int) -> nn.Sequential: ...
+
+
+@overload
+def build(net: AnyNet, image: Shape, classes: int) -> nn.Module: ...
 
 
 def build(net: AnyNet, image: Shape, classes: int) -> nn.Module:

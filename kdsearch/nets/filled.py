@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -61,8 +62,15 @@ def filled(net: nn.Module, path: Path, head: str = "") -> list[str]:
     if head:
         weights |= {name: value for name, value in own.items() if name.startswith(f"{head}.")}
     _check(path, own, weights)
-    net.load_state_dict(weights)
+    net.load_state_dict(of_now(weights, net))
     return said
+
+
+def of_now(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights as a network takes them: files keep no versions of its parts, for which some ask, as MNASNet does."""
+    found = OrderedDict(weights)
+    vars(found)["_metadata"] = getattr(net.state_dict(), "_metadata", None)
+    return found
 
 
 def given(net: nn.Module, told: Own) -> list[str]:

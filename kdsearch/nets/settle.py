@@ -167,5 +167,7 @@ def head_of(module: nn.Module, images: Tensor, net: Own, classes: int) -> str:
             f"A network gives a number for each of {outputs:,} classes, but '{net.called}' gives {shape}. If it knows "
             f"more classes than the data, its eye names them all, in the order of its outputs: Eye(classes=(…))."
         )
-    own = [one for one in parts if one.name and one.owns and one.gave and isinstance(one.gave[0], Tensor)]
-    return next((one.name for one in reversed(own) if one.gave[0].shape[1:] == (outputs,)), "")
+    gives = [one for one in parts if one.name and one.gave and isinstance(one.gave[0], Tensor)]
+    gives = [one.name for one in gives if one.gave[0].shape[1:] == (outputs,)]
+    own = {name for name, part in module.named_modules() if any(True for _ in part.parameters(recurse=False))}
+    return next((name for name in reversed(gives) if name in own), "")

@@ -18,7 +18,7 @@ from kdsearch.storage.bucket import STORAGE, usual
 
 FREE = {
     "space", "trials", "seeds", "max_concurrent", "gpus_per_trial", "data_dir", "results", "address", "resume", "name",
-    "dry_run", "data", "teacher_anyway",
+    "dry_run", "data", "teacher_anyway", "memory",
 }  # fmt: skip
 """Options that may change when a search goes on: none of them changes a trial, and other images have another print."""
 Several = Annotated[int, Field(ge=1)]
@@ -53,6 +53,8 @@ class Asked(Part, frozen=True):
     """Share of a GPU a trial; None: 1 where Ray sees a GPU, else 0."""
     address: str | None = None
     """Of the Ray that trials run on, auto or HOST:PORT; None: RAY_ADDRESS, else this machine alone."""
+    memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """GB of a machine's memory that images may be expected to fill, for all trials together; None: a quarter of it."""
     max_concurrent: Several | None = None
     """Trials at a time, at most."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -120,6 +122,11 @@ class Asked(Part, frozen=True):
         if isinstance(value, str):
             return (value,)
         return tuple(f"{key}={word}" for key, word in value.items()) if isinstance(value, Mapping) else value
+
+    @property
+    def bytes(self) -> int | None:
+        """`memory` in bytes."""
+        return None if self.memory is None else int(self.memory * 1e9)
 
     def options(self) -> dict[str, Any]:
         """As search.json keeps them."""

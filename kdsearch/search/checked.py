@@ -1,6 +1,6 @@
 """What a given teacher is worth on these images: told before anything is trained, refused where it knows nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from kdsearch.distill.pipeline import untrained
 from kdsearch.distill.teacher import bytes_a_view
 from kdsearch.distill.weights import digest
 from kdsearch.errors import Refusal, listed
+from kdsearch.nets import filled
 from kdsearch.nets.settle import settled
 from kdsearch.nets.survey import survey
 from kdsearch.results.format import duration, percent, size
@@ -94,7 +95,7 @@ def check(
     net = untrained(pipeline, 0, images).eval().requires_grad_(False)
     own = link.net
     assert isinstance(own, Own)
-    facts = [_described(own, images)]
+    facts = [_described(own, images), *(filled.given(net, own) if own.weights else ())]
     if link.fit.epochs:
         part = f"its {own.head} alone, drawn anew," if link.fit.trains == "head" else "the whole"
         return Checked(own, (*facts, f"{part} trains for {link.fit.epochs} epochs first"))
@@ -113,13 +114,16 @@ def check(
         "if it has learned from these images before, it seems better than it is: images of your own in val/ judge it "
         "fairly, and --test the student"
     )
-    warnings = list(_better_ways(net, own, images, told, progress)) if not told.at_chance(len(images.classes)) else []
-    refusal = _refusal(net, own, images, told, progress)
+    lost = told.at_chance(len(images.classes))
+    ways = [way for way in given.others(net, own, images, lost, progress) if way.certain]
+    best = max(ways, key=lambda way: way.accuracy, default=None)
+    refusal = _refusal(own, images, told, best)
+    warnings = (_better(best),) if best and not refusal else ()
     if digest(net) != before:
         refusal = (
             refusal or "it changes while it answers (its buffers move in evaluation mode), so that no answer holds"
         )
-    return Checked(own, tuple(facts), tuple(warnings), refusal, told.accuracy)
+    return Checked(own, tuple(facts), warnings, refusal, told.accuracy)
 
 
 def _described(own: Own, images: Images) -> str:
@@ -151,24 +155,17 @@ def _recording(learners: Iterable[Pipeline], images: Images, rate: float) -> str
     return f"; recording its answers (views: {images.views}) takes about {work} and up to {size(images.views * each)}"
 
 
-def _better_ways(
-    net: torch.nn.Module, own: Own, images: Images, told: given.Heard, progress: Progress
-) -> Iterator[str]:
-    ways = [way for way in given.others(net, own, images, False, progress) if way.certain]
-    if ways:
-        best = max(ways, key=lambda way: way.accuracy)
-        yield (
-            f"{percent(best.accuracy)} instead of {percent(best.before)} (of {given.TRIED} images) {best.said}: "
-            f"{_options(best.words)}"
-        )
+def _better(way: given.Other) -> str:
+    reached, now = percent(way.accuracy), percent(way.before)
+    return f"{reached} instead of {now} (of {given.TRIED} images) {way.said}: {_options(way.words)}"
 
 
-def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, progress: Progress) -> str:
-    """Why it should teach nobody."""
+def _refusal(own: Own, images: Images, told: given.Heard, best: given.Other | None) -> str:
+    """Why it should teach nobody; `best`: the best other way of seeing that is better beyond chance."""
     if told.probabilities:
         return "its outputs are probabilities (each row sums to 1), not logits: --teacher-eye outputs=probabilities"
     names = given.renamed(told, images.classes)
-    if names:
+    if names and (best is None or best.accuracy <= names[1]):  # who sees wrongly may seem to have other names
         wrong, reached = names
         some = listed(f"its '{one}' is your '{other}'" for one, other in list(wrong.items())[:MAPPED])
         more = f" and {len(wrong) - MAPPED} more" if len(wrong) > MAPPED else ""
@@ -181,13 +178,11 @@ def _refusal(net: torch.nn.Module, own: Own, images: Images, told: given.Heard, 
     if not told.at_chance(len(images.classes)):
         return ""
     said = f"it answers at chance ({percent(told.accuracy)} of {len(told.right):,} images)"
-    ways = [way for way in given.others(net, own, images, True, progress) if way.certain]
-    if not ways:
+    if best is None:
         return (
             f"{said}, however it sees; are these its weights (--teacher-weights), and its classes these? "
             f"--teacher-epochs trains it"
         )
-    best = max(ways, key=lambda way: way.accuracy)
     return f"{said}; {best.said} it would be {percent(best.accuracy)}: {_options(best.words)}"
 
 

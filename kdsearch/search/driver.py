@@ -66,7 +66,7 @@ class Driver:
         asked = self.plan.asked
         self.orders = Orders(
             place.storage, place.folder, Path(asked.data_dir), self.plan.resources, asked.precision,
-            self.plan.cache_limit,
+            self.plan.cache_limit, asked.bytes,
         )  # fmt: skip
 
     @property

@@ -22,9 +22,10 @@ def check(asked: Asked, space: str, takes: bool) -> None:
     """Raises Refusal where a space that takes networks is given none, or one that takes none is given some."""
     names = {"--teacher": asked.teacher, "--student": asked.student}
     if takes and (lacking := [name for name, value in names.items() if value is None]):
+        missing = f"{' and '.join(lacking)} {'are' if len(lacking) > 1 else 'is'} missing"
         raise Refusal(
-            f"The space '{space}' searches for a teacher and a family of students that are given, but "
-            f"{' and '.join(lacking)} is missing; for example: {EXAMPLE.format(space=space)}"
+            f"The space '{space}' searches for a teacher and a family of students that are given, but {missing}; for "
+            f"example: {EXAMPLE.format(space=space)}"
         )
     told = {
         **names, "--teacher-weights": asked.teacher_weights, "--teacher-eye": asked.teacher_eye,

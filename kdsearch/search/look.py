@@ -40,7 +40,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
     drawing.check_published(space, settings)
     described = _described(space, drawn)
     epochs = max(draw.pipeline.student.fit.epochs or 0 for draw in drawn)
-    images = load(described, Path(asked.data_dir), progress)
+    images = load(described, Path(asked.data_dir), progress, asked.bytes)
     before = place.before
     if networks.own_networks(draw.pipeline for draw in drawn):
         teacher = settings.teacher and settle.certain(settings.teacher, images.shape, images.classes)

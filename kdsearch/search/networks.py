@@ -45,6 +45,11 @@ def certain(pipeline: Pipeline, settings: Settings) -> Pipeline:
     if first.net.new_head and not fit.epochs:
         fit = fit.model_copy(update={"epochs": settings.teacher_epochs})
     trains = settings.teacher_train or ("head" if first.net.new_head else fit.trains)
+    if trains == "head" and not first.net.head:
+        raise Refusal(
+            f"The head is the submodule that gives the classes, but no part of '{first.net.called}' does so by itself; "
+            f"--teacher-train all trains the whole."
+        )
     first = first.model_copy(update={"fit": fit.model_copy(update={"trains": trains})})
     return found.model_copy(update={"links": (first, *rest)})
 

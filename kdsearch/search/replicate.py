@@ -17,6 +17,7 @@ from kdsearch.data import images as data_images
 from kdsearch.data.folder import placed
 from kdsearch.data.pictures import Progress
 from kdsearch.data.rows import Rows
+from kdsearch.data.sight import seen_by
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
 from kdsearch.distill.device import machine
@@ -153,7 +154,9 @@ def replicates(
         images = replace(images, views=most_views([chosen], images, cache.limit()))
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"views": images.views})})
     pairs.check(chosen, images.shape, len(images.classes))  # before anything is trained
-    tested = data_images.load_test(chosen.data, data_dir, images, progress) if test else None
+    tested = (
+        data_images.load_test(chosen.data, data_dir, seen_by(images, chosen.student.net), progress) if test else None
+    )
     tell(images.account)
     if recipe.moved and made and images.fingerprint != made.fingerprint:
         raise Refusal(
@@ -183,9 +186,10 @@ def _replicate(
     means = _as_made(made, means) if made else means
     net = distill_pipeline.untrained(again, len(again.links) - 1, means.images)
     yield from _steps(distill_pipeline.run(again, means, net), again, rows)
-    test = judge(net, means.images, *tested).accuracy if tested else None
+    seen = means.seen(again.student.net)
+    test = judge(net, seen, *tested).accuracy if tested else None
     faint = (f"{stage}: {term}" for _, stage, term in results_tables.faint({"trial": "", **row.flat()} for row in rows))
-    yield Student(net, again, means, validated(net, means.seen(again.student.net)), test, tuple(faint))
+    yield Student(net, again, means, validated(net, seen), test, tuple(faint))
 
 
 def _as_made(made: Made | MadeTeacher, means: Means) -> Means:

@@ -165,6 +165,8 @@ def said_of(error: BaseException, path: Path) -> str:
     own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
     where = f" (line {line})" if line else ""
+    if isinstance(error, Refusal):
+        return f"{error}{where}"
     if isinstance(error, ValidationError):  # of the part that was made there
         return f"{explain(error, error.title, PARTS.get(error.title, Pipeline))}{where}"
     return f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"

@@ -176,7 +176,7 @@ def _stopping(work: Work) -> bool:
 
 def _means(work: Work, progress: Progress, tell: Callable[[str], None] = nobody) -> Means:
     device.set_up(work.threads)
-    images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision)
+    images = _images(work.pipeline.data.model_dump_json(), work.data_dir, work.device, work.precision, work.memory)
     targets = Targets(cache.folder() / "targets", work.cache_limit, work.targets, progress)
     storage = at(work.storage)
     networks.bring(work.pipeline, storage)
@@ -185,7 +185,7 @@ def _means(work: Work, progress: Progress, tell: Callable[[str], None] = nobody)
 
 
 @lru_cache(maxsize=2)
-def _images(data: str, data_dir: str, device_name: str, precision: str) -> Images:
+def _images(data: str, data_dir: str, device_name: str, precision: str, memory: int | None) -> Images:
     """The images of a worker process, opened once for all its trials."""
-    found = load(Data.model_validate(json.loads(data)), Path(data_dir))
+    found = load(Data.model_validate(json.loads(data)), Path(data_dir), memory=memory)
     return found.to(torch.device(device_name), device.precision_of(precision, device_name))

@@ -31,6 +31,8 @@ class Work(Part, frozen=True):
     """float32, bfloat16 or auto: what the device does well."""
     cache_limit: int
     """Bytes of recorded targets."""
+    memory: int | None = None
+    """Bytes that images may be expected to fill; None: a quarter of the machine's."""
     targets: dict[str, Choice] = Field(default_factory=dict)
     """How teachers answered, where a student is trained again."""
     stop_file: str
@@ -66,6 +68,7 @@ class Orders:
     """Of one worker, as Ray is asked for them."""
     precision: str
     cache_limit: int
+    memory: int | None = None
 
     @property
     def stop_file(self) -> Path:
@@ -83,7 +86,7 @@ class Orders:
         threads = made.threads if made else max(int(self.resources["cpu"]), 1)
         return Work(
             pipeline=pipeline, storage=self.storage.word, data_dir=str(self.data_dir.resolve()), threads=threads,
-            device="cuda" if self.resources["gpu"] else "cpu", cache_limit=self.cache_limit,
+            device="cuda" if self.resources["gpu"] else "cpu", cache_limit=self.cache_limit, memory=self.memory,
             stop_file=self._inside(self.stop_file), **({"precision": self.precision} | as_made), **named,
         )  # fmt: skip
 

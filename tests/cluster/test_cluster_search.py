@@ -154,7 +154,7 @@ def test_a_search_of_own_networks_runs_on_nodes_with_a_bucket(cluster, options, 
         monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / name))
         cluster.add_node(num_cpus=1)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "driver"))
-    words = ["--storage", f"s3://searches/own{options}", "--address", cluster.address, "--trials", "2"]
+    words = ["--storage", f"s3://searches/own{options}", "--address", cluster.address, "--epochs", "40"]
     done = subprocess.run(brought.call("s", *words), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {row["state"] for row in kdsearch.open("s", words[1]).trials.to_dict("records")} == {"complete"}

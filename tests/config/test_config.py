@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdsearch.config.net import NETS, Net
+from kdsearch.config.net import NETS, Net, Own
 from kdsearch.config.parse import parse
 from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.config.provenance import Made
@@ -50,8 +50,8 @@ def test_a_key_that_no_network_s_record_has_is_refused_with_those_that_it_has():
 
 def test_a_net_of_every_kind_is_read_back_as_that_kind():
     for word, kind in NETS.items():
-        plain = {"kind": word} | ({"factory": "timm:resnet18"} if word == "own" else {})
-        assert type(parse(Pipeline, {"links": [{"net": plain}]}, "it").student.net) is kind
+        net = {"kind": word} | ({"factory": "timm:resnet18"} if kind is Own else {})
+        assert type(parse(Pipeline, {"links": [{"net": net}]}, "it").student.net) is kind
 
 
 def test_a_value_of_the_wrong_kind_is_refused_with_its_place():

@@ -223,7 +223,7 @@ def test_whatever_a_decoder_raises_the_file_is_named(root, monkeypatch, error):
     def broken(image):
         raise error
 
-    monkeypatch.setattr(pictures, "_head", broken)
+    monkeypatch.setattr(pictures, "head", broken)
     with pytest.raises(Refusal, match=r"12 of 12 are not: .*0\.png"):
         load(root)
 

@@ -14,6 +14,7 @@ from kdsearch.data import images as data_images
 from kdsearch.data import known, sources
 from kdsearch.data.look import Look, Style
 from kdsearch.data.sight import seen
+from kdsearch.errors import Refusal
 
 HERE = Path("nowhere")
 
@@ -123,6 +124,17 @@ def test_test_images_come_as_the_eye_sees_them(root, photos):
     pixels, labels = data_images.load_test(photos.origin.data, HERE, seen(photos, Eye(size=24, resize="nearest")))
     expected = [np.asarray(one.resize((24, 24), Image.Resampling.NEAREST)) for one in files(root, "test")]
     assert np.array_equal(pixels[:].permute(0, 2, 3, 1).numpy(), np.stack(expected)) and len(labels) == 8
+
+
+def test_a_source_that_changed_since_is_refused(tmp_path):
+    for number in range(8):
+        path = tmp_path / "train" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), 20 * number).save(path)
+    found = data_images.load(Data(name=str(tmp_path)), HERE)
+    (tmp_path / "train" / "a" / "0.png").rename(tmp_path / "train" / "b" / "0.png")
+    with pytest.raises(Refusal, match="have changed since; begin anew"):
+        seen(found, Eye(size=32))
 
 
 def square(root: Path) -> data_images.Images:

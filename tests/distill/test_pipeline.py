@@ -19,7 +19,7 @@ from kdsearch.errors import Refusal
 from kdsearch.nets import survey, taps
 
 
-def ran(asked: Pipeline, means: distill_pipeline.Means) -> tuple[list[distill_pipeline.Row], torch.nn.Sequential]:
+def ran(asked: Pipeline, means: distill_pipeline.Means) -> tuple[list[distill_pipeline.Row], torch.nn.Module]:
     """The rows of a run, recordings aside, and the trained student."""
     student = distill_pipeline.untrained(asked, len(asked.links) - 1, means.images)
     return [row for row in distill_pipeline.run(asked, means, student) if row.stage != "record"], student
@@ -30,7 +30,7 @@ def means(images, tmp_path) -> distill_pipeline.Means:
     return distill_pipeline.Means(images, Store(tmp_path / "store"), Targets(tmp_path / "targets", 10**9))
 
 
-def teaching(net: torch.nn.Sequential) -> Taught:
+def teaching(net: torch.nn.Module) -> Taught:
     return Taught({"key": "random", "digest": digest(net)}, lambda: net)
 
 
@@ -104,7 +104,9 @@ def test_the_teacher_stays_as_it_was_in_eval_mode_and_without_gradients(means, b
     asked = Pipeline(links=(first_link, pipeline().student))
     teacher, student = (distill_pipeline.untrained(asked, number, means.images).train() for number in (0, 1))
     before, modes = digest(teacher), []
-    teacher[0].register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
+    taps.sections(teacher)[0].register_forward_hook(
+        lambda module, *_: modes.append((module.training, torch.is_grad_enabled()))
+    )
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"hint": "live", "kd": "live"}))
     for row in distill_pipeline.learn(asked, 1, student, teaching(teacher), live):
         assert row.link == 1

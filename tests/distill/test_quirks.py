@@ -19,6 +19,7 @@ from kdsearch.distill.terms import Lesson
 from kdsearch.distill.train import rate, train
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
+from kdsearch.nets.taps import sections
 from kdsearch.search.export import Recipe
 from kdsearch.search.replicate import replicates
 from kdsearch.search.settings import Settings, resolve
@@ -26,7 +27,7 @@ from kdsearch.search.settings import Settings, resolve
 PAIRS = (Pair(hint=2, guided=4),)
 
 
-def lessons(images, folder: Path, **student) -> tuple[torch.nn.Sequential, list[Lesson]]:
+def lessons(images, folder: Path, **student) -> tuple[torch.nn.Module, list[Lesson]]:
     """An untrained student and what it would go through, its teacher of random weights asked live."""
     asked = Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=STUDENT, fit=FIT, **student)))
     net, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
@@ -37,10 +38,10 @@ def lessons(images, folder: Path, **student) -> tuple[torch.nn.Sequential, list[
 
 def test_labels_in_stage_1_train_all_convolutions_through_the_classifier_as_it_was_drawn(images, tmp_path):
     net, (lesson, _) = lessons(images, tmp_path, hints=Hints(pairs=PAIRS, scope="all_conv", ce_weight=0.75))
-    before = [digest(section) for section in net]
+    before = [digest(section) for section in sections(net)]
     assert lesson.stage.weights == {"2→4": 1.0, "ce": 0.75}
     list(train(lesson, images, FIT, (0, 1)))
-    changed = [was != digest(section) for was, section in zip(before, net, strict=True)]
+    changed = [was != digest(section) for was, section in zip(before, sections(net), strict=True)]
     assert changed == [True] * STUDENT.layers + [False]
 
 

@@ -73,7 +73,7 @@ def test_only_a_link_that_has_a_teacher_sees_fixed_views():
 
 def test_one_forward_pass_shows_all_that_the_terms_read_and_runs_no_further(images):
     lesson, passed = lessons(images, hints=TWO)[0], []
-    for section in lesson.net:
+    for section in taps.sections(lesson.net):
         section.register_forward_hook(lambda *_: passed.append(1))
     lesson.losses(first(images, 8))
     assert len(passed) == 5
@@ -117,12 +117,13 @@ def test_a_bridge_leads_from_the_first_map_that_its_term_reads_to_the_first_that
     batch = first(images, 4)
     ours = taps.maps(hinted.net, batch.pixels, {2, 5})
     for (_, bridge), pair in zip(hinted.bridges.items(), TWO.pairs, strict=True):
-        assert bridge(ours[pair.guided]).shape[1] == teaching.widths[pair.hint - 1]
+        hint, guided = pair.layers
+        assert bridge(ours[guided]).shape[1] == teaching.widths[hint - 1]
 
 
 def test_a_stage_trains_its_sections_and_bridges_and_is_judged_where_the_classifier_trains(images):
     hinted, softened = lessons(images, hints=ONE)
-    own = {id(weight) for section in hinted.net[:4] for weight in section.parameters()}
+    own = {id(weight) for section in taps.sections(hinted.net)[:4] for weight in section.parameters()}
     own |= {id(weight) for weight in hinted.bridges["2→4"].parameters()}
     assert {id(weight) for weight in hinted.trained.parameters()} == own and not hinted.judged
     assert [id(weight) for weight in softened.trained.parameters()] == [id(w) for w in softened.net.parameters()]

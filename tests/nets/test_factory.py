@@ -11,7 +11,7 @@ from torch import nn
 
 from kdsearch.config.net import Eye, Own
 from kdsearch.errors import Refusal
-from kdsearch.nets import factory, own
+from kdsearch.nets import build, factory
 from kdsearch.storage import code
 
 
@@ -110,17 +110,17 @@ def test_a_file_that_has_changed_since_makes_nothing(mine):
 def test_probabilities_are_taken_as_their_logarithms(mine):
     net = Own(kind="own", factory=f"{mine}:probable", eye=Eye(outputs="probabilities"))
     torch.manual_seed(0)
-    module, images = own.built(net, 10).eval(), torch.randn(4, 3, 16, 16)
+    module, images = build.built(net, 10).eval(), torch.randn(4, 3, 16, 16)
     inside = module.get_submodule("0")(images)
     assert torch.allclose(module(images), inside.log_softmax(1), atol=1e-5)
     sure = Own(kind="own", factory="torch.nn:Identity", eye=Eye(outputs="probabilities"))
-    assert torch.isfinite(own.built(sure, 2)(torch.tensor([[0.0, 1.0]]))).all()
+    assert torch.isfinite(build.built(sure, 2)(torch.tensor([[0.0, 1.0]]))).all()
 
 
 def test_columns_are_the_outputs_of_the_data_s_classes(mine):
     names = ("e", "a", "d", "b")
     net = Own(kind="own", factory=f"{mine}:student", eye=Eye(classes=names), columns=(1, 3))
-    module, images = own.built(net, 2).eval(), torch.randn(3, 3, 8, 8)
-    whole = own.raw(net, 2).eval()
+    module, images = build.built(net, 2).eval(), torch.randn(3, 3, 8, 8)
+    whole = factory.raw(net, 2).eval()
     whole.load_state_dict(module.state_dict())
     assert whole(images).shape == (3, 4) and torch.equal(module(images), whole(images)[:, [1, 3]])

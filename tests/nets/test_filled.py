@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mine import made, own, weights, written
+from mine import made, own, saved, weights, written
 from safetensors.torch import save_file
 from torch import nn
 
 from kdsearch.errors import Refusal
-from kdsearch.nets import filled
+from kdsearch.nets import factory, filled
 
 
 @pytest.fixture
@@ -111,6 +111,9 @@ def test_weights_that_differ_inside_make_no_new_head(mine, tmp_path):
     torch.save(made(mine, "student", 5, width=6).state_dict(), tmp_path / "w.pt")
     with pytest.raises(Refusal, match="of another shape"):
         filled.new_head(made(mine, "student", 5), tmp_path / "w.pt")
+    torch.save(made(mine, "student", 6).state_dict() | {"head.weight": torch.zeros(6, 99)}, tmp_path / "w.pt")
+    with pytest.raises(Refusal, match="of another shape"):  # nor a head that reads something else
+        filled.new_head(made(mine, "student", 5), tmp_path / "w.pt")
     torch.save(made(mine, "student", 5).state_dict(), tmp_path / "w.pt")
     assert filled.new_head(made(mine, "student", 5), tmp_path / "w.pt") == ""
 
@@ -131,3 +134,9 @@ def test_a_file_of_weights_that_is_not_there_is_named(mine, tmp_path):
         filled.weights_hash(tmp_path / "none.pt")
     with pytest.raises(Refusal, match=r"none\.pt' is neither \(No such file"):
         filled.filled(made(mine, "student"), tmp_path / "none.pt")
+
+
+def test_a_network_whose_parts_ask_for_their_version_is_filled(tmp_path):
+    net, twin = (factory.made("torchvision:mnasnet0_5", 5, {}) for _ in range(2))
+    filled.filled(net, Path(saved(twin, tmp_path / "w.safetensors")))
+    assert same(net, twin)

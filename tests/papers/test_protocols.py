@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kdsearch.cli import app
+from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.distill.train import rate
 from kdsearch.errors import Refusal
@@ -138,6 +139,7 @@ def test_scales_reduce_and_leave_each_stage_an_epoch(table):
         for own, less, least in zip(row.links, small[name].links, tiny[name].links, strict=True):
             whole, third = own.fit.epochs or 0, less.fit.epochs or 0
             assert least.fit.epochs == 2 <= third <= -(-whole // 3) and less.net == own.net
+            assert not isinstance(least.net, Own) and not isinstance(own.net, Own)
             assert least.net.width == own.net.width / 4 and least.kd == own.kd
             assert not own.hints or (0 < less.hint_epochs < third and least.hint_epochs == 1)
         assert (small[name].data.images, tiny[name].data.images) == (5000, 400)

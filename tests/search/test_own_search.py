@@ -63,7 +63,7 @@ def test_a_worker_without_the_files_takes_them_from_the_storage_and_comes_to_the
 
 
 def test_a_space_that_takes_networks_is_refused_without_them_and_another_one_with_them(tmp_path):
-    with pytest.raises(Refusal, match=r"--teacher and --student is missing; for example: kdsearch tune own --data"):
+    with pytest.raises(Refusal, match=r"--teacher and --student are missing; for example: kdsearch tune own --data"):
         kdsearch.tune("own", results=str(tmp_path), progress=False)
     with pytest.raises(Refusal, match="'depth' has its own teacher and students, but got --teacher"):
         kdsearch.tune("depth", teacher="timm:resnet18", results=str(tmp_path), progress=False)

@@ -6,6 +6,7 @@ import textwrap
 import pytest
 from driver import planned
 
+from kdsearch.config.net import Net
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.search import drawing, spaces
@@ -113,7 +114,8 @@ def test_a_proposal_is_plain_data_that_a_worker_can_read(written):
             return 1.0
 
     plain = drawing.propose(Trial(), spaces.load(written(GOOD)), Settings(2, 1))
-    assert Pipeline.model_validate(json.loads(json.dumps(plain))["pipeline"]).student.net.width == 1.0
+    net = Pipeline.model_validate(json.loads(json.dumps(plain))["pipeline"]).student.net
+    assert isinstance(net, Net) and net.width == 1.0
 
 
 def test_a_budget_of_one_epoch_is_refused_since_a_reference_has_two_stages(written):
