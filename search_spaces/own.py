@@ -13,7 +13,7 @@ import optuna
 from kdsearch.config import KD, Budget, Data, Fit, Hints, Link, Pair, Pipeline
 
 BUDGET = Budget(trials=24, epochs=12, teacher_epochs=12, batch_size=32)
-FULL_BUDGET = Budget(trials=48, epochs=24, teacher_epochs=12)
+FULL_BUDGET = Budget(trials=48, epochs=24, teacher_epochs=12, batch_size=32)
 
 REFERENCE = "middle"
 FIT = Fit(batch_size=None, schedule="cosine", learning_rate=2e-3)

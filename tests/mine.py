@@ -72,6 +72,18 @@ def large(classes, width=2 * WIDTH, channels=3):
     return Large(classes, width, channels)
 
 
+class Strict(Small):
+    """It refuses images of more than 24 pixels."""
+
+    def forward(self, images):
+        assert images.shape[3] <= 24
+        return super().forward(images)
+
+
+def strict(classes, width=2 * WIDTH, channels=3):
+    return Strict(classes, width, channels)
+
+
 def flat(classes):
     """It shows no map."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.ReLU(), nn.Linear(8, classes))

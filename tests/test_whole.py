@@ -14,7 +14,7 @@ from kdsearch.results import cells, tables
 from kdsearch.search import spaces
 
 pytestmark = pytest.mark.whole
-TRIALS = 10
+TRIALS = 4
 """Of spaces that draw their trials; a grid trains each cell once."""
 SECONDS = 900
 """Many times what two idle cores take: other work runs beside a test, which is no measurement."""

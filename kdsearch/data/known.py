@@ -1,6 +1,7 @@
 """The data sets known by name: digits (embedded) and torchvision's."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ GREY = (19595, 38470, 7471)
 """ITU-R 601-2's shares of red, green and blue, in 65,536ths, as Pillow has them."""
 
 
-def read(name: str, part: str, data_dir: Path, look: Look) -> Reading:
-    """A part of such a set; raises Refusal where its files cannot be read."""
+def read(name: str, part: str, data_dir: Path, look: Look, places: Sequence[int] | None = None) -> Reading:
+    """A part of such a set, or what is at some places of it; raises Refusal where its files cannot be read."""
     pixels, labels, classes = _digits(part) if name == "digits" else _torchvision(name, part, data_dir)
+    if places is not None:
+        pixels, labels = pixels[places], labels[places]
     _, height, width, channels = pixels.shape
     told = look.told((width, height), look.style or Style(channels == 1))
 

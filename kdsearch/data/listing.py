@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 PARTS = {
     "train": ("train", "training"),
@@ -31,6 +32,11 @@ class Listing:
         """Changes whenever a class comes or goes, or a file is another or of another time."""
         stats = [(file, label, *_stat(file)) for file, label in zip(self.files, self.labels, strict=True)]
         return hashlib.sha256(json.dumps([self.classes, stats]).encode()).hexdigest()
+
+    def some(self, places: Sequence[int]) -> "Listing":
+        """Of these files alone."""
+        files, labels = ([all_of[place] for place in places] for all_of in (self.files, self.labels))
+        return replace(self, files=tuple(files), labels=tuple(labels))
 
 
 def _stat(file: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ behind an unchanged file, `kdsearch cache --clear` has them read again.
 import hashlib
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +39,10 @@ class Items:
     def key(self) -> str:
         """Changes whenever the code or the number of images does."""
         return hashlib.sha256(f"{self.source} {len(self.items)}".encode()).hexdigest()
+
+    def some(self, places: Sequence[int]) -> "Items":
+        """These alone."""
+        return replace(self, items=_Some(self.items, places))
 
     def read(self, part: str, look: Look, progress: Progress) -> Reading:
         """What is there, to be decoded; each item is asked for twice. Raises Refusal."""
@@ -87,6 +91,24 @@ class Items:
             raise Refusal(f"At least two classes are needed, but the labels of '{self.name}' are {listed(names)}.")
         places: dict[int | str, int] = {label: place for place, label in enumerate(there)}
         return names, [places[label] for label in labels]
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Items at these places of others."""
+
+    items: Any
+    places: Sequence[int]
+
+    @property
+    def classes(self) -> Any:
+        return getattr(self.items, "classes", ())
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.items[self.places[place]]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,15 @@
 
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
 from kdsearch.config.net import AnyNet, Eye, Own
+from kdsearch.data import sources
 from kdsearch.data.look import Look, pair
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
+from kdsearch.data.rows import Rows
 from kdsearch.data.sources import Decoded, decoded, silent
 from kdsearch.data.statistics import statistics, told
 from kdsearch.errors import Refusal
@@ -41,15 +46,36 @@ def _seen(images: Images, eye: Eye, progress: Progress) -> Images:
         if train.shape[0] != images.shape[0]:
             own = statistics(train, parts["train"].fingerprint)
             mean, std = (told(*both) for both in zip((data.mean, data.std), own, strict=True))
-    if backwards := eye.order == "bgr":
-        mean, std = mean.flip(0), std.flip(0)
-    mean, std = told(eye.mean, mean), told(eye.std, std).clamp(min=1e-3)
     height, width = (ours / theirs / eye.crop for ours, theirs in zip(train.shape[1:], images.shape[1:], strict=True))
     found = replace(
-        images, train=train, validation=validation, mean=mean, std=std, backwards=backwards, scale=(height, width),
+        images, train=train, validation=validation, mean=mean, std=std, scale=(height, width),
         origin=replace(origin, look=look),
     )  # fmt: skip
-    return found.to(images.mean.device, images.precision)
+    return scaled(found, eye)
+
+
+def scaled(images: Images, eye: Eye) -> Images:
+    """The same pixels on an eye's scale and in its order of channels; where it tells no scale, on the images' own."""
+    mean, std, backwards = images.mean.cpu(), images.std.cpu(), eye.order == "bgr"
+    if backwards != images.backwards:
+        mean, std = mean.flip(0), std.flip(0)
+    mean, std = told(eye.mean, mean), told(eye.std, std).clamp(min=1e-3)
+    return replace(images, mean=mean, std=std, backwards=backwards).to(images.mean.device, images.precision)
+
+
+def few(images: Images, eye: Eye, places: Tensor) -> Images:
+    """Some of the images that validate, and none that train, at an eye's size, but on the scale and in the order of
+    channels that `images` are seen in; decoded for this alone where it is another size. Raises Refusal."""
+    origin, look = images.origin, _look(images.origin.look, eye)
+    if look == origin.look:
+        pixels = images.validation[places.to(images.validation.device)].permute(0, 2, 3, 1)
+    else:
+        there = images.validation.places[places].tolist()
+        pixels = sources.some(origin.data.name, origin.judging, origin.data_dir, there, look)
+    found = Rows(pixels.contiguous(), torch.arange(len(pixels)), held=True)
+    labels = images.validation_labels[places.to(images.validation_labels.device)]
+    none = replace(found, places=found.places[:0])
+    return replace(images, train=none, labels=images.labels[:0], validation=found, validation_labels=labels)
 
 
 def _check(images: Images, found: Decoded) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def decoded(name: str, part: str, data_dir: Path, look: Look, progress: Progress
     found = _cached(path)
     assert found, "what was just written can be read"
     return replace(found, part=part, passed=passed)
+
+
+def some(name: str, part: str, data_dir: Path, places: Sequence[int], look: Look) -> Tensor:
+    """Images at some places of a part, decoded for this alone: uint8 (n, H, W, C). Raises Refusal."""
+    there = place(name)
+    if there:
+        reading = read(name, part, data_dir, there.holds(part).some(places), look, silent)
+    else:
+        reading = known.read(name, part, data_dir, look, places)
+    pixels = np.empty(reading.shape, np.uint8)
+    reading.fill(pixels)
+    return torch.from_numpy(pixels)
 
 
 def _cached(path: Path) -> Decoded | None:

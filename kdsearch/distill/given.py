@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdsearch.config.net import Eye, Own, Side
 from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
-from kdsearch.data.sight import seen
+from kdsearch.data.sight import few, scaled, seen
 from kdsearch.data.sources import silent
 
 CHUNK = 100
@@ -21,6 +21,9 @@ CHUNK = 100
 
 TRIED = 256
 """Validation images on which other ways of seeing are tried."""
+
+JUDGED = 2000
+"""Validation images at most on which the best of them is judged where so few cannot tell."""
 
 CERTAIN = 0.001
 """Two accuracies differ where chance alone would make them differ so much less often (McNemar's exact test)."""
@@ -59,8 +62,7 @@ class Heard:
     @property
     def interval(self) -> tuple[float, float]:
         """Of 95 %, for other images of the same kind (Wilson 1927)."""
-        found = binomtest(int(self.right.sum()), len(self.right)).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        return interval(self.accuracy, len(self.right))
 
     @property
     def rate(self) -> float:
@@ -69,43 +71,55 @@ class Heard:
 
     def at_chance(self, classes: int) -> bool:
         """Whether guessing would do as well."""
-        return self.interval[0] <= 1 / classes
+        return at_chance(self.accuracy, len(self.right), classes)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Another way of seeing."""
+
+    eye: Eye
+    words: tuple[str, ...]
+    """As --teacher-eye takes them."""
+    said: str
 
 
 @dataclass(frozen=True)
 class Other:
-    """Another way of seeing, and what it would come to."""
+    """What another way of seeing would come to."""
 
-    words: tuple[str, ...]
-    """As --teacher-eye takes them."""
-    said: str
+    way: Way
     accuracy: float
     before: float
     """On the same images, as it sees now."""
+    images: int
+    """How many these are."""
     certain: bool
 
 
-def heard(net: nn.Module, images: Images, most: int | None = None, progress: Progress = silent) -> Heard:
-    """Ask a network about validation images, in evaluation mode; `images`: as it sees them."""
-    labels = images.validation_labels[:most] if most is None else _spread(images.validation_labels, most)[1]
-    places = torch.arange(len(labels)) if most is None else _spread(images.validation_labels, most)[0]
-    said, started = [], time.perf_counter()
+def interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Of 95 %, of an accuracy on so many images (Wilson 1927); 0–1."""
+    found = binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def at_chance(accuracy: float, images: int, classes: int) -> bool:
+    """Whether guessing would do as well."""
+    return interval(accuracy, images)[0] <= 1 / classes
+
+
+def heard(net: nn.Module, images: Images, progress: Progress = silent) -> Heard:
+    """Ask a network about the validation images, in evaluation mode; `images`: as it sees them."""
+    labels, said, started = images.validation_labels.cpu(), [], time.perf_counter()
     with torch.inference_mode():
-        for some in places.split(CHUNK):
+        for some in torch.arange(len(labels)).split(CHUNK):
             with images.autocast():
                 said.append(net(images.prepare(images.validation[some.to(images.validation.device)])).float().cpu())
-            progress("asking the teacher", int(some[-1]) + 1, len(places))
+            progress("asking the teacher", int(some[-1]) + 1, len(labels))
     outputs, seconds = torch.cat(said), time.perf_counter() - started
     sums = bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-2)
-    taken, truth = outputs.argmax(1), labels.cpu()
-    return Heard(taken == truth, taken, truth, sums, seconds)
-
-
-def _spread(labels: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """So many images, spread over all: their places and labels."""
-    step = max(len(labels) / most, 1)
-    places = (torch.arange(min(most, len(labels))) * step).long()
-    return places, labels[places.to(labels.device)]
+    taken = outputs.argmax(1)
+    return Heard(taken == labels, taken, labels, sums, seconds)
 
 
 def renamed(told: Heard, classes: Sequence[str]) -> tuple[dict[str, str], float] | None:
@@ -129,21 +143,50 @@ def better(one: Tensor, other: Tensor) -> bool:
     return gained > lost and bool(binomtest(gained, gained + lost).pvalue < CERTAIN)
 
 
-def others(net: nn.Module, own: Own, images: Images, lost: bool, progress: Progress = silent) -> Iterator[Other]:
-    """Other scales and orders of channels, and other sizes where none is told, on the same few images; where it is
-    `lost`, all of them together."""
-    now = heard(net, seen(images, own.eye), TRIED)
-    found = list(_eyes(own.eye, images.shape, lost))
-    for number, (eye, words, said) in enumerate(found, start=1):
-        progress("trying how it sees", number, len(found))
-        try:
-            then = heard(net, seen(images, eye), TRIED)
-        except RuntimeError:  # no image of that size
-            continue
-        yield Other(words, said, then.accuracy, now.accuracy, better(then.right, now.right))
+def other(net: nn.Module, own: Own, images: Images, told: Heard, progress: Progress = silent) -> Other | None:
+    """The best other way of seeing, if it is better than how the teacher was heard, beyond chance: other scales and
+    orders of channels, and other sizes where none is told; of who answers at chance, all of them together."""
+    ways, usual = list(_ways(own.eye, images.shape, told.at_chance(len(images.classes)))), seen(images, own.eye)
+    found: list[Other] = []
+    for _, alike in itertools.groupby(ways, key=lambda way: way.eye.size):
+        some: Images | None = None
+        for way in alike:
+            some = some or few(usual, way.eye, _spread(told, TRIED))
+            progress("trying how it sees", len(found), len(ways))
+            found.append(_compared(net, some, way, told))
+    progress("trying how it sees", len(ways), len(ways))
+    best = max(found, key=lambda one: one.accuracy)
+    if not best.certain and best.accuracy > best.before and len(told.right) > TRIED:
+        some = few(usual, best.way.eye, _spread(told, JUDGED))
+        best = _compared(net, some, best.way, told, progress)
+    return best if best.certain else None
 
 
-def _eyes(eye: Eye, image: tuple[int, int, int], lost: bool) -> Iterator[tuple[Eye, tuple[str, ...], str]]:
+def _spread(told: Heard, most: int) -> Tensor:
+    """Places of so many validation images, spread over all."""
+    count = len(told.right)
+    return (torch.arange(min(most, count)) * max(count / most, 1)).long()
+
+
+def _compared(net: nn.Module, some: Images, way: Way, told: Heard, progress: Progress = silent) -> Other:
+    now, sight = told.right[_spread(told, len(some.validation))], scaled(some, way.eye)
+    then = heard(net, sight, progress).right if _takes(net, sight) else torch.zeros_like(now)
+    accuracy, before = (float(right.double().mean()) for right in (then, now))
+    return Other(way, accuracy, before, len(now), better(then, now))
+
+
+def _takes(net: nn.Module, images: Images) -> bool:
+    """Whether a network can see images of this size at all."""
+    first = images.prepare(images.validation[:2])
+    try:
+        with torch.inference_mode(), images.autocast():
+            net(first)
+    except Exception:  # whatever a user's module raises
+        return False
+    return True
+
+
+def _ways(eye: Eye, image: tuple[int, int, int], lost: bool) -> Iterator[Way]:
     channels = eye.channels or image[0]
     sides: list[Side | tuple[int, int] | None] = [eye.size]
     if lost or eye.size is None:
@@ -168,4 +211,4 @@ def _eyes(eye: Eye, image: tuple[int, int, int], lost: bool) -> Iterator[tuple[E
             named = [f"at {side[0]}×{side[1]}"] if side != eye.size and isinstance(side, tuple) else []
             named += [f"its channels {order.upper()}"] if order != eye.order else []
             named += [f"scaled by {scale}" if scale in ("ImageNet's",) else f"scaled as {scale}"] if scale else []
-            yield tried, tuple(words), ", ".join(named)
+            yield Way(tried, tuple(words), ", ".join(named))

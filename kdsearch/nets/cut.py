@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from kdsearch.config.datasets import Shape
 from kdsearch.errors import Refusal, listed, nobody, unknown
 
+EARLY = 0.1
+"""A network's only map before this share of its layers is an embedding, such as a transformer's patches: no hint."""
+
 
 class Reached(BaseException):
     """The last wanted tap has fired; no Exception, so that nothing inside a network catches it."""
@@ -150,8 +153,8 @@ def heard(net: nn.Module, images: Tensor) -> list[_Heard]:
 
 def taps(net: nn.Module, images: Tensor, names: Sequence[str] = ()) -> list[Tap]:
     """One a resolution, in the order in which they run: of what shows a map of that size the outermost, at equal depth
-    the last; and those of these names beside them. Raises Refusal for a name that can be none, with the reason and
-    what would fit."""
+    the last; none of an embedding alone; and those of these names beside them. Raises Refusal for a name that can be
+    none, with the reason and what would fit."""
     square, told = images.shape[2] == images.shape[3], heard(net, images)
     able = [one for one in told if one.owns and one.name and not one.why_not(square)]
     chosen: dict[tuple[int, int], _Heard] = {}
@@ -160,12 +163,16 @@ def taps(net: nn.Module, images: Tensor, names: Sequence[str] = ()) -> list[Tap]
         if side not in chosen or one.depth <= chosen[side].depth:
             chosen[side] = one
     fits = {one.name for one in chosen.values()}
+    layers = [one.name for one in told if one.owns and one.gave]
+    if len(fits) == 1 and layers.index(min(fits)) + 1 < EARLY * len(layers):
+        fits = set()
     there = {one.name: one for one in told if one.name}
     for name in names:
         if name not in there:
             raise unknown("submodule", name, there)
         if why := there[name].why_not(square):
-            raise Refusal(f"A tap shows one map in every pass, but '{name}' {why}; {listed(sorted(fits))} would fit.")
+            others = f"{listed(sorted(fits))} would fit" if fits else "no other would fit, so it teaches by answers"
+            raise Refusal(f"A tap shows one map in every pass, but '{name}' {why}; {others}.")
     return [_tap(one) for one in told if one.name in fits | set(names)]
 
 

@@ -1,7 +1,6 @@
 """What a given teacher is worth on these images: told before anything is trained, refused where it knows nothing."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -19,31 +18,19 @@ from kdsearch.distill.device import precision_of
 from kdsearch.distill.pipeline import untrained
 from kdsearch.distill.teacher import bytes_a_view
 from kdsearch.distill.weights import digest
-from kdsearch.errors import Refusal, listed
+from kdsearch.errors import listed
 from kdsearch.nets import filled
 from kdsearch.nets.settle import settled
 from kdsearch.nets.survey import survey
 from kdsearch.results.format import duration, percent, size
 from kdsearch.results.show import console
+from kdsearch.search import worth
 from kdsearch.search.given import eye as eye_of
 from kdsearch.search.progress import Watch
+from kdsearch.search.worth import Checked, reached
 
 MAPPED = 6
 """So many classes of a renaming are named."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A given teacher, as it was found."""
-
-    net: Own
-    facts: tuple[str, ...]
-    """Sentences."""
-    warnings: tuple[str, ...] = ()
-    refusal: str = ""
-    """Why it should teach nobody; empty where it may."""
-    accuracy: float | None = None
-    """On the validation images, 0–1; None where its head is to be trained first."""
 
 
 def teacher(
@@ -67,18 +54,10 @@ def teacher(
         images = load(pipeline.data, Path(data_dir), watch.read)
         watch.out.print(images.account, soft_wrap=True)
         found = check(settled(pipeline, images.shape, images.classes), (), images, watch.read)
-        show(found, watch.out.print)
+        worth.show(found, watch.out.print, watch.warn)
         if found.refusal:
             watch.out.print(f"Refused: {found.refusal}", style="red", soft_wrap=True)
     return found
-
-
-def show(found: Checked, tell: Callable[..., None]) -> None:
-    """What was found, a line each."""
-    for number, sentence in enumerate(found.facts):
-        tell(f"{'        ' if number else 'Teacher:'} {sentence}", soft_wrap=True, highlight=False)
-    for sentence in found.warnings:
-        tell(f"Warning: the teacher would be better, {sentence}", style="yellow", soft_wrap=True)
 
 
 def check(
@@ -104,19 +83,14 @@ def check(
         return Checked(own, (*facts, f"{told} (--teacher-epochs)"))
     before = digest(net)
     told = given.heard(net, seen(images, own.eye), progress=progress)
-    low, high = told.interval
     facts.append(
-        f"{percent(told.accuracy)} of {len(told.right):,} validation images (95 % interval {100 * low:.1f}–"
-        f"{100 * high:.1f} %; chance {percent(1 / len(images.classes))}); {told.rate:,.0f} images/s"
-        + _recording(learners, images, told.rate)
+        f"{reached(told.accuracy, images)}; {told.rate:,.0f} images/s" + _recording(learners, images, told.rate)
     )
     facts.append(
         "if it has learned from these images before, it seems better than it is: images of your own in val/ judge it "
         "fairly, and --test the student"
     )
-    lost = told.at_chance(len(images.classes))
-    ways = [way for way in given.others(net, own, images, lost, progress) if way.certain]
-    best = max(ways, key=lambda way: way.accuracy, default=None)
+    best = given.other(net, own, images, told, progress)
     refusal = _refusal(own, images, told, best)
     warnings = (_better(best),) if best and not refusal else ()
     if digest(net) != before:
@@ -155,9 +129,9 @@ def _recording(learners: Iterable[Pipeline], images: Images, rate: float) -> str
     return f"; recording its answers (views: {images.views}) takes about {work} and up to {size(images.views * each)}"
 
 
-def _better(way: given.Other) -> str:
-    reached, now = percent(way.accuracy), percent(way.before)
-    return f"{reached} instead of {now} (of {given.TRIED} images) {way.said}: {_options(way.words)}"
+def _better(other: given.Other) -> str:
+    reached, now = percent(other.accuracy), percent(other.before)
+    return f"{reached} instead of {now} (of {other.images:,} images) {other.way.said}: {_options(other.way.words)}"
 
 
 def _refusal(own: Own, images: Images, told: given.Heard, best: given.Other | None) -> str:
@@ -183,17 +157,8 @@ def _refusal(own: Own, images: Images, told: given.Heard, best: given.Other | No
             f"{said}, however it sees; are these its weights (--teacher-weights), and its classes these? "
             f"--teacher-epochs trains it"
         )
-    return f"{said}; {best.said} it would be {percent(best.accuracy)}: {_options(best.words)}"
+    return f"{said}; {best.way.said} it would be {percent(best.accuracy)}: {_options(best.way.words)}"
 
 
 def _options(words: Iterable[str]) -> str:
     return " ".join(f"--teacher-eye {word}" for word in words)
-
-
-def refuse(found: Checked) -> None:
-    """Raises Refusal for a teacher that should teach nobody."""
-    if found.refusal:
-        raise Refusal(
-            f"A teacher knows what it teaches, but of '{found.net.called}': {found.refusal}. --teacher-anyway takes it "
-            f"as it is."
-        )

@@ -8,15 +8,16 @@ from typing import Any
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, listed, nobody
 from kdsearch.interrupts import Late, at_most
+from kdsearch.search import spaces
 from kdsearch.search.networks import certain, family
 from kdsearch.search.settings import Settings, override, resolve
-from kdsearch.search.spaces import PATIENCE, Draw, Space, said_of
+from kdsearch.search.spaces import Draw, Space, said_of
 
 
 def propose(trial: Any, space: Space, settings: Settings) -> dict:
     """One draw as plain data, for a sampler. Raises Refusal."""
     try:
-        with at_most(PATIENCE):
+        with at_most(spaces.PATIENCE):
             networks = (settings.teacher, family(settings)) if space.takes_networks else ()
             pipeline = space.draw(trial, *networks)
     except (Exception, SystemExit, Late) as error:

@@ -129,7 +129,7 @@ class Plan:
     @property
     def total(self) -> int:
         """Trials in all: draws with their seeds, and references."""
-        return self.drawn + (0 if self.space.reference is None else len(spaces.REFERENCES))
+        return self.drawn + len(self.references)
 
     def survey(self, net: AnyNet) -> Survey:
         """A network's shapes and costs on this search's images."""

@@ -165,6 +165,9 @@ class Display(Live):
             self.rows[name] = self.bars.add_task(name, text=text)
         self.bars.update(self.rows[name], description=name, completed=done, total=total, text=text)
 
+    def warn(self, sentence: str) -> None:
+        self.out.print(f"Warning: {sentence}", style="yellow", soft_wrap=True)
+
     def line(self, kind: str, text: str, always: bool = False) -> None:
         """Where nothing is drawn: one line of a kind each LINE_EVERY, or `always`; none twice."""
         when, before = self.told.get(kind, (-math.inf, ""))
@@ -185,8 +188,7 @@ class Steps(Display):
     def show(self, step: Step | str) -> None:
         """An epoch of a network, or its end; or a warning."""
         if isinstance(step, str):
-            self.out.print(f"Warning: {step}", style="yellow", soft_wrap=True)
-            return
+            return self.warn(step)
         self.wait(None)
         count = f"{step.done}/{step.total}"
         if step.total:

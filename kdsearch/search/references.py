@@ -12,7 +12,8 @@ from kdsearch.search.spaces import MIDDLE, REFERENCES, Draw, Space, commonest_te
 
 
 def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str, Pipeline]:
-    """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe."""
+    """Labels only, KD only, hint + KD on the reference student: the space's teacher and data, the commonest recipe; no
+    hint where one of the two shows no map."""
     if space.reference is None:
         return {}
     first = drawn[0].pipeline
@@ -21,7 +22,8 @@ def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str,
     net = _middle(drawn, settings) if space.reference == MIDDLE else space.reference
     assert not isinstance(net, str)
     pair = Pair(hint="1/2", guided="1/2") if isinstance(net, Own) else Pair(hint=teacher.net.middle, guided=net.middle)
-    if fit.epochs == 1:
+    hint = all(one.layers for one in (teacher.net, net) if not isinstance(one, Own) or one.source)
+    if fit.epochs == 1 and hint:
         raise Refusal(
             f"The reference with a hint needs an epoch for each stage, but students of '{space.name}' have 1 in all; "
             f"give them --epochs 2 or more."
@@ -31,7 +33,7 @@ def references(space: Space, drawn: list[Draw], settings: Settings) -> dict[str,
         name: certain(
             resolve(Pipeline(links=(teacher, Link(net=net, fit=fit, **arm)), data=first.data), settings), settings
         )
-        for name, arm in zip(REFERENCES, arms, strict=True)
+        for name, arm in zip(REFERENCES, arms[: 3 if hint else 2], strict=False)
     }
 
 

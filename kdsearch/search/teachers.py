@@ -5,11 +5,13 @@ from itertools import chain
 from typing import Any
 
 from kdsearch.cluster.tasks import LOST, Tasks
+from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.distill.store import Store, check_net, key_of, read_facts
 from kdsearch.errors import Refusal
 from kdsearch.results.folder import keep_trace
 from kdsearch.results.metric import column
+from kdsearch.search import worth
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.work import Work
@@ -73,7 +75,7 @@ def train_networks(driver: Driver, chains: Mapping[str, Pipeline], task: Task) -
         macs = plan.survey(own.student.net).macs
         driver.networks[name] = {"epoch": 0, "epochs": own.student.fit.epochs, "accuracy": None, "macs": macs}
         if key in plan.store:
-            _trained(driver, name, read_facts(plan.store.path(key)))
+            _trained(driver, name, own, read_facts(plan.store.path(key)))
     driver.show(driver)
     work = {key: driver.orders.work(own, link=len(own.links) - 1) for key, own in chains.items()}
     for key, said in lacking(plan.store, work, Tasks(plan.resources, None, driver.interrupted), task):
@@ -82,7 +84,7 @@ def train_networks(driver: Driver, chains: Mapping[str, Pipeline], task: Task) -
             if said["trace"]:
                 plan.storage.push(keep_trace(plan.folder, names[key], said["trace"]))
             continue
-        _hear(driver, names[key], said)
+        _hear(driver, names[key], chains[key], said)
     if driver.stopping.is_set():
         raise KeyboardInterrupt
 
@@ -93,14 +95,14 @@ def _name(driver: Driver, key: str, own: Pipeline) -> str:
     return f"teacher-{key[:6]}" if "teacher" in driver.networks else "teacher"  # a space may draw its teacher
 
 
-def _hear(driver: Driver, name: str, said: Mapping[str, Any]) -> None:
+def _hear(driver: Driver, name: str, own: Pipeline, said: Mapping[str, Any]) -> None:
     if "full" in said:
         raise driver.full_disk(said["full"])
     if cause := said.get("cause"):
         more = "; lower --max-concurrent or the network's width." if cause.startswith(LOST) else ""
         raise Refusal(f"The {name} could not be trained: {cause}{more}")
     if "facts" in said:
-        _trained(driver, name, said["facts"])
+        _trained(driver, name, own, said["facts"])
     elif "warning" in said:
         driver.warn(said["warning"])
     elif row := said.get("row"):
@@ -110,12 +112,16 @@ def _hear(driver: Driver, name: str, said: Mapping[str, Any]) -> None:
     driver.changed()
 
 
-def _trained(driver: Driver, name: str, facts: Mapping[str, Any]) -> None:
-    network = driver.networks[name]
+def _trained(driver: Driver, name: str, own: Pipeline, facts: Mapping[str, Any]) -> None:
+    plan, network = driver.plan, driver.networks[name]
+    if isinstance(own.student.net, Own) and own.student.fit.epochs:
+        found = worth.trained(own.student, facts["accuracy"], plan.images)
+        driver.tell(f"Teacher: {found.facts[0]}")
+        worth.judge(found, plan.asked.teacher_anyway, driver.warn)
     network |= {"epoch": network["epochs"], "accuracy": facts["accuracy"]}
     kept = {n: facts[n] for n in KEPT} | {"macs": network["macs"]}
     driver.facts.setdefault("networks", {})[name] = kept
     if name == "teacher":
-        reached = facts.get(column(driver.plan.asked.metric), facts["accuracy"])
+        reached = facts.get(column(plan.asked.metric), facts["accuracy"])
         driver.facts |= {"teacher": facts["key"], "teacher_accuracy": reached}
     driver.write_facts()

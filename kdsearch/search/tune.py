@@ -16,7 +16,7 @@ from kdsearch.results import searches
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import check_name, folder_for
 from kdsearch.results.show import console
-from kdsearch.search import checked, given, spaces
+from kdsearch.search import checked, given, spaces, worth
 from kdsearch.search.asked import Asked
 from kdsearch.search.estimate import estimate
 from kdsearch.search.look import look
@@ -77,11 +77,8 @@ def _check_teacher(plan: Plan, watch: Watch) -> None:
         return
     pipelines = [draw.pipeline for draw in plan.draws[:ROUGHLY]]
     found = checked.check(pipelines[0], pipelines, plan.images, watch.read, plan.asked.precision)
-    checked.show(found, watch.out.print)
-    if plan.asked.teacher_anyway and found.refusal:
-        watch.out.print(f"Warning: of the teacher, taken anyway: {found.refusal}", style="yellow", soft_wrap=True)
-    else:
-        checked.refuse(found)
+    worth.show(found, watch.out.print, watch.warn)
+    worth.judge(found, plan.asked.teacher_anyway, watch.warn)
 
 
 def _left(plan: Plan | None) -> str:

@@ -21,8 +21,8 @@ from kdsearch.data.sight import seen
 from kdsearch.distill import given
 from kdsearch.errors import Refusal
 from kdsearch.nets.settle import settled
-from kdsearch.search import checked
-from kdsearch.search.checked import Checked
+from kdsearch.search import checked, worth
+from kdsearch.search.worth import Checked
 
 EYE = Eye(size=24, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """As the teacher sees."""
@@ -95,11 +95,22 @@ def test_another_scale_is_warned_of_with_both_numbers_and_the_options(mine, imag
     assert better > now > 10
 
 
+def test_a_scale_that_costs_few_points_is_warned_of_where_enough_images_tell(mine, images, taught):
+    validation = dataclasses.replace(images.validation, places=images.validation.places.repeat(6))
+    many = dataclasses.replace(images, validation=validation, validation_labels=images.validation_labels.repeat(6))
+    wrong: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.27,) * 3}
+    assert not check(mine, images, taught, **wrong).warnings
+    found = check(mine, many, taught, **wrong)
+    assert "(of 1,722 images) scaled by ImageNet's" in found.warnings[0]
+    better, now = (float(number) for number in re.findall(r"([\d.]+).%", found.warnings[0])[:2])
+    assert 0 < better - now < 6
+
+
 def test_a_teacher_at_chance_by_its_scale_is_refused_with_the_one_that_would_do(mine, images, taught):
     found = check(mine, images, taught, mean=(0.0,) * 3, std=(1 / 255,) * 3)
     assert "it answers at chance" in found.refusal and "scaled by ImageNet's it would be 9" in found.refusal
     with pytest.raises(Refusal, match=r"of 'my_nets.py:teacher': it answers at chance .*--teacher-anyway takes it"):
-        checked.refuse(found)
+        worth.judge(found, False, pytest.fail)
 
 
 def test_a_teacher_at_chance_by_its_size_is_refused_with_the_one_that_would_do(mine, images, taught):
@@ -115,6 +126,10 @@ def test_a_teacher_that_no_size_is_told_of_is_tried_at_others_though_it_is_bette
     assert not check(mine, images, taught, size=16).warnings  # who tells a size means it
 
 
+def test_a_teacher_that_takes_one_size_alone_is_tried_at_others_without_harm(mine, images, taught):
+    assert "at 24×24" in check(mine, images, taught, name="strict", size=None).warnings[0]
+
+
 def test_a_teacher_that_knows_nothing_is_refused_however_it_sees(mine, images, tmp_path):
     torch.manual_seed(1)
     found = check(mine, images, saved(made(mine, "teacher"), tmp_path / "w.safetensors"))
@@ -124,7 +139,7 @@ def test_a_teacher_that_knows_nothing_is_refused_however_it_sees(mine, images, t
 
 
 def test_blue_before_red_is_warned_of(mine, images, tmp_path):
-    colours = torch.tensor([[255, 120, 0], [0, 120, 255]])[torch.arange(10) % 2]
+    colours = torch.tensor([[255, 200, 150], [150, 200, 255]])[torch.arange(10) % 2]
 
     def painted(rows: Rows, labels: torch.Tensor) -> Rows:
         found = (rows[:].float() * colours[labels].view(-1, 3, 1, 1) / 255).to(torch.uint8)
@@ -135,7 +150,7 @@ def test_blue_before_red_is_warned_of(mine, images, tmp_path):
         validation=painted(images.validation, images.validation_labels),
     )  # fmt: skip
     plain: dict[str, Any] = {"size": None, "mean": None, "std": None}
-    weights = saved(fitted(mine, coloured, Eye(), 6), tmp_path / "w.safetensors")
+    weights = saved(fitted(mine, coloured, Eye(), 8), tmp_path / "w.safetensors")
     assert not check(mine, coloured, weights, **plain).warnings
     found = check(mine, coloured, weights, **plain, order="bgr")
     said = found.refusal + "".join(found.warnings)
@@ -200,6 +215,20 @@ def test_another_number_of_classes_trains_a_head_first(mine, images, taught):
     fit = Fit(epochs=3, trains="head")
     found = checked.check(Pipeline(links=(link.model_copy(update={"fit": fit}),)), (), few)
     assert found.facts[-1] == "its head alone, drawn anew, trains for 3 epochs first" and found.accuracy is None
+
+
+def test_a_head_that_was_trained_in_vain_is_refused_and_a_good_one_described(mine, images):
+    link = Link(net=own(mine, "teacher"), fit=Fit(epochs=3, trains="head"))
+    assert worth.trained(link, 0.5, images).facts[0].startswith("after 3 epochs of training its head alone, 50.0")
+    assert not worth.trained(link, 0.5, images).refusal
+    lost = worth.trained(link, 0.11, images)
+    with pytest.raises(
+        Refusal, match=r"of 'my_nets.py:teacher': it answers at chance after 3 epochs of training its head alone, 11.0"
+    ):
+        worth.judge(lost, False, pytest.fail)
+    said: list[str] = []
+    worth.judge(lost, True, said.append)
+    assert said[0].startswith("of the teacher, taken anyway: it answers at chance after 3 epochs")
 
 
 def test_a_renaming_by_chance_is_none():

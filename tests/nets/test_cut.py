@@ -196,9 +196,17 @@ def test_channels_that_stand_last_are_no_map():
         cut.taps(Last(), torch.zeros(1, 3, 8, 8), ["norm"])
 
 
+def test_the_map_of_an_embedding_alone_is_a_tap_only_where_it_is_named():
+    vit, images = NETS["timm:vit_tiny_patch16_224"][0](), torch.zeros(1, 3, 64, 64)
+    assert cut.taps(vit, images) == []
+    assert cut.taps(vit, images, ["patch_embed.proj"]) == [cut.Tap("patch_embed.proj", (192, 4, 4))]
+    small = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
+    assert [tap.name for tap in cut.taps(small, torch.zeros(1, 3, 8, 8))] == ["0"]
+
+
 def test_tokens_are_no_map_and_a_misspelt_name_has_its_nearest():
     vit = NETS["timm:vit_tiny_patch16_224"][0]()
-    with pytest.raises(Refusal, match="gives 17×192, not a map"):
+    with pytest.raises(Refusal, match="gives 17×192, not a map; no other would fit, so it teaches by answers"):
         cut.taps(vit, torch.zeros(1, 3, 64, 64), ["blocks.5"])
     with pytest.raises(Refusal, match=r"no submodule 'donw'.*Did you mean 'down'"):
         cut.taps(Odd(), torch.zeros(1, 3, 16, 16), ["donw"])

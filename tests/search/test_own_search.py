@@ -17,6 +17,7 @@ from kdsearch.errors import Refusal
 from kdsearch.nets.settle import settled
 from kdsearch.results import tables
 from kdsearch.search import networks
+from kdsearch.search.plan import Plan
 from kdsearch.search.trial import task
 from kdsearch.search.work import Orders
 from kdsearch.storage import code
@@ -67,6 +68,36 @@ def test_a_space_that_takes_networks_is_refused_without_them_and_another_one_wit
         kdsearch.tune("own", results=str(tmp_path), progress=False)
     with pytest.raises(Refusal, match="'depth' has its own teacher and students, but got --teacher"):
         kdsearch.tune("depth", teacher="timm:resnet18", results=str(tmp_path), progress=False)
+
+
+BLIND = """
+
+class Blind(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.flat, self.head = nn.Flatten(), nn.Linear(64, classes)
+
+    def forward(self, images):
+        return self.head(0 * self.flat(images))
+
+
+def blind(classes):
+    return Blind(classes)
+"""
+
+
+def test_a_teacher_that_trains_in_vain_is_refused_before_anybody_learns_and_without_maps_there_is_no_hint(tmp_path):
+    file = brought.written(tmp_path)
+    file.write_text(file.read_text() + BLIND)
+    told = {"teacher": f"{file}:blind", "student": f"{file}:student", "results": tmp_path / "r", "progress": False}
+    told |= {"teacher_epochs": 1, "trials": 2, "epochs": 2, "image_size": 8}
+    plan = kdsearch.tune("own", dry_run=True, **told)
+    assert isinstance(plan, Plan) and list(plan.references) == ["labels", "kd"] and plan.total == 4
+    with pytest.raises(
+        Refusal, match=r"of 'my_nets.py:blind': it answers at chance after an epoch of training the whole"
+    ):
+        kdsearch.tune("own", **told)
+    assert not [*(tmp_path / "r").rglob("students/*"), *(tmp_path / "r").rglob("trials.parquet")]
 
 
 @pytest.mark.kill

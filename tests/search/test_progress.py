@@ -135,12 +135,14 @@ def test_without_a_terminal_each_end_is_a_line_told_once(search):
     assert said.count("teacher: epoch 3/4") == 1
 
 
-def test_reading_is_told_now_and_then_and_at_its_end():
+@pytest.mark.parametrize("soon, said", [(0.0, ["decoding: 1/8", "decoding: 8/8"]), (2.0, [])], ids=["long", "short"])
+def test_reading_that_takes_long_is_told_now_and_then_and_at_its_end(monkeypatch, soon, said):
+    monkeypatch.setattr(progress, "SOON", soon)
     console, out = screen(False)
     with Display(console) as display:
         for number in range(1, 9):
             display.read("decoding", number, 8)
-    assert out.getvalue().splitlines() == ["decoding: 1/8", "decoding: 8/8"]
+    assert out.getvalue().splitlines() == said
 
 
 def test_a_terminal_shows_the_picture_and_takes_it_away(search):

@@ -20,7 +20,7 @@ def test_a_seed_s_epochs_are_steps_and_its_student_tells_what_did_not_teach(monk
     monkeypatch.setattr(replicate.distill_pipeline, "run", lambda *_: iter([recording, *rows]))
     judged = Judged(torch.tensor([[3, 7], [0, 0]]))
     monkeypatch.setattr(replicate, "validated", lambda *_: judged)
-    means: Any = SimpleNamespace(seen=lambda net: None)
+    means: Any = SimpleNamespace(images=None, seen=lambda net: None)
     *steps, student = replicate._replicate(pipeline().with_seed(5), None, means, None)
     assert steps[1] == Step("link 1, seed 5", epoch=2, epochs=4, accuracy=0.2, stage="kd") and len(steps) == 3
     assert isinstance(student, replicate.Student)
