@@ -98,6 +98,10 @@ def broken(classes):
     raise RuntimeError("no such luck")
 
 
+def leaving(classes):
+    raise SystemExit(3)
+
+
 def number(classes):
     return 7
 

@@ -1,5 +1,6 @@
 """The command that writes a beginning."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,9 +53,12 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("my_nets.py"),
 ) -> None:
     """Write my_nets.py: a teacher and a family of students to begin with, with comments."""
+    if not file.parent.is_dir():
+        raise Refusal(f"A file is written into a folder, but there is no '{file.parent}'; make it first.")
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(NETS)
     except FileExistsError:
         raise Refusal(f"A new file overwrites nothing, but '{file}' exists; name another.") from None
-    print(f"Written: {file}. Put your networks there, then: kdsearch teacher {file}:teacher --data ./photos")
+    print(f"Written: {file}. Put your networks there, then:")
+    print(f"  kdsearch teacher {shlex.quote(f'{file}:teacher')} --data ./photos")

@@ -65,7 +65,7 @@ class Items:
         with code.beside(self.folder):
             for place in range(count):
                 try:
-                    picture, label = self.items[place]
+                    picture, label = _pair(self.items[place])
                     found = use(_picture(picture)), _label(label)
                 except Exception as error:  # whatever a user's code raises is told to the user
                     broken.append(Broken(f"{self.name}[{place}]", cause_of(error)))
@@ -73,7 +73,11 @@ class Items:
                     yield found
                 if place % 256 == 255 or place == count - 1:
                     progress(doing, place + 1, count)
-        pictures.refuse(broken, count)
+        if broken:
+            raise Refusal(
+                f"All items of one's own are a picture and its label, but {len(broken):,} of {count:,} are not, such "
+                f"as {broken[0].path}: {broken[0].reason}; mend or leave them out."
+            )
 
     def _classes(self, labels: Sequence[int | str]) -> tuple[tuple[str, ...], list[int]]:
         """Names of the classes, those of `items.classes` where labels are places in it; and each label's place."""
@@ -159,15 +163,24 @@ class Own:
         return Items(called, items, self.path.resolve().parent, code.source(self.path))
 
 
+def _pair(found: Any) -> tuple[Any, Any]:
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        kind = f"{len(found)} things" if isinstance(found, tuple | list) else f"a {type(found).__name__}"
+        raise TypeError(f"an item is (picture, label), but it is {kind}")
+    return found[0], found[1]
+
+
 def _picture(found: Any) -> Any:
     """Pillow's."""
     from PIL import Image
 
     if isinstance(found, Image.Image):
         return found
-    if isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.ndim in (2, 3):
+    plain = isinstance(found, np.ndarray) and (found.ndim == 2 or (found.ndim == 3 and found.shape[2] in (1, 3, 4)))
+    if plain and found.dtype == np.uint8:
         return Image.fromarray(found.squeeze(2) if found.shape[2:] == (1,) else found)
-    kind = f"an array {found.dtype} {found.shape}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
+    shape = "×".join(map(str, getattr(found, "shape", ())))
+    kind = f"an array {found.dtype} of {shape}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
     raise TypeError(f"a picture is Pillow's or an array uint8 of height, width and channels, but it is {kind}")
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kdsearch.data.rows import PART, Rows
+from kdsearch.errors import Refusal
 from kdsearch.storage import cache
 from kdsearch.storage.files import whole
 
@@ -50,8 +51,14 @@ def _counts(rows: Rows, fingerprint: str) -> Tensor:
 
 
 def told(values: tuple[float, ...] | None, own: Tensor) -> Tensor:
-    """A statistic that a config tells, of as many channels as the images' own; (C, 1, 1)."""
+    """A statistic that a config tells, of as many channels as the images' own: one value is all channels', and of grey
+    images the mean of colours' three; (C, 1, 1). Raises Refusal for another number of values."""
     if values is None:
         return own
     said = torch.tensor(values)
+    if len(said) not in {1, len(own)} and (len(own), len(said)) != (1, 3):
+        raise Refusal(
+            f"A mean or standard deviation has a value for each channel, or one for all, but images of {len(own)} "
+            f"channels were told {', '.join(f'{value:g}' for value in values)}."
+        )
     return (said if len(said) == len(own) else said.mean().expand(len(own))).view(-1, 1, 1).contiguous()

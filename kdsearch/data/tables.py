@@ -1,6 +1,6 @@
 """A table of pictures: a .csv or .parquet file whose rows name a file, its label and perhaps its part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,12 @@ class Table:
     @cached_property
     def rows(self) -> list[dict[str, str]]:
         """Path and label of each row, and its split as a word of PARTS. Raises Refusal."""
-        frame = _read(self.path)
+        frame = _read(self.path).rename(columns=lambda name: str(name).strip())
         lacking = [name for name in COLUMNS[:2] if name not in frame.columns]
         if lacking:
             raise Refusal(
                 f"A table of pictures has the columns path and label, and split if it likes, but '{self.path}' has no "
-                f"{listed(lacking)}, but {listed(frame.columns)}."
+                f"{listed(lacking)}, but {listed(frame.columns)}.{_separated(frame.columns)}"
             )
         frame = frame[[name for name in COLUMNS if name in frame.columns]]
         for name in frame.columns:
@@ -38,6 +38,13 @@ class Table:
                     f"none, such as row {int(empty.argmax()) + 1:,}; fill them in, or leave these rows out."
                 )
         found = [{str(name): str(value).strip() for name, value in row.items()} for row in frame.to_dict("records")]
+        labels: dict[str, str] = {}
+        for row in found:
+            if labels.setdefault(row["path"], row["label"]) != row["label"]:
+                raise Refusal(
+                    f"A picture has one label, but '{row['path']}' has two in '{self.path}': {labels[row['path']]} and "
+                    f"{row['label']}; leave one of the rows."
+                )
         return [row | {"split": self._part(row["split"]) if "split" in row else "train"} for row in found]
 
     @property
@@ -73,6 +80,13 @@ class Table:
                 return part
         known = [one for words in PARTS.values() for one in words]
         raise Refusal(f"The split of a row is one of {listed(known)}, but in '{self.path}' it is '{word}'.")
+
+
+def _separated(names: Sequence[str]) -> str:
+    """What is wrong where all columns are one."""
+    marks = {";": "semicolons", "\t": "tabs", "|": "bars"}
+    found = [word for mark, word in marks.items() if len(names) == 1 and mark in names[0]]
+    return f" Columns are separated by commas, not by {found[0]}." if found else ""
 
 
 def _read(path: Path) -> Any:

@@ -53,6 +53,8 @@ class Heard:
     probabilities: bool
     """All of its outputs are positive and sum to 1."""
     seconds: float
+    finite: bool = True
+    """All of its outputs are numbers."""
 
     @property
     def accuracy(self) -> float:
@@ -119,7 +121,7 @@ def heard(net: nn.Module, images: Images, progress: Progress = silent) -> Heard:
     outputs, seconds = torch.cat(said), time.perf_counter() - started
     sums = bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-2)
     taken = outputs.argmax(1)
-    return Heard(taken == labels, taken, labels, sums, seconds)
+    return Heard(taken == labels, taken, labels, sums, seconds, bool(outputs.isfinite().all()))
 
 
 def renamed(told: Heard, classes: Sequence[str]) -> tuple[dict[str, str], float] | None:

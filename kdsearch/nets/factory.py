@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Any
 from torch import nn
 
 from kdsearch.config.net import Own
-from kdsearch.errors import Refusal, first_line, listed, unknown
+from kdsearch.errors import Refusal, first_line, unknown
 from kdsearch.storage import code
 
 TRIAL = "trial"
 """Name of a factory's parameter that draws its knobs."""
+
+
+class Unmade(Refusal):
+    """A factory, or what it drew, cannot be."""
 
 
 class Told:
@@ -47,7 +52,7 @@ class Noted:
 
         def suggest(knob: str, *ranges: Any, **more: Any) -> Any:
             if knob in self._before:
-                raise Refusal(
+                raise Unmade(
                     f"A knob has one meaning, but '{knob}' of the student is one of the space's, too; rename it."
                 )
             value = self.arguments[knob] = asked(knob, *ranges, **more)
@@ -131,11 +136,12 @@ def _module_of(factory: str, call: Callable[..., Any], *told: Any, **named: Any)
             net = call(*told, **named)
     except Refusal:
         raise
-    except Exception as error:  # whatever a user's code raises is told to the user
-        raise Refusal(
+    except (Exception, SystemExit) as error:  # whatever a user's code raises is told to the user
+        given = ["trial" if isinstance(one, Told | Noted) else f"classes={one}" for one in told]
+        raise Unmade(
             f"A factory gives a network for (classes, **arguments) or (classes, trial), but '{factory}' with "
-            f"{listed([*told, *(f'{name}={value!r}' for name, value in named.items())])} raised "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"({', '.join([*given, *(f'{name}={value!r}' for name, value in named.items())])}) raised "
+            f"{type(error).__name__}: {first_line(error)}{_line(error, Path(place))}"
         ) from error
     net = getattr(net, "_orig_mod", net)  # of torch.compile, whose graph passes by what a tap would hear
     if isinstance(net, nn.DataParallel):
@@ -143,6 +149,13 @@ def _module_of(factory: str, call: Callable[..., Any], *told: Any, **named: Any)
     if not isinstance(net, nn.Module):
         raise Refusal(f"A factory gives a torch.nn.Module, but '{factory}' gave a {type(net).__name__}.")
     return net
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """Where it happened in a user's file, as deep as its frames go there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file.name]
+    return f" ({file.name}, line {lines[-1]})" if file.suffix == ".py" and lines else ""
 
 
 def found(factory: str, source: str = "") -> Callable[..., Any]:

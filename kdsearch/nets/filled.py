@@ -2,6 +2,8 @@
 
 import difflib
 import hashlib
+import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
@@ -113,17 +115,27 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         told = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a pickle that does more than hold tensors, of a file that is damaged or not there
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise Refusal(f"Weights are in a file, but '{path}' is {'a folder' if path.is_dir() else 'none'}.") from error
+    except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path) and path.read_bytes()[:1] != pickle.PROTO:
+            raise Refusal(_no_weights(path)) from error
         raise Refusal(
-            f"Weights are read from .safetensors, or from what torch.load takes with weights_only=True, but '{path}' "
-            f"is neither ({first_line(error)})."
+            f"Weights are tensors by their names, but '{path}' holds more than tensors, such as a whole module, whose "
+            f"code would be run; save net.state_dict(), where it comes from."
         ) from None
+    except Exception:  # whatever a reader makes of bytes that are no weights
+        raise Refusal(_no_weights(path)) from None
     for key in INSIDE:
         if isinstance(told, Mapping) and isinstance(told.get(key), Mapping):
             told = told[key]
     if not isinstance(told, Mapping) or not all(isinstance(value, Tensor) for value in told.values()):
         raise Refusal(f"Weights are tensors by their names, but '{path}' holds something else; save net.state_dict().")
     return dict(told)
+
+
+def _no_weights(path: Path) -> str:
+    return f"Weights are a .safetensors file, or a .pt that torch.save wrote, but '{path}' is neither, or damaged."
 
 
 def _stripped(weights: dict[str, Tensor], net: nn.Module) -> tuple[dict[str, Tensor], list[str]]:

@@ -1,5 +1,6 @@
 """Networks of a user's own made certain: which file and which weights, how they see, where they are cut."""
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +39,8 @@ def certain(net: Own, image: Shape, classes: tuple[str, ...], names: Sequence[st
     """A network found out about, its taps with those of these names; itself where that is so. Raises Refusal."""
     if net.source and set(names) <= set(net.taps):
         return net
-    return _settled(net, image, classes, tuple(names))
+    # Of equal eyes one may say what the other leaves open.
+    return _settled(net, frozenset(net.eye.model_fields_set), image, classes, tuple(names))
 
 
 def _names(hints: Hints | None, end: str) -> list[str]:
@@ -82,7 +84,7 @@ def _number(pair: Pair, layer: Layer, net: AnyNet) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _settled(net: Own, image: Shape, classes: tuple[str, ...], names: tuple[str, ...]) -> Own:
+def _settled(net: Own, said: frozenset[str], image: Shape, classes: tuple[str, ...], names: tuple[str, ...]) -> Own:
     net = factory.placed(net)
     call = factory.found(net.factory)
     found: dict[str, Any] = {"source": factory.source(net.factory)}
@@ -92,8 +94,9 @@ def _settled(net: Own, image: Shape, classes: tuple[str, ...], names: tuple[str,
     net = net.model_copy(update={"columns": _columns(net, classes)})
     module, images = shown(net, image, len(classes))
     net = net.model_copy(update={"eye": _eye(net, None, getattr(module, "pretrained_cfg", None))})
-    if images.shape[1:] != sees(net, image):  # timm knows its size
-        module, images = shown(net, image, len(classes))
+    again, images = shown(net, image, len(classes))  # timm may know its size
+    _check_same(net, module, again)
+    module = again
     head = head_of(module, images, net, len(classes))
     anew = new_head(module, Path(net.weights)) if net.weights else ""
     taps = cut.taps(module, images, (*net.taps, *names))
@@ -102,19 +105,34 @@ def _settled(net: Own, image: Shape, classes: tuple[str, ...], names: tuple[str,
     return net.model_copy(update={"taps": chosen, "head": anew or head, "new_head": bool(anew)})
 
 
+def _check_same(net: Own, one: nn.Module, other: nn.Module) -> None:
+    """Raises Refusal for a factory that throws dice of its own."""
+    ours, theirs = ({name: tuple(value.shape) for name, value in found.state_dict().items()} for found in (one, other))
+    if ours != theirs:
+        name = next(name for name in (*ours, *theirs) if ours.get(name) != theirs.get(name))
+        raise Refusal(
+            f"A factory gives the same network for the same arguments, but '{net.called}' called twice gave "
+            f"'{name}' as {ours.get(name, 'nothing')} and {theirs.get(name, 'nothing')}; draw by trial.suggest_…."
+        )
+
+
 def _eye(net: Own, told: Any, record: Any) -> Eye:
     """What the config says; what it leaves open as the factory says, else, of weights from elsewhere, timm's record."""
     if told is not None and not isinstance(told, Eye):
         raise Refusal(f"A factory's eye is an Eye(…) of kdsearch, but that of '{net.called}' is {told!r}.")
     more: dict[str, Any] = {}
     if told is not None:
-        more = {name: value for name, value in told if value != Eye.model_fields[name].default}
+        more = _said(told)
     elif record and (net.weights or "@" in net.factory):
         more = {name: record.get(word) for name, word in TIMM.items() if record.get(word)}
         if size := more.pop("size", None):
             more |= {"size": (size[2], size[1]), "channels": size[0]}
-    open_ = {name: value for name, value in more.items() if getattr(net.eye, name) == Eye.model_fields[name].default}
-    return Eye.model_validate(net.eye.model_dump() | open_)
+    return Eye.model_validate(more | _said(net.eye))
+
+
+def _said(eye: Eye) -> dict[str, Any]:
+    """What was said of an eye, also where it is what would be usual anyway."""
+    return {name: getattr(eye, name) for name in Eye.model_fields if name in eye.model_fields_set}
 
 
 def _columns(net: Own, classes: Sequence[str]) -> tuple[int, ...]:
@@ -138,7 +156,8 @@ def shown(net: Own, image: Shape, classes: int) -> tuple[nn.Module, Tensor]:
     refusal = None
     for device in ("meta", "cpu"):
         try:
-            with torch.random.fork_rng([]), torch.device(device):
+            with torch.random.fork_rng([]), torch.device(device), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a network that cannot be is refused, in a sentence
                 module = factory.raw(net, classes).eval()
                 images = torch.zeros(1, *sees(net, image))
                 with torch.no_grad():
@@ -149,8 +168,8 @@ def shown(net: Own, image: Shape, classes: int) -> tuple[nn.Module, Tensor]:
         except Exception as error:  # whatever a user's module raises is told to the user
             refusal = Refusal(
                 f"The network '{net.called}' is to see images of {'×'.join(map(str, sees(net, image)))}, but raised "
-                f"{type(error).__name__}: {first_line(error)}. Its eye (size, channels) or --image-size and "
-                f"--set data.channels=3 would change them."
+                f"{type(error).__name__}: {first_line(error)}. If these are not the images that it was made for: its "
+                f"eye (--teacher-eye size=… channels=…) changes them, --image-size and --set data.channels all of them."
             )
     assert refusal
     raise refusal
@@ -162,10 +181,16 @@ def head_of(module: nn.Module, images: Tensor, net: Own, classes: int) -> str:
     outputs = len(net.eye.classes or ()) or classes
     gave = next(one.gave[0] for one in parts if not one.name)
     if not isinstance(gave, Tensor) or gave.shape[1:] != (outputs,):
-        shape = "×".join(map(str, gave.shape[1:])) if isinstance(gave, Tensor) else type(gave).__name__
+        if not isinstance(gave, Tensor) or gave.dim() != 2:
+            kind = "×".join(map(str, gave.shape[1:])) if isinstance(gave, Tensor) else f"a {type(gave).__name__}"
+            raise Refusal(
+                f"A network gives one tensor, a number for each of {outputs:,} classes, but '{net.called}' gives "
+                f"{kind}; wrap it in a module that returns its logits alone."
+            )
         raise Refusal(
-            f"A network gives a number for each of {outputs:,} classes, but '{net.called}' gives {shape}. If it knows "
-            f"more classes than the data, its eye names them all, in the order of its outputs: Eye(classes=(…))."
+            f"A network gives a number for each of {outputs:,} classes, but '{net.called}' gives {gave.shape[1]:,}. If "
+            f"it knows more classes than the data, its eye names them all, in the order of its outputs: "
+            f"Eye(classes=(…))."
         )
     gives = [one for one in parts if one.name and one.gave and isinstance(one.gave[0], Tensor)]
     gives = [one.name for one in gives if one.gave[0].shape[1:] == (outputs,)]

@@ -22,7 +22,13 @@ class Plain(Console):
     def __init__(self, stderr: bool = False, quiet: bool = False, jupyter: bool | None = None) -> None:
         terminal = (sys.stderr if stderr else sys.stdout).isatty()
         super().__init__(
-            markup=False, highlight=False, stderr=stderr, quiet=quiet, force_jupyter=jupyter, force_terminal=terminal
+            markup=False,
+            emoji=False,
+            highlight=False,
+            stderr=stderr,
+            quiet=quiet,
+            force_jupyter=jupyter,
+            force_terminal=terminal,
         )
 
     def on_broken_pipe(self) -> None:

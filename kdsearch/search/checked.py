@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from kdsearch.config.net import Own, sees
-from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
+from kdsearch.config.net import Net, Own, sees
+from kdsearch.config.pipeline import KD, Data, Fit, Link, Pipeline
 from kdsearch.data.folder import placed as data_placed
 from kdsearch.data.images import load
 from kdsearch.data.memory import Images
@@ -27,7 +28,7 @@ from kdsearch.results.show import console
 from kdsearch.search import worth
 from kdsearch.search.given import eye as eye_of
 from kdsearch.search.progress import Watch
-from kdsearch.search.worth import Checked, reached
+from kdsearch.search.worth import Checked, epochs_of, reached
 
 MAPPED = 6
 """So many classes of a renaming are named."""
@@ -53,7 +54,10 @@ def teacher(
     with Watch(console(quiet=not progress)) as watch:
         images = load(pipeline.data, Path(data_dir), watch.read)
         watch.out.print(images.account, soft_wrap=True)
-        found = check(settled(pipeline, images.shape, images.classes), (), images, watch.read)
+        taught = Link(net=Net(), kd=KD(), fit=Fit(epochs=1))
+        learner = pipeline.model_copy(update={"links": (*pipeline.links, taught)})
+        first, learner = (settled(one, images.shape, images.classes) for one in (pipeline, learner))
+        found = check(first, [learner], images, watch.read)
         worth.show(found, watch.out.print, watch.warn)
         if found.refusal:
             watch.out.print(f"Refused: {found.refusal}", style="red", soft_wrap=True)
@@ -77,7 +81,7 @@ def check(
     facts = [_described(own, images), *(filled.given(net, own) if own.weights else ())]
     if link.fit.epochs:
         part = f"its {own.head} alone, drawn anew," if link.fit.trains == "head" else "the whole"
-        return Checked(own, (*facts, f"{part} trains for {link.fit.epochs} epochs first"))
+        return Checked(own, (*facts, f"{part} trains for {epochs_of(link.fit.epochs)} first"))
     if own.new_head:
         told = f"its weights are of other classes: a search draws its {own.head} anew and trains it alone first"
         return Checked(own, (*facts, f"{told} (--teacher-epochs)"))
@@ -90,8 +94,8 @@ def check(
         "if it has learned from these images before, it seems better than it is: images of your own in val/ judge it "
         "fairly, and --test the student"
     )
-    best = given.other(net, own, images, told, progress)
-    refusal = _refusal(own, images, told, best)
+    best = given.other(net, own, images, told, progress) if told.finite else None
+    refusal = _refusal(net, own, images, told, best)
     warnings = (_better(best),) if best and not refusal else ()
     if digest(net) != before:
         refusal = (
@@ -134,8 +138,12 @@ def _better(other: given.Other) -> str:
     return f"{reached} instead of {now} (of {other.images:,} images) {other.way.said}: {_options(other.way.words)}"
 
 
-def _refusal(own: Own, images: Images, told: given.Heard, best: given.Other | None) -> str:
+def _refusal(net: nn.Module, own: Own, images: Images, told: given.Heard, best: given.Other | None) -> str:
     """Why it should teach nobody; `best`: the best other way of seeing that is better beyond chance."""
+    if not told.finite:
+        broken = [name for name, value in net.state_dict().items() if not value.isfinite().all()]
+        weights = f"; its weights hold some, too: {listed(broken[:MAPPED])}" if broken else ""
+        return f"some of its outputs are no finite numbers (NaN or infinite){weights}"
     if told.probabilities:
         return "its outputs are probabilities (each row sums to 1), not logits: --teacher-eye outputs=probabilities"
     names = given.renamed(told, images.classes)

@@ -31,6 +31,8 @@ def check(asked: Asked, space: str, takes: bool) -> None:
         **names, "--teacher-weights": asked.teacher_weights, "--teacher-eye": asked.teacher_eye,
         "--teacher-train": asked.teacher_train,
     }  # fmt: skip
+    if asked.teacher_weights and not Path(asked.teacher_weights).expanduser().is_file():
+        raise Refusal(f"--teacher-weights is a file, but '{asked.teacher_weights}' is none.")
     if not takes and (given := [name for name, value in told.items() if value is not None]):
         raise Refusal(
             f"The space '{space}' has its own teacher and students, but got {given[0]}; 'own' takes yours, or a space "

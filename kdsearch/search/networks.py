@@ -26,6 +26,7 @@ def family(settings: Settings) -> Callable[[Any], Own]:
         ):  # the images are not known yet, and nobody looks at this draw's network
             return Own(kind="own", factory=name)
         arguments = factory.drawn(name, len(settings.classes), trial)
+        trial.students |= set(arguments)
         return settle.certain(
             Own(kind="own", factory=name, arguments=tuple(arguments.items())), settings.shape, settings.classes
         )
@@ -44,6 +45,11 @@ def certain(pipeline: Pipeline, settings: Settings) -> Pipeline:
     fit = first.fit
     if first.net.new_head and not fit.epochs:
         fit = fit.model_copy(update={"epochs": settings.teacher_epochs})
+    if settings.teacher_train and not fit.epochs:
+        raise Refusal(
+            f"--teacher-train says what of a teacher trains, but '{first.net.called}' is taken as it is; "
+            f"--teacher-epochs says for how long it trains."
+        )
     trains = settings.teacher_train or ("head" if first.net.new_head else fit.trains)
     if trains == "head" and not first.net.head:
         raise Refusal(

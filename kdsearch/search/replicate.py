@@ -30,7 +30,7 @@ from kdsearch.nets import pairs
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
-from kdsearch.search.export import Recipe, config_text, read_config
+from kdsearch.search.export import Recipe, changed, config_text, read_config
 from kdsearch.search.networks import bring
 from kdsearch.search.progress import Step, Steps
 from kdsearch.search.settings import check_chosen
@@ -95,6 +95,7 @@ def train(
     if seeds < 1:
         raise Refusal(f"A config is trained once a seed, so seeds must be at least 1, but got {seeds}.")
     recipe, storage = read_config(Path(config)), at(str(results or usual()))
+    edited = changed(Path(config).parent)
     if data is not None:
         recipe = replace(recipe, pipeline=recipe.pipeline.on(placed(data)), moved=True)
     store, students = storage.folder / "store", []
@@ -106,6 +107,9 @@ def train(
     recorded = {recipe.pipeline.student.seed: recipe.made and recipe.made.accuracy}
     with Steps(console(quiet=not progress)) as watch, searches.sent(storage, store), _told():
         for said in replicates(recipe, seeds, Path(data_dir).resolve(), store, test, watch.read, watch.out.print):
+            if edited:
+                watch.warn(f"{edited}, and so it is trained.")
+                edited = ""
             if not isinstance(said, Student):
                 watch.show(said)
                 continue

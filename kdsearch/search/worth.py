@@ -42,12 +42,15 @@ def reached(accuracy: float, images: Images) -> str:
     )
 
 
+def epochs_of(count: int | None) -> str:
+    return "an epoch" if count == 1 else f"{count} epochs"
+
+
 def trained(link: Link, accuracy: float, images: Images) -> Checked:
     """A given teacher once it, or its new head, was trained: refused where it still answers at chance."""
     own, part = link.net, "its head alone" if link.fit.trains == "head" else "the whole"
     assert isinstance(own, Own)
-    epochs = "an epoch" if link.fit.epochs == 1 else f"{link.fit.epochs} epochs"
-    said = f"after {epochs} of training {part}, {reached(accuracy, images)}"
+    said = f"after {epochs_of(link.fit.epochs)} of training {part}, {reached(accuracy, images)}"
     lost = given.at_chance(accuracy, len(images.validation), len(images.classes))
     why = f"it answers at chance {said}: is what it sees right (--teacher-eye), and are these its weights?"
     return Checked(own, (said,), refusal=why if lost else "", accuracy=accuracy)

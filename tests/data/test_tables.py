@@ -111,6 +111,21 @@ def test_a_table_that_cannot_serve_is_refused_with_what_it_lacks(tmp_path, rows,
         load(tmp_path / f"t.{ending}", rows)
 
 
+def test_a_picture_of_two_labels_is_refused_and_blanks_around_names_are_none(tmp_path, rows):
+    rows.loc[1, "path"] = rows.loc[0, "path"]
+    rows["label"] = ["cat", "dog"] * (len(rows) // 2)
+    with pytest.raises(Refusal, match=r"A picture has one label, but '.*' has two in .*: cat and dog; leave one"):
+        load(tmp_path / "t.csv", rows)
+    rows.loc[1, "label"] = "cat"
+    load(tmp_path / "t.csv", rows.rename(columns=lambda name: f" {name}"))
+
+
+def test_other_separators_are_named(tmp_path, rows):
+    (tmp_path / "t.csv").write_text(rows.to_csv(index=False, sep=";"))
+    with pytest.raises(Refusal, match=r"Columns are separated by commas, not by semicolons"):
+        data_images.load(Data(name=str(tmp_path / "t.csv")), HERE)
+
+
 def test_a_table_that_is_none_or_is_not_there_is_refused(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"none")
     with pytest.raises(Refusal, match=r"t.parquet' is not read: "):

@@ -186,6 +186,19 @@ def test_probabilities_are_noticed_and_taken_as_such(mine, images, taught, tmp_p
     assert not mended.refusal and mended.accuracy == found.accuracy
 
 
+def test_outputs_that_are_no_numbers_are_refused_at_once_with_the_weights_that_are_none(mine, images, taught, tmp_path):
+    told = load_file(taught)
+    told["head.bias"][2] = float("nan")
+    found = check(mine, images, saved_as(told, tmp_path / "w.pt"))
+    assert found.refusal.endswith("no finite numbers (NaN or infinite); its weights hold some, too: head.bias")
+
+
+@pytest.mark.parametrize("mean", [(0.1, 0.9), (0.1,) * 4])
+def test_a_mean_of_another_number_of_channels_is_refused(mine, images, taught, mean):
+    with pytest.raises(Refusal, match=r"or one for all, but images of 3 channels were told 0.1"):
+        check(mine, images, taught, mean=mean)
+
+
 def test_a_teacher_that_changes_while_it_answers_is_refused(mine, images, taught, tmp_path):
     weights = saved_as(load_file(taught) | {"calls": torch.zeros(())}, tmp_path / "w.pt")
     assert "its buffers move in evaluation mode" in check(mine, images, weights, name="restless").refusal

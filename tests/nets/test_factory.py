@@ -72,7 +72,8 @@ def test_libraries_networks_go_by_their_names():
     "name, said",
     [
         ("{}:studnet", "no function in .*studnet'.*Did you mean 'student'"),
-        ("{}:broken", "with 5 raised RuntimeError: no such luck"),
+        ("{}:broken", r"with \(classes=5\) raised RuntimeError: no such luck \(my_nets.py, line \d+\)"),
+        ("{}:leaving", r"with \(classes=5\) raised SystemExit: 3 \(my_nets.py, line \d+\)"),
         ("{}:number", "gives a torch.nn.Module, but .* gave a int"),
         ("nowhere.py:x", "there is no file 'nowhere.py'"),
         ("torchvision:resnet81", "no classifier of torchvision 'resnet81'.*Did you mean"),

@@ -1,6 +1,5 @@
 """Files of weights: all of a network's, or none."""
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -89,8 +88,8 @@ def test_a_pickle_that_does_more_than_hold_tensors_runs_nothing(mine, tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "pwned",))
 
-    (tmp_path / "w.pt").write_bytes(pickle.dumps({"a": Evil()}))
-    with pytest.raises(Refusal, match=r"weights_only=True, but .* is neither"):
+    torch.save({"a": Evil()}, tmp_path / "w.pt")
+    with pytest.raises(Refusal, match=r"holds more than tensors, such as a whole module.*; save net.state_dict\(\)"):
         filled.filled(made(mine, "student"), tmp_path / "w.pt")
     assert not (tmp_path / "pwned").exists()
 
@@ -132,8 +131,20 @@ def test_weights_that_have_changed_since_are_refused_with_both_hashes(mine, tmp_
 def test_a_file_of_weights_that_is_not_there_is_named(mine, tmp_path):
     with pytest.raises(Refusal, match=r"read from a file, but '.*none\.pt' is none"):
         filled.weights_hash(tmp_path / "none.pt")
-    with pytest.raises(Refusal, match=r"none\.pt' is neither \(No such file"):
+    with pytest.raises(Refusal, match=r"Weights are in a file, but '.*none\.pt' is none"):
         filled.filled(made(mine, "student"), tmp_path / "none.pt")
+    with pytest.raises(Refusal, match=r"Weights are in a file, but '.*' is a folder"):
+        filled.filled(made(mine, "student"), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"from torch import nn", b"\x80\x04damaged", bytes(100)])
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_what_holds_no_weights_is_said_to_hold_none_and_nothing_of_torch_s_advice(mine, tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refusal) as said:
+        filled.filled(made(mine, "student"), tmp_path / name)
+    assert "weights_only" not in str(said.value) and "\x1b" not in str(said.value)
+    assert "is neither, or damaged" in str(said.value) or "more than tensors" in str(said.value)
 
 
 def test_a_network_whose_parts_ask_for_their_version_is_filled(tmp_path):

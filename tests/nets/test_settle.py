@@ -152,6 +152,35 @@ def test_an_eye_that_is_none_is_refused(seeing):
         certain(own(seeing, "teacher"))
 
 
+DICE = """
+import itertools
+from torch import nn
+
+count = itertools.count(1)
+
+
+def net(classes):
+    width = next(count)
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+"""
+TWO = """
+from torch import nn
+
+
+class Two(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(3, classes)
+
+    def forward(self, images):
+        return self.head(images.mean((2, 3))), images
+
+
+def net(classes):
+    return Two(classes)
+"""
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """timm's LCNet with a record of how it sees."""
@@ -185,6 +214,27 @@ def test_options_win_over_timm_s_record(tiny, tmp_path):
     assert (found.size, found.mean, found.std) == (32, (0.5,) * 3, (0.4, 0.5, 0.6))
 
 
+def test_what_an_option_says_wins_also_where_it_says_what_is_usual(seeing, tiny, tmp_path):
+    assert certain(own(seeing, "student")).eye.order == "bgr"
+    found = certain(own(seeing, "student", eye=Eye(order="rgb", crop=1.0))).eye
+    assert (found.order, found.crop, found.size) == ("rgb", 1.0, certain(own(seeing, "student")).eye.size)
+    path = saved(factory.made(tiny, 10, {}), tmp_path / "w.safetensors")
+    told = Own(kind="own", factory=tiny, weights=path, eye=Eye(mean=None, resize=None))
+    assert certain(told, image=(3, 32, 32)).eye.mean is None
+
+
+def test_a_factory_that_throws_dice_is_refused(tmp_path):
+    (tmp_path / "dice.py").write_text(DICE)
+    with pytest.raises(Refusal, match=r"same arguments, but 'dice.py:net' called twice gave '0.weight' as"):
+        certain(own(tmp_path / "dice.py", "net"))
+
+
+def test_several_answers_are_refused_with_what_to_do(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    with pytest.raises(Refusal, match=r"but 'two.py:net' gives a tuple; wrap it in a module that returns its logits"):
+        certain(own(tmp_path / "two.py", "net"))
+
+
 # What it says -------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +261,7 @@ def test_another_number_of_outputs_is_refused_with_the_way_out(mine):
 
 
 def test_a_network_that_does_not_take_the_image_is_refused_with_the_way_out(mine):
-    said = r"is to see images of 1×16×16, but raised RuntimeError: .*\. Its eye \(size, channels\) or --image-size and"
+    said = r"is to see images of 1×16×16, but raised RuntimeError: .*\. If these are not .*--teacher-eye"
     with pytest.raises(Refusal, match=said):
         certain(own(mine, "student"), image=(1, 16, 16))
     assert certain(own(mine, "student", eye=Eye(channels=3)), image=(1, 16, 16)).taps

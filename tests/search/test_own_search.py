@@ -70,6 +70,36 @@ def test_a_space_that_takes_networks_is_refused_without_them_and_another_one_wit
         kdsearch.tune("depth", teacher="timm:resnet18", results=str(tmp_path), progress=False)
 
 
+SHARING = """
+
+def sharing(classes, trial):
+    trial.suggest_float("tau", 2, 9, log=True)
+    return student(classes, trial)
+
+
+def odd(classes, trial):
+    return trial.sugest_int("width", 2, 6)
+"""
+
+
+def test_a_knob_of_the_student_that_the_space_has_is_refused_and_its_own_faults_have_its_lines(tmp_path):
+    file = brought.written(tmp_path)
+    file.write_text(file.read_text() + SHARING)
+    told = {"teacher": f"{file}:teacher", "results": tmp_path / "r", "progress": False, "dry_run": True}
+    line = file.read_text().splitlines().index('    return trial.sugest_int("width", 2, 6)') + 1
+    for wrong, said in (
+        (
+            {"student": f"{file}:sharing"},
+            r"^A knob has one meaning, but 'tau' of the student is one of the space's, too",
+        ),
+        ({"student": f"{file}:odd"}, rf"^A factory gives .*:odd' with \(classes=10, trial\) raised .*line {line}\)$"),
+        ({"teacher_train": "all"}, r"--teacher-train says what .* trains, but 'my_nets.py:teacher' is taken as it"),
+        ({"teacher_weights": f"{tmp_path}/none.pt"}, r"--teacher-weights is a file, but '.*none.pt' is none"),
+    ):
+        with pytest.raises(Refusal, match=said):
+            kdsearch.tune("own", **{"student": f"{file}:student", **told, **wrong})
+
+
 BLIND = """
 
 class Blind(nn.Module):
