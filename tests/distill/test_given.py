@@ -12,6 +12,8 @@ from mine import made, own, saved, written
 from safetensors.torch import load_file
 from torch import nn
 
+import kdsearch
+from kdsearch.cli.init import init
 from kdsearch.config.net import Eye
 from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.data import images as data_images
@@ -256,3 +258,17 @@ def test_better_is_beyond_chance():
     few[:8], many[:40] = True, True
     assert given.better(many, right) and not given.better(few, right)
     assert not given.better(right, many) and not given.better(right, right)
+
+
+def test_the_command_tells_what_recording_would_take_and_init_names_a_file_that_a_shell_takes(
+    mine, taught, tmp_path, monkeypatch, capsys
+):
+    eye = ["size=24", "channels=3", "mean=0.485,0.456,0.406", "std=0.229,0.224,0.225"]
+    found = kdsearch.teacher(f"{mine}:teacher", weights=taught, eye=eye, progress=False)
+    assert "recording its answers (views: " in "; ".join(found.facts)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match="A file is written into a folder, but there is no 'a b'; make it first"):
+        init("own", Path("a b/nets.py"))
+    Path("a b").mkdir()
+    init("own", Path("a b/nets.py"))
+    assert "kdsearch teacher 'a b/nets.py:teacher' --data" in capsys.readouterr().out

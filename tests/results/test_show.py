@@ -57,3 +57,8 @@ def test_a_reader_that_has_gone_ends_nothing():
     line = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
     assert done.stderr == "went on\n"
+
+
+def test_words_between_colons_are_no_signs(capsys):
+    show.console().print("my_data.py:train: 40 images")
+    assert capsys.readouterr().out == "my_data.py:train: 40 images\n"
