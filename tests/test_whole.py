@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import brought
 import pandas as pd
@@ -33,7 +34,8 @@ def where(tmp_path_factory) -> Iterator[Path]:
 def test_a_space_runs_on_digits_in_time_and_its_report_is_drawn(name, where):
     begun = time.monotonic()
     space = spaces.load(spaces.find(name))
-    is_grid, more = space.budget.sampler == "grid", {}
+    is_grid = space.budget.sampler == "grid"
+    more: dict[str, Any] = {}
     if space.takes_networks:
         file = brought.written(where)
         weights = file.with_name("weights.safetensors")  # that nobody trained
