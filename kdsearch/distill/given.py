@@ -62,11 +62,6 @@ class Heard:
         return float(self.right.double().mean())
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Of 95 %, for other images of the same kind (Wilson 1927)."""
-        return interval(self.accuracy, len(self.right))
-
-    @property
     def rate(self) -> float:
         """Images a second."""
         return len(self.right) / max(self.seconds, 1e-9)
@@ -114,10 +109,10 @@ def heard(net: nn.Module, images: Images, progress: Progress = silent) -> Heard:
     """Ask a network about the validation images, in evaluation mode; `images`: as it sees them."""
     labels, said, started = images.validation_labels.cpu(), [], time.perf_counter()
     with torch.inference_mode():
-        for some in torch.arange(len(labels)).split(CHUNK):
+        for pixels in images.validation.split(CHUNK):
             with images.autocast():
-                said.append(net(images.prepare(images.validation[some.to(images.validation.device)])).float().cpu())
-            progress("asking the teacher", int(some[-1]) + 1, len(labels))
+                said.append(net(images.prepare(pixels)).float().cpu())
+            progress("asking the teacher", min(len(said) * CHUNK, len(labels)), len(labels))
     outputs, seconds = torch.cat(said), time.perf_counter() - started
     sums = bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-2)
     taken = outputs.argmax(1)

@@ -4,7 +4,7 @@ import copy
 import importlib
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -40,10 +40,10 @@ class Told:
 
 
 class Noted:
-    """Optuna's trial, of which is noted what a factory asked it."""
+    """Optuna's trial, of which is noted what it is asked; what is `taken` has a meaning already, and is refused."""
 
-    def __init__(self, trial: Any) -> None:
-        self._trial, self._before, self.arguments = trial, set(trial.params), dict[str, Any]()
+    def __init__(self, trial: Any, taken: Iterable[str] = ()) -> None:
+        self._trial, self.taken, self.arguments = trial, set(taken), dict[str, Any]()
 
     def __getattr__(self, name: str) -> Any:
         asked = getattr(self._trial, name)
@@ -51,7 +51,7 @@ class Noted:
             return asked
 
         def suggest(knob: str, *ranges: Any, **more: Any) -> Any:
-            if knob in self._before:
+            if knob in self.taken:
                 raise Unmade(
                     f"A knob has one meaning, but '{knob}' of the student is one of the space's, too; rename it."
                 )
@@ -108,7 +108,7 @@ def drawn(factory: str, classes: int, trial: Any) -> dict[str, Any]:
     call = found(factory)
     if not draws(call):
         return {}
-    noted = Noted(trial)
+    noted = Noted(trial, trial.params)
     _module_of(factory, call, classes, noted)
     return noted.arguments
 

@@ -8,33 +8,11 @@ from typing import Any
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal, listed, nobody
 from kdsearch.interrupts import Late, at_most
-from kdsearch.nets.factory import Unmade
+from kdsearch.nets.factory import Noted, Unmade
 from kdsearch.search import spaces
 from kdsearch.search.networks import certain, family
 from kdsearch.search.settings import Settings, override, resolve
 from kdsearch.search.spaces import Draw, Space, said_of
-
-
-class Shared:
-    """Optuna's trial for a space with students that are given: a knob is the space's or the student's."""
-
-    def __init__(self, trial: Any) -> None:
-        self._trial, self.students = trial, set[str]()
-
-    def __getattr__(self, name: str) -> Any:
-        asked = getattr(self._trial, name)
-        if not name.startswith("suggest_"):
-            return asked
-
-        def suggest(knob: str, *ranges: Any, **more: Any) -> Any:
-            if knob in self.students:
-                raise Unmade(
-                    f"A knob has one meaning, but '{knob}' of the student is one of the space's, too; rename it in the "
-                    f"student."
-                )
-            return asked(knob, *ranges, **more)
-
-        return suggest
 
 
 def propose(trial: Any, space: Space, settings: Settings) -> dict:
@@ -42,7 +20,7 @@ def propose(trial: Any, space: Space, settings: Settings) -> dict:
     try:
         with at_most(spaces.PATIENCE):
             networks = (settings.teacher, family(settings)) if space.takes_networks else ()
-            pipeline = space.draw(Shared(trial) if networks else trial, *networks)
+            pipeline = space.draw(Noted(trial) if networks else trial, *networks)
     except Unmade:
         raise
     except (Exception, SystemExit, Late) as error:

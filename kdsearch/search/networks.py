@@ -26,7 +26,7 @@ def family(settings: Settings) -> Callable[[Any], Own]:
         ):  # the images are not known yet, and nobody looks at this draw's network
             return Own(kind="own", factory=name)
         arguments = factory.drawn(name, len(settings.classes), trial)
-        trial.students |= set(arguments)
+        trial.taken |= set(arguments)  # from here on the space may not draw them
         return settle.certain(
             Own(kind="own", factory=name, arguments=tuple(arguments.items())), settings.shape, settings.classes
         )
