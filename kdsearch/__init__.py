@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 HOMES = {
     "kdsearch.search.tune": ("tune",),
     "kdsearch.search.checked": ("teacher",),
+    "kdsearch.search.deployed": ("Deployed", "load"),
     "kdsearch.search.opened": ("Search", "open", "spaces"),
     "kdsearch.search.replicate": ("train",),
     "kdsearch.search.compared": ("replay",),

@@ -13,6 +13,8 @@ from kdsearch.config import ResNet as ResNet
 from kdsearch.errors import Refusal as Refusal
 from kdsearch.search.checked import teacher as teacher
 from kdsearch.search.compared import replay as replay
+from kdsearch.search.deployed import Deployed as Deployed
+from kdsearch.search.deployed import load as load
 from kdsearch.search.opened import Search as Search
 from kdsearch.search.opened import open as open
 from kdsearch.search.opened import spaces as spaces

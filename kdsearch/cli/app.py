@@ -34,8 +34,8 @@ def _root(
 
 
 COMMANDS = (
-    "spaces", "init", "teacher", "tune", "status", "confirm", "report", "export", "replay", "train", "reproduce",
-    "cache",
+    "spaces", "init", "teacher", "tune", "status", "confirm", "report", "export", "predict", "replay", "train",
+    "reproduce", "cache",
 )  # fmt: skip
 """Each the function of its name in the file of its name."""
 

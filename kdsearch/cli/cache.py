@@ -15,7 +15,7 @@ from kdsearch.storage import cache as storage_cache
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
 ) -> None:
-    """Show what is kept on disk: decoded images, teachers' answers (at most KDSEARCH_CACHE_LIMIT GB)."""
+    """Show what is kept on disk: decoded images, teachers' answers (at most KDSEARCH_CACHE_LIMIT GB), latencies."""
     folder, console = storage_cache.folder(), show.console()
     if clear:
         console.print(f"Deleted: {size(storage_cache.clear(folder))} in {folder}", soft_wrap=True)
@@ -30,6 +30,8 @@ def cached(folder: Path, limit: int, console: Console) -> None:
     console.print(f"decoded images: {size(sum(entry.bytes for entry in images))} in {len(images)} files")
     filled = sum(entry.bytes for entry in targets)
     console.print(f"targets: {size(filled)} in {len(targets)} files, of at most {size(limit)}")
+    times = storage_cache.entries(folder / "latency")
+    console.print(f"latencies: of {len(times)} networks beside their teachers")
     teachers: dict[str, list[storage_cache.Entry]] = {}
     for entry in reversed(targets):
         teachers.setdefault(entry.path.parent.name, []).append(entry)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import kdsearch
-from kdsearch.cli.options import RESULTS, Results, SearchName
+from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible
 
 
 def export(
@@ -18,12 +18,25 @@ def export(
     output: Annotated[Path, typer.Option(metavar="DIR", help="In it a folder a search, and there one a trial.")] = Path(
         "exports"
     ),
+    onnx: Annotated[bool, typer.Option("--onnx", help="And as ONNX (pip install 'kdsearch[deploy]').")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="And as ONNX in int8, beside float32.")] = False,
+    int8_loss: Annotated[float, typer.Option(metavar="POINTS", help="Of accuracy, that int8 may lose.")] = 1.0,
+    test: Annotated[bool, typer.Option("--test", help="Read the test images, once, for the card.")] = False,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Where the folder of images lies now.")] = None,
+    data_dir: DataDir = DATA_DIR,
     results: Results = RESULTS,
 ) -> None:
-    """Write a trial's config.yaml, student.safetensors and metrics.json."""
-    from kdsearch.search.export import changed
+    """Write a trial's weights, code, config and card: ready to use, with kdsearch or without it."""
+    from kdsearch.search.recipe import changed
 
-    for path in kdsearch.open(search, results).export(trial, best=best, front=front, output=output):
+    def told(path: Path, sentences: list[str]) -> None:
         print(path)
-        if told := changed(path):
-            print(told, file=sys.stderr)
+        for sentence in (changed(path), *sentences):
+            if sentence:
+                print(f"{path.name}: {sentence}", file=sys.stderr)
+
+    with interruptible(lambda: "The students that were finished are above."):
+        kdsearch.open(search, results).export(
+            trial, best=best, front=front, output=output, onnx=onnx, int8=int8, int8_loss=int8_loss, test=test,
+            data=data, data_dir=data_dir, told=told,
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """What a trained student's number depends on, beside its pipeline."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -63,3 +63,10 @@ class Made(Part, frozen=True):
     """(class, what it was taken for, how many validation images), by the places of their logits."""
     recipe: int = 2
     """RECIPE when it was trained."""
+    range: tuple[float, float] | None = None
+    """Of pictures with more than 8 bits a value: the values that became 0 and 255."""
+
+    def plain(self) -> dict[str, Any]:
+        """As files hold it: of pictures of 8 bits, without a range."""
+        found = self.model_dump(mode="json")
+        return found if self.range else {name: value for name, value in found.items() if name != "range"}

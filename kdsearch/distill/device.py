@@ -1,21 +1,11 @@
 """How a process computes: its threads, its memory, the precision of its networks."""
 
 import ctypes
-import platform
 from pathlib import Path
 
 import torch
 
 from kdsearch.config.pipeline import Precision
-
-
-def machine() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def set_up(threads: int) -> None:

@@ -17,9 +17,8 @@ from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data.memory import Images
 from kdsearch.data.sight import seen_by
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
-from kdsearch.distill.device import machine
 from kdsearch.distill.recorded import Recorded
-from kdsearch.distill.store import Store, key_of, load_net, read_facts
+from kdsearch.distill.store import Store, key_of, read_facts, restored
 from kdsearch.distill.teacher import Live, Targets, sides_of, survey_of_teacher
 from kdsearch.distill.terms import Answers, Lesson, Stage, stages
 from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
@@ -29,6 +28,7 @@ from kdsearch.nets import build, filled, pairs
 from kdsearch.nets.build import placed
 from kdsearch.nets.survey import survey
 from kdsearch.nets.taps import Regressor
+from kdsearch.storage.cache import machine
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,9 @@ def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[s
         "balanced_accuracy": judged and judged.balanced,
         "confusion": judged.counts if judged else (),
         "recipe": RECIPE,
+        "range": images.origin.look.style and images.origin.look.style.scale,
     }
-    return Made.model_validate(made).model_dump(mode="json")
+    return Made.model_validate(made).plain()
 
 
 def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Module:
@@ -171,11 +172,7 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
 
 def loaded(link: Link, path: Path, images: Images) -> nn.Module:
     """A link's trained network from its file; raises Refusal where that is damaged."""
-    # Weights that are replaced at once need not be drawn; a user's own may hold more than its file.
-    with torch.device("cpu" if isinstance(link.net, Own) else "meta"), torch.random.fork_rng([]):
-        net = build.build(link.net, images.shape, len(images.classes))
-    load_net(path, net)
-    return placed(net, images.mean.device)
+    return placed(restored(link.net, path, images.shape, len(images.classes)), images.mean.device)
 
 
 def learn(

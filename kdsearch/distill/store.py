@@ -7,14 +7,17 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from kdsearch.config.net import Own
+from kdsearch.config.datasets import Shape
+from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE
 from kdsearch.distill.weights import digest_of, save_tensors
 from kdsearch.errors import Refusal, first_line
+from kdsearch.nets.build import build
 from kdsearch.nets.filled import of_now
 from kdsearch.storage.bucket import Storage
 from kdsearch.storage.locks import lock
@@ -52,13 +55,23 @@ def save_net(path: Path, net: nn.Module, facts: dict) -> None:
     save_tensors(path, tensors, {"facts": json.dumps(facts | {WEIGHTS: digest_of(tensors)})})
 
 
-def load_net(path: Path, net: nn.Module) -> dict:
+def load_net(path: Path, net: nn.Module, mend: str = AGAIN) -> dict:
     """Fill a network from a file and return its facts; raises Refusal where the file is damaged or of another net."""
-    with _opened(path, AGAIN) as file:
+    with _opened(path, mend) as file:
         # Cloned, since the file's own memory would hold on to it; assigned, since the network may have none yet.
         facts, weights = _checked(file)
         net.load_state_dict(of_now(weights, net), assign=True)
         return facts
+
+
+def restored(net: AnyNet, path: Path, image: Shape, classes: int, mend: str = AGAIN) -> nn.Module:
+    """A network with the weights of its file, on the CPU; the caller's random numbers stay. Raises Refusal where the
+    file is damaged."""
+    # Weights that are replaced at once need not be drawn; a user's own may hold more than its file.
+    with torch.device("cpu" if isinstance(net, Own) else "meta"), torch.random.fork_rng([]):
+        found = build(net, image, classes)
+    load_net(path, found, mend)
+    return found
 
 
 def check_net(path: Path, mend: str = AGAIN) -> dict:

@@ -99,8 +99,17 @@ def made(factory: str, classes: int, arguments: Mapping[str, Any], source: str =
         return copy.deepcopy(call)
     if draws(call):
         return _module_of(factory, call, classes, Told(arguments))
-    alone = _parameters(call) == []
-    return _module_of(factory, call, *(() if alone else (classes,)), **{n: _list(v) for n, v in arguments.items()})
+    return _module_of(factory, call, *(() if alone(call) else (classes,)), **plain(arguments.items()))
+
+
+def alone(call: Callable[..., Any]) -> bool:
+    """Whether a factory is not told the number of classes."""
+    return _parameters(call) == []
+
+
+def plain(arguments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Arguments as they are called with: lists, where the config has tuples."""
+    return {name: _list(value) for name, value in arguments}
 
 
 def drawn(factory: str, classes: int, trial: Any) -> dict[str, Any]:

@@ -57,6 +57,19 @@ def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Typical:
+    trial: str
+    others: tuple[str, ...]
+    mean: float
+    half: float | None
+    seeds: int
+
+
+def typical(tables: Tables, trial: str) -> Typical | None:
+    return None
+
+
 def ranked(found: Sequence[Cell]) -> list[Cell]:
     """Those with an accuracy, the highest mean first."""
     return sorted((cell for cell in found if cell.mean), key=lambda cell: -(cell.mean.value if cell.mean else 0))

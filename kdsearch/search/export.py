@@ -1,32 +1,63 @@
-"""A trial -> the deployed student's weights and the config that runs it again, to the same number."""
+"""A trial -> a folder that whoever gets it can use: weights, code, recipe, formats, a card."""
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kdsearch.config.net import Own
-from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
+from kdsearch.data.pictures import Progress
 from kdsearch.errors import Refusal, listed, unknown
-from kdsearch.results import files
+from kdsearch.nets import onnx, plain
+from kdsearch.results import card as results_card
+from kdsearch.results import cells, files, students
 from kdsearch.results import tables as results_tables
+from kdsearch.results.facts import read_facts
 from kdsearch.results.front import best as best_of
 from kdsearch.results.front import members
-from kdsearch.storage import code
+from kdsearch.search import card, deployed, networks
+from kdsearch.search.formats import Formats, formats, rough, speeds
+from kdsearch.search.judges import Reader
+from kdsearch.search.readme import readme
+from kdsearch.search.recipe import CODE, config_text
+from kdsearch.storage.bucket import Storage
 from kdsearch.storage.files import whole
 
-CODE = "code"
-"""Folder of an export with the files of a network of the user's own."""
-
-FILES = ("student.safetensors", "config.yaml", "metrics.json")
+FILES = (
+    "student.safetensors", "config.yaml", "metrics.json", "README.md", "model.py", "CARD.md", "card.json", "model.onnx",
+    "model.int8.onnx",
+)  # fmt: skip
 """What export writes."""
+
+COLUMNS = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
+"""Of a trial's row, in metrics.json."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of an export beside its weights."""
+
+    output: Path = Path("exports")
+    """In it a folder a search, and there one a trial."""
+    onnx: bool = False
+    int8: bool = False
+    """As ONNX, too."""
+    int8_loss: float = 1.0
+    """Percentage points of the validation images that int8 may lose."""
+    test: bool = False
+    """Read the test images, once, for the card."""
+    data: str | None = None
+    """Where the search's folder of images lies now."""
+    data_dir: Path = Path("data")
+
+    @property
+    def judges(self) -> bool:
+        """Whether images are read."""
+        return self.onnx or self.int8 or self.test
 
 
 def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, front: bool) -> list[str]:
@@ -44,141 +75,156 @@ def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, f
     return [name]
 
 
-def export(folder: Path, tables: results_tables.Tables, trials: list[str], output: Path) -> list[Path]:
-    """Write OUTPUT/<search>/<trial>/{config.yaml, student.safetensors, metrics.json} for each; returns the folders.
+@dataclass(frozen=True)
+class _Leaving:
+    """A trial that is handed over: its row, what made it, where it goes."""
+
+    row: Mapping[str, Any]
+    pipeline: Pipeline
+    made: Made
+    weights: Path
+    target: Path
+    seeds: Mapping[str, Any] | None
+    """Of a grid's cell with several seeds: which this one is."""
+
+
+def export(
+    folder: Path, storage: Storage, tables: results_tables.Tables, trials: Sequence[str], wanted: Wanted,
+    progress: Progress,
+) -> Iterator[tuple[Path, list[str]]]:  # fmt: skip
+    """Write wanted.output/<search>/<trial>/ for each; yields each folder, whole, and what deserves to be told of it.
 
     Raises Refusal, before anything is written, for a trial that is unfinished, one whose student's file is damaged, or
-    where a file that is not of an earlier export of this trial would be replaced.
+    where a file that is not of an earlier export of this trial would be replaced; before a trial is written, for what
+    cannot be made of it.
     """
-    made = {trial: _made(folder, tables.trials[trial]) for trial in trials}
-    targets = {trial: output / folder.resolve().name / trial for trial in trials}
-    for trial, target in targets.items():
-        text = _config(folder, tables.trials[trial], made[trial])
-        _check_target(target, files.weights(folder, "students", trial), hashlib.sha256(text.encode()).hexdigest())
-    return [_write(folder, tables.trials[trial], made[trial], target) for trial, target in targets.items()]
+    if not 0 <= wanted.int8_loss <= 100:
+        raise Refusal(f"--int8-loss is in percentage points, 0 to 100, but got {wanted.int8_loss:g}.")
+    if wanted.onnx or wanted.int8:
+        onnx.check()
+    leaving = [_leaving(folder, tables, trial, wanted) for trial in trials]
+    for one in leaving:
+        _check_target(one, _recorded(folder, one))
+    reader = Reader(wanted.data_dir, wanted.data, wanted.test, progress)
+    for number, one in enumerate(leaving):
+        progress("exporting", number, len(leaving))
+        yield _write(folder, storage, tables, one, wanted, reader)
+        progress("exporting", number + 1, len(leaving))
 
 
-def _made(folder: Path, row: dict) -> dict:
-    weights = files.weights(folder, "students", row["trial"])
-    if row["state"] != "complete" and not weights.exists():
-        cause = f" ({row['cause']})" if row["cause"] else ""
-        raise Refusal(f"Only a fully trained trial can be exported, but trial {row['trial']} is {row['state']}{cause}.")
-    from kdsearch.distill.store import check_net
-
-    made = check_net(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
-    parse(Made, made, f"'made' in '{weights}'")
-    parse(Pipeline, json.loads(row["pipeline"]), f"The pipeline of trial {row['trial']}")
-    return made
+def _leaving(folder: Path, tables: results_tables.Tables, trial: str, wanted: Wanted) -> _Leaving:
+    typical = cells.typical(tables, trial)
+    name = typical.trial if typical else trial
+    pipeline, made = deployed.told(folder, tables.trials[name])
+    target = wanted.output / folder.resolve().name / name
+    return _Leaving(
+        tables.trials[name], pipeline, made, files.weights(folder, "students", name), target,
+        {**vars(typical), "others": list(typical.others)} if typical else None,
+    )  # fmt: skip
 
 
-def _config(folder: Path, row: dict, made: dict) -> str:
-    pipeline = json.loads(row["pipeline"])
-    return config_text(pipeline, made, f"Trial {row['trial']} of the search '{folder.resolve().name}'.")
+def _recorded(folder: Path, one: _Leaving) -> dict[str, bytes]:
+    """The files that the search knew already."""
+    title = f"Trial {one.row['trial']} of the search '{folder.resolve().name}'."
+    text = config_text(one.pipeline.model_dump(mode="json"), one.made.plain(), title)
+    return {"student.safetensors": one.weights.read_bytes(), "config.yaml": text.encode()}
 
 
-def _check_target(target: Path, weights: Path, config: str) -> None:
-    """Raises Refusal where a file would be replaced that export did not write, or wrote of another student; `config`:
-    hash of the config.yaml to come."""
-    there = [name for name in FILES if (target / name).exists()]
-    meant = {"student.safetensors": _sum(weights), "config.yaml": config}
-    if all(meant.get(name) == _sum(target / name) for name in there):  # none, or an export that was cut short
+def _check_target(one: _Leaving, meant: Mapping[str, bytes]) -> None:
+    """Raises Refusal where a file would be replaced that export did not write, or wrote of another student."""
+    there = {name: _sum((one.target / name).read_bytes()) for name in FILES if (one.target / name).exists()}
+    sums = {name: _sum(content) for name, content in meant.items()}
+    if all(sums.get(name) == found for name, found in there.items()):  # none, or an export that was cut short
         return
     try:
-        told = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
-        sums = told["files"]
-        same = sums["student.safetensors"] == _sum(weights)
-        changed = [name for name in there if name in sums and sums[name] != _sum(target / name)]
+        told = json.loads((one.target / "metrics.json").read_text(encoding="utf-8"))["files"]
+        same = told["student.safetensors"] == sums["student.safetensors"]
+        changed = [
+            name for name, found in there.items()
+            if name != "metrics.json" and found not in (told.get(name), sums.get(name))
+        ]  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError):
-        same, changed = False, there
+        same, changed = False, list(there)
     if not same or changed:
         what = f"{listed(changed)} there changed since" if same else "what lies there is of another student"
         raise Refusal(
-            f"An export replaces what an export of the same trial wrote, but {what}: '{target}'; move it away, or let "
-            f"--output name another folder."
+            f"An export replaces what an export of the same trial wrote, but {what}: '{one.target}'; move it away, or "
+            f"let --output name another folder."
         )
 
 
-def _write(folder: Path, row: dict, made: dict, target: Path) -> Path:
-    weights, text = files.weights(folder, "students", row["trial"]), _config(folder, row, made)
-    columns = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
-    with whole(target / "student.safetensors") as draft:
-        shutil.copyfile(weights, draft)
-    with whole(target / "config.yaml") as draft:
-        draft.write_text(text, encoding="utf-8")
-    _write_code(folder, text, target)
-    metrics = {name: row[name] for name in columns} | {"accuracy": made["accuracy"], **per_class(made), "made": made}
-    metrics["files"] = {name: _sum(target / name) for name in FILES if name != "metrics.json"}
-    with whole(target / "metrics.json") as draft:
-        draft.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    return target
-
-
-def _write_code(folder: Path, config: str, target: Path) -> None:
-    """The files of a user's own student, as they were: `train` finds them there."""
-    net = load_yaml(config)["links"][-1]["net"]
-    archive = folder.resolve().parent / "store" / "code" / f"{net.get('source')}.zip"
-    if archive.is_file():
-        with whole(target / CODE / archive.name) as draft:
-            shutil.copyfile(archive, draft)
-
-
-def changed(path: Path) -> str:
-    """Whether the file of an exported student of the user's own is another by now: a sentence, else nothing."""
-    net = read_config(path / "config.yaml").pipeline.student.net
-    if not isinstance(net, Own) or not net.factory.rpartition(":")[0].endswith(".py"):
-        return ""
-    if code.source(Path(net.factory.rpartition(":")[0])) in ("", net.source):
-        return ""
-    return f"{net.called} has changed since it was trained; as it was, it is in {path / CODE}"
-
-
-def per_class(made: Mapping[str, Any]) -> dict[str, Any]:
-    """balanced_accuracy; class_accuracy by class, and confusion: of the validation images of a class, how many were
-    taken for which. Empty where an older version did not count."""
-    classes, counts = made["classes"], made.get("confusion") or ()
-    if not counts:
-        return {}
-    rows: dict[str, dict[str, int]] = {name: {} for name in classes}
-    for one, other, count in counts:
-        rows[classes[one]][classes[other]] = count
-    right = {name: row.get(name, 0) / sum(row.values()) for name, row in rows.items() if row}
-    return {"balanced_accuracy": made["balanced_accuracy"], "class_accuracy": right, "confusion": rows}
-
-
-def _sum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def config_text(pipeline: dict, made: dict, title: str) -> str:
-    """A pipeline as YAML, with what made it: `kdsearch train` reads both."""
-    made = {name: value for name, value in made.items() if name != "confusion"}  # metrics.json has it
-    head = f"# {title} Train it again:  kdsearch train config.yaml\n"
-    return head + yaml.safe_dump(pipeline | {"made": made}, sort_keys=False, allow_unicode=True)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A config file: a pipeline, and what made it where it was exported."""
-
-    pipeline: Pipeline
-    made: Made | None
-    moved: bool = False
-    """Its images lie elsewhere now: they must be the same."""
-
-
-def read_config(path: Path) -> Recipe:
-    """Read a config.yaml by the safe loader; raises Refusal."""
+def _write(
+    folder: Path, storage: Storage, tables: results_tables.Tables, one: _Leaving, wanted: Wanted, reader: Reader
+) -> tuple[Path, list[str]]:
+    networks.bring(one.pipeline, storage)
+    contents, facts = _recorded(folder, one), read_facts(folder)
+    found = card.facts(tables, facts, one.row, one.pipeline, one.made) | {"seeds": one.seeds}
+    student = deployed.made_of(one.pipeline, one.made, one.weights, found)
+    made = Formats()
+    if wanted.judges:
+        int8 = wanted.int8 if wanted.onnx or wanted.int8 else None
+        made = formats(student, reader.judges(one.pipeline, one.made), int8, wanted.int8_loss)
+    contents |= made.files
+    image = facts.image or one.made.image
     try:
-        plain = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"The config '{path}' cannot be read ({error}).") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}{where}.") from None
-    for archive in (path.parent / CODE).glob("*.zip"):
-        code.unpack(archive)
-        code.look_in(archive.parent)
-    made = plain.pop("made", None) if isinstance(plain, dict) else None
-    pipeline = parse(Pipeline, plain, f"The config '{path}'")
-    return Recipe(pipeline, None if made is None else parse(Made, made, f"'made' in the config '{path}'"))
+        first, net = one.pipeline.links[0].net, one.pipeline.student.net
+        speed = speeds(student, first, image, made) if made.files else rough(net, first, image, len(student.classes))
+    except Refusal as error:  # the code of a teacher that is elsewhere, say
+        speed, found = [], found | {"unmeasured": str(error)}
+    sizes = {name: len(content) for name, content in contents.items() if name != "config.yaml"}
+    found = card.complete(found, made.judged, speed, sizes)
+    contents |= _words(one, found, contents)
+    _put(one, contents, _metrics(one, contents), _packed(storage, one))
+    return one.target, results_card.said(found)
+
+
+def _words(one: _Leaving, found: Mapping[str, Any], there: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What people and other programs read."""
+    made, net = one.made, one.pipeline.student.net
+    title = f"Trial {one.row['trial']} of the search '{found['search']}'."
+    code = plain.code(title, net, made.image, made.classes, made.mean, made.std)
+    more = (*there, "metrics.json", "model.py", "CARD.md", *(["code/"] if _is_file(net) else []))
+    texts = {
+        "model.py": code.text, "CARD.md": results_card.card(found),
+        "card.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
+        "README.md": readme(found, one.target.as_posix(), more, code.needs),
+    }  # fmt: skip
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def _metrics(one: _Leaving, contents: Mapping[str, bytes]) -> bytes:
+    made = one.made.plain()
+    told = {name: one.row[name] for name in COLUMNS}
+    told |= {"accuracy": made["accuracy"], **students.per_class(made), "made": made}
+    told |= {"seeds": one.seeds} if one.seeds else {}
+    told["files"] = {name: _sum(content) for name, content in contents.items()}
+    return (json.dumps(told, indent=1) + "\n").encode()
+
+
+def _put(one: _Leaving, contents: Mapping[str, bytes], metrics: bytes, archive: Path | None) -> None:
+    """All files, each whole. metrics.json, which tells their sums, comes when nothing is left that has others: what is
+    cut short can be made again."""
+    for path in (one.target / name for name in FILES if name != "metrics.json"):
+        if path.exists() and path.read_bytes() != contents.get(path.name):
+            path.unlink()
+    for name, content in {"metrics.json": metrics, **contents}.items():
+        with whole(one.target / name) as draft:
+            draft.write_bytes(content)
+    if archive:
+        with whole(one.target / CODE / archive.name) as draft:
+            draft.write_bytes(archive.read_bytes())
+
+
+def _packed(storage: Storage, one: _Leaving) -> Path | None:
+    """The files of a user's own student, as they were: `train` and `load` find them there."""
+    net = one.pipeline.student.net
+    archive = networks.shelf(storage) / f"{net.source}.zip" if _is_file(net) and isinstance(net, Own) else None
+    return archive if archive and archive.is_file() else None
+
+
+def _is_file(net: Any) -> bool:
+    return isinstance(net, Own) and net.factory.rpartition(":")[0].endswith(".py")
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

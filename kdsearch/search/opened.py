@@ -1,21 +1,24 @@
 """A search from Python: its tables as they stand, also while it runs; its charts; what is made of it."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
 
 from kdsearch.cluster.own import own_ray
-from kdsearch.errors import unknown
+from kdsearch.errors import nobody, unknown
 from kdsearch.results import files, folder, front, searches, show
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
-from kdsearch.search import export
 from kdsearch.search.progress import Steps
-from kdsearch.storage.bucket import at, usual
+from kdsearch.storage.bucket import Storage, at, usual
+
+if TYPE_CHECKING:
+    from kdsearch.search.deployed import Deployed
 
 SHOWN = ("trial", "accuracy", "parameters", "compression", "epochs")
 """Columns of a front in a notebook, beside the knobs."""
@@ -95,14 +98,55 @@ class Search:
         best: str | None = None,
         front: bool = False,
         output: str | Path = "exports",
+        onnx: bool = False,
+        int8: bool = False,
+        int8_loss: float = 1.0,
+        test: bool = False,
+        data: str | None = None,
+        data_dir: str | Path = "data",
+        progress: bool | Console = True,
+        told: Callable[[Path, list[str]], None] = nobody,
     ) -> list[Path]:
-        """Write config.yaml, student.safetensors and metrics.json of one trial, of the best by accuracy or knee, or of
-        the whole front; returns their folders."""
-        with folder.readable(self.folder):
+        """Write one trial, the best by accuracy or knee, or the whole front, each into a folder that others can use
+        (docs/deploy.md); returns their folders. `told` hears of each, with what deserves to be said of it.
+
+        `onnx`, `int8`: in these formats, too; `int8_loss`: percentage points of the validation images that int8 may
+        lose; `test`: read the test images, once, for the card; `data`: where the folder of images lies now. Raises
+        Refusal.
+        """
+        from kdsearch.search import export  # torch takes seconds
+
+        wanted = export.Wanted(Path(output), onnx, int8, int8_loss, test, data, Path(data_dir))
+        console = progress if isinstance(progress, Console) else show.console(stderr=True, quiet=not progress)
+        found = []
+        with folder.readable(self.folder), Steps(console) as watch:
             tables = self._tables()
             chosen = export.chosen(tables, trial, best, front)
             searches.bring_students(self._storage, self.folder, chosen)
-            return export.export(self.folder, tables, chosen, Path(output))
+            for path, sentences in export.export(
+                self.folder, self._students_storage, tables, chosen, wanted, watch.read
+            ):
+                found.append(path)
+                told(path, sentences)
+        return found
+
+    def load(self, trial: str) -> "Deployed":
+        """A trial's trained student as a torch.nn.Module in evaluation mode, with .classes, .preprocess, .predict, and
+        .card. Raises Refusal where it has none."""
+        from kdsearch.search.deployed import of_trial
+
+        with folder.readable(self.folder):
+            tables = self._tables()
+            if trial not in tables.trials:
+                raise unknown("trial", trial, tables.trials)
+            searches.bring_students(self._storage, self.folder, [trial])
+            return of_trial(self.folder, self._students_storage, tables.trials[trial])
+
+    @property
+    def _students_storage(self) -> Storage:
+        """Where the store lies beside this search."""
+        bucket = searches.in_bucket(self.folder, self._storage)
+        return self._storage if bucket else Storage(self.folder.resolve().parent)
 
     def confirm(
         self,

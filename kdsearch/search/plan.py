@@ -11,7 +11,7 @@ from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Data, Link, Pipeline, Precision
 from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
-from kdsearch.distill.device import machine, precision_of
+from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import Store
 from kdsearch.nets.survey import Survey, survey, training_parameters
 from kdsearch.results.facts import Facts
@@ -20,6 +20,7 @@ from kdsearch.search.asked import Asked
 from kdsearch.search.networks import sources
 from kdsearch.search.settings import Costs, Limits, Settings
 from kdsearch.storage.bucket import Storage
+from kdsearch.storage.cache import machine
 
 Progress = Callable[[str, int, int], None]
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdsearch.config.datasets import KNOWN
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import RECIPE, Made, MadeTeacher
 from kdsearch.data import images as data_images
@@ -20,7 +19,6 @@ from kdsearch.data.rows import Rows
 from kdsearch.data.sight import seen_by
 from kdsearch.distill import device
 from kdsearch.distill import pipeline as distill_pipeline
-from kdsearch.distill.device import machine
 from kdsearch.distill.pipeline import Means, Row, made_with, validated
 from kdsearch.distill.store import Store, save_net
 from kdsearch.distill.teacher import Targets, most_views
@@ -30,12 +28,14 @@ from kdsearch.nets import pairs
 from kdsearch.results import searches
 from kdsearch.results import tables as results_tables
 from kdsearch.results.show import console
-from kdsearch.search.export import Recipe, changed, config_text, read_config
+from kdsearch.search.judges import with_size
 from kdsearch.search.networks import bring
 from kdsearch.search.progress import Step, Steps
+from kdsearch.search.recipe import Recipe, changed, config_text, read_config
 from kdsearch.search.settings import check_chosen
 from kdsearch.storage import cache
 from kdsearch.storage.bucket import at, usual
+from kdsearch.storage.cache import machine
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def replicates(
     kind = "cuda" if torch.cuda.is_available() and not (made and made.device == "cpu") else "cpu"
     precision = device.precision_of(made.precision if made else "auto", kind)
     device.set_up(torch.get_num_threads())
-    if made and chosen.data.image_size is None and chosen.data.name not in KNOWN:  # an older config: the size is known
-        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"image_size": made.image[:0:-1]})})
+    chosen = chosen.model_copy(update={"data": with_size(chosen.data, made)})
     images = data_images.load(chosen.data, data_dir, progress).to(torch.device(kind), precision)
     if chosen.data.views is None:
         images = replace(images, views=most_views([chosen], images, cache.limit()))

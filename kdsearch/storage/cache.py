@@ -1,7 +1,8 @@
-"""What lies on this machine's disk for the next process: decoded images, recorded targets; it can be made again."""
+"""What lies on this machine's disk for the next process: images, recorded targets, latencies; it can be made again."""
 
 import contextlib
 import os
+import platform
 import re
 import tempfile
 import time
@@ -17,10 +18,10 @@ from kdsearch.storage.files import whole
 LIMIT = 20.0
 """GB (10⁹ bytes) of recorded targets, unless $KDSEARCH_CACHE_LIMIT says otherwise."""
 
-KINDS = ("images", "targets")
+KINDS = ("images", "targets", "latency")
 """Its folders."""
 
-OURS = re.compile(r".*\.safetensors|\..*\.safetensors\..*")
+OURS = re.compile(r".*\.(safetensors|json)|\..*\.(safetensors|json)\..*")
 """Names of its files and of their drafts."""
 
 ABANDONED = 3600.0
@@ -38,6 +39,15 @@ def folder() -> Path:
         raise Refusal(
             f"The cache lies in the user's home, but there is none ({error}); let KDSEARCH_CACHE name a folder."
         ) from None
+
+
+def machine() -> str:
+    """This machine's processor, as far as the system tells: what is measured, and which sums come out, is its own."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def check() -> None:

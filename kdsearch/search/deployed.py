@@ -1,0 +1,135 @@
+"""A trained student to use: from an export, or from its search."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdsearch.config.net import Own
+from kdsearch.config.parse import parse
+from kdsearch.config.pipeline import Pipeline
+from kdsearch.config.provenance import Made
+from kdsearch.data import single
+from kdsearch.data.look import Look, Style
+from kdsearch.distill.store import check_net, restored
+from kdsearch.errors import Refusal
+from kdsearch.nets.whole import Whole, backwards
+from kdsearch.results import files
+from kdsearch.search.networks import bring
+from kdsearch.search.recipe import read_config
+from kdsearch.storage.bucket import Storage
+
+AT_ONCE = 1000
+"""Pictures that a network answers together."""
+
+MEND = "Export it again (kdsearch export)."
+
+
+class Deployed(nn.Module):
+    """A trained student in evaluation mode, float32: normalised images (N, C, H, W) -> logits (N, classes)."""
+
+    def __init__(self, net: nn.Module, pipeline: Pipeline, made: Made, card: Mapping[str, Any]) -> None:
+        super().__init__()
+        student = pipeline.student.net
+        self.whole = Whole(net, made.mean, made.std, backwards(student))
+        """uint8 (N, C, H, W), 0–255, red first -> logits: the normalisation is inside."""
+        self.classes = made.classes
+        """Their names, by the place of their logit."""
+        self.image = made.image
+        """Channels, height and width of an image as it sees it."""
+        self.card = dict(card)
+        """What is known of it: of an export what its card.json says."""
+        self._data = pipeline.data.name
+        eye = student.eye if isinstance(student, Own) else None
+        channels, height, width = made.image
+        style = Style(channels == 1, made.range)
+        self._look = Look((width, height), style, eye and eye.resize, eye.crop if eye else 1.0)
+        self._colour = channels == 3 or bool((eye and eye.channels) or pipeline.data.channels)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.whole.net(images)
+
+    def pixels(self, image: Any) -> Tensor:
+        """A path, a picture of Pillow's or a uint8 array (H, W[, C]) as bytes: uint8 (C, H, W), scaled and cropped as
+        the images that it learned from. Raises Refusal."""
+        return single.pixels(image, self._look, self._data, self._colour)
+
+    def preprocess(self, image: Any) -> Tensor:
+        """The same, normalised: what the network reads, float32 (C, H, W). Raises Refusal."""
+        return self.whole.normalised(self.pixels(image)[None])[0]
+
+    def predict(self, image: Any) -> list[tuple[str, float]]:
+        """All classes with their probabilities, the likeliest first. Raises Refusal."""
+        return next(self.predictions([image]))
+
+    def predictions(self, images: Iterable[Any]) -> Iterator[list[tuple[str, float]]]:
+        """The same of many, some at a time. Raises Refusal."""
+        rest = iter(images)
+        while some := list(islice(rest, AT_ONCE)):
+            found = torch.stack([self.preprocess(image) for image in some])
+            with torch.inference_mode():
+                logits = self(found.to(memory_format=torch.channels_last))
+            for one in logits.double().softmax(1):
+                places = one.argsort(descending=True, stable=True).tolist()
+                yield [(self.classes[place], float(one[place])) for place in places]
+
+
+def load(path: str | Path) -> Deployed:
+    """A student that was exported, by the folder of its export. Raises Refusal where files are missing or damaged."""
+    folder = Path(path)
+    if not (folder / "config.yaml").is_file():
+        raise Refusal(
+            f"A student is loaded from a folder that `kdsearch export` wrote, but '{folder}' has no config.yaml; "
+            f"kdsearch.open(SEARCH).load(TRIAL) takes it from a search."
+        )
+    recipe = read_config(folder / "config.yaml")
+    if recipe.made is None:
+        raise Refusal(f"'{folder / 'config.yaml'}' does not say what its student saw (made); {MEND}")
+    return made_of(recipe.pipeline, recipe.made, folder / "student.safetensors", _card(folder), MEND)
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    for name in ("card.json", "metrics.json"):  # an older export has no card
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise Refusal(f"'{folder / name}' is damaged ({error}). {MEND}") from None
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def of_trial(folder: Path, storage: Storage, row: Mapping[str, Any]) -> Deployed:
+    """The student of a trial of a search. Raises Refusal where there is none."""
+    pipeline, made = told(folder, row)
+    bring(pipeline, storage)
+    known = ("trial", "parameters", "compression", "macs", "epochs", "seed")
+    card = {name: row[name] for name in known} | {"accuracy": made.accuracy, "search": folder.resolve().name}
+    return made_of(pipeline, made, files.weights(folder, "students", row["trial"]), card)
+
+
+def told(folder: Path, row: Mapping[str, Any]) -> tuple[Pipeline, Made]:
+    """A fully trained trial's pipeline, and what made it. Raises Refusal where it has no student, or a damaged one."""
+    weights = files.weights(folder, "students", row["trial"])
+    if row["state"] != "complete" and not weights.exists():
+        cause = f" ({row['cause']})" if row["cause"] else ""
+        raise Refusal(f"Only a fully trained trial has a student, but trial {row['trial']} is {row['state']}{cause}.")
+    made = check_net(weights, "Its pipeline is in trials.parquet; the search must be run again to have the weights.")
+    pipeline = parse(Pipeline, json.loads(row["pipeline"]), f"The pipeline of trial {row['trial']}")
+    return pipeline, parse(Made, made, f"'made' in '{weights}'")
+
+
+def made_of(
+    pipeline: Pipeline, made: Made, weights: Path, card: Mapping[str, Any], mend: str = "The search must be run again."
+) -> Deployed:
+    """A student with its trained weights. Raises Refusal."""
+    if not weights.is_file():
+        raise Refusal(f"There is no '{weights}'. {mend}")
+    net = restored(pipeline.student.net, weights, made.image, len(made.classes), mend)
+    return Deployed(net, pipeline, made, card)
