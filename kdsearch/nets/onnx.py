@@ -21,6 +21,9 @@ from kdsearch.nets.whole import LOGITS, PIXELS, Whole
 CALIBRATION = 256
 """Images by which the ranges of int8 are found."""
 
+MULTIPLY = ("Conv", "Gemm", "MatMul")
+"""Operators with weights."""
+
 EXTRA = "pip install 'kdsearch[deploy]'"
 """What brings onnx, onnxscript and onnxruntime."""
 
@@ -49,7 +52,10 @@ def exported(whole: Whole, image: Shape, words: Mapping[str, str] | None = None)
                 dynamic_shapes={PIXELS: {0: Dim("batch")}},
             )  # fmt: skip
     except Exception as error:  # whatever a user's own code raises when it is traced
-        raise Refusal(f"The network cannot be exported to ONNX ({cause_of(error)[:300]}).") from error
+        first = error
+        while isinstance(first.__cause__, Exception):  # exporters wrap what was raised in words of their own
+            first = first.__cause__
+        raise Refusal(f"The network cannot be exported to ONNX ({cause_of(first)[:300]}).") from error
     assert program is not None
     proto = program.model_proto
     for name, told in (words or {}).items():
@@ -97,8 +103,10 @@ class _Calibration:
 
 
 def quantised(model: bytes, pixels: Tensor) -> bytes:
-    """The same model in int8 (static, QDQ): unsigned activations, whose signed form is slower than float on x86, signed
-    weights with a scale a channel; ranges are those of `pixels`, uint8 (N, C, H, W), of the training images."""
+    """The same model in int8 (static, QDQ): unsigned activations, whose signed form is slower than float on x86; signed
+    weights with a scale a channel, of 7 bits, since processors without VNNI add up products of 8 in 16 bits, which
+    overflow; ranges are those of `pixels`, uint8 (N, C, H, W), of the training images."""
+    import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -106,9 +114,12 @@ def quantised(model: bytes, pixels: Tensor) -> bytes:
         plain, ready, small = (Path(there) / name for name in ("plain.onnx", "ready.onnx", "small.onnx"))
         plain.write_bytes(model)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        nodes = onnx.load(ready).graph.node
+        first = next((place for place, node in enumerate(nodes) if node.op_type in MULTIPLY), 0)
         quantize_static(
-            ready, small, _Calibration(pixels), quant_format=QuantFormat.QDQ, per_channel=True,  # pyright: ignore[reportArgumentType]
+            ready, small, _Calibration(pixels), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,  # pyright: ignore[reportArgumentType]
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in nodes[:first]],  # the normalisation: it costs nothing in float
         )  # fmt: skip
         return small.read_bytes()
 

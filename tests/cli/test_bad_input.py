@@ -39,7 +39,7 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.tables import Pending
 from kdsearch.search import driver as search
-from kdsearch.search import export, look, plan, run, tune, tuner
+from kdsearch.search import look, plan, recipe, run, tune, tuner
 from kdsearch.search.rungs import Rungs
 from kdsearch.search.searcher import Sampler
 
@@ -248,7 +248,7 @@ def test_a_student_s_file_that_is_damaged_is_exported_or_refused(finished, say, 
 
 @pytest.fixture(scope="module")
 def config() -> str:
-    return export.config_text(pipeline().model_dump(mode="json"), Made(**MADE).model_dump(mode="json"), "A trial.")
+    return recipe.config_text(pipeline().model_dump(mode="json"), Made(**MADE).model_dump(mode="json"), "A trial.")
 
 
 @examples(400)
@@ -268,7 +268,7 @@ def test_a_config_that_is_damaged_is_read_or_refused(config, tmp_path_factory, c
     path.write_bytes(change(config.encode()))
     try:
         with at_most(20):
-            recipe = export.read_config(path)
+            recipe = recipe.read_config(path)
         assert len(recipe.pipeline.links) >= 1
     except Refusal as refused:
         assert "config" in str(refused) and len(str(refused)) < 3000

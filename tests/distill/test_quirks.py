@@ -20,7 +20,7 @@ from kdsearch.distill.train import rate, train
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal
 from kdsearch.nets.taps import sections
-from kdsearch.search.export import Recipe
+from kdsearch.search.recipe import Recipe
 from kdsearch.search.replicate import replicates
 from kdsearch.search.settings import Settings, resolve
 

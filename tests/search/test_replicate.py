@@ -9,7 +9,7 @@ from helpers import MADE, pipeline
 from kdsearch.distill.pipeline import Row
 from kdsearch.distill.train import Judged
 from kdsearch.search import replicate
-from kdsearch.search.export import config_text
+from kdsearch.search.recipe import config_text
 from kdsearch.search.progress import Step
 
 
