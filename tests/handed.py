@@ -38,10 +38,8 @@ def trained(net: AnyNet, images: Images, seed: int = 0) -> torch.nn.Module:
     return found.eval()
 
 
-def searched(
-    folder: Path, nets: dict[str, AnyNet], teacher: AnyNet, data: Data, **more: Any
-) -> results_tables.Tables:  # fmt: skip
-    """A finished search in a folder: a trial a network, by name, its student trained on `data`; `more`: of search.json."""
+def searched(folder: Path, nets: dict[str, AnyNet], teacher: AnyNet, data: Data, **more: Any) -> results_tables.Tables:
+    """A finished search in a folder: a trial a network, by name, whose student is trained; `more`: of search.json."""
     images = data_images.load(data, Path("data"))
     tables = results_tables.Tables(folder)
     for name, net in nets.items():

@@ -89,5 +89,5 @@ def test_what_cannot_be_is_a_sentence_and_exit_code_2(there, say, words, told):
 
 def test_what_was_answered_before_a_broken_picture_stays(there, say, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no")
-    code, out, err = say("out/digits/0", str(there / "test" / "0"), str(tmp_path / "broken.png"))
+    code, _, err = say("out/digits/0", str(there / "test" / "0"), str(tmp_path / "broken.png"))
     assert code == 2 and "broken.png" in err

@@ -9,8 +9,8 @@ from helpers import MADE, pipeline
 from kdsearch.distill.pipeline import Row
 from kdsearch.distill.train import Judged
 from kdsearch.search import replicate
-from kdsearch.search.recipe import config_text
 from kdsearch.search.progress import Step
+from kdsearch.search.recipe import config_text
 
 
 def test_a_seed_s_epochs_are_steps_and_its_student_tells_what_did_not_teach(monkeypatch):
