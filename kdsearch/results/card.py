@@ -142,7 +142,7 @@ def _speed(found: Facts) -> Iterator[str]:
          f"{one['many']:,.3g} µs", _faster(one["many_ratio"])]
         for one in found["speeds"]
     ]  # fmt: skip
-    yield f"CPU time of an image, one thread of {found['machine']}: 10th percentile, warm, in rounds with the teacher.\n"
+    yield f"CPU time of an image, a thread of {found['machine']}: 10th percentile, warm, in rounds with the teacher.\n"
     yield from _table(("as", "run by", "alone", "teacher / it", "among 32", "teacher / it"), rows)
     yield from (f"{sentence}\n" for sentence in said(found))
 
