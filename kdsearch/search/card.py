@@ -8,6 +8,7 @@ from typing import Any
 from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
+from kdsearch.distill.given import interval
 from kdsearch.nets.whole import backwards
 from kdsearch.results import seeds, students
 from kdsearch.results.facts import Facts
