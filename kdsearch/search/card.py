@@ -96,15 +96,9 @@ def _versions() -> dict[str, str]:
 
 def with_interval(accuracy: Mapping[str, Any]) -> dict[str, Any]:
     """An accuracy with its value and its 95 % interval over images (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    near = binomtest(accuracy["right"], accuracy["of"]).proportion_ci(0.95, "wilson")
-    return {
-        **accuracy,
-        "accuracy": accuracy["right"] / accuracy["of"],
-        "low": float(near.low),
-        "high": float(near.high),
-    }
+    value = accuracy["right"] / accuracy["of"]
+    low, high = interval(value, accuracy["of"])
+    return {**accuracy, "accuracy": value, "low": low, "high": high}
 
 
 def complete(
