@@ -59,5 +59,5 @@ def student(file: Path, width: int = 4) -> Own:
 def call(name: str, *more: str) -> list[str]:
     """The command of a search that does not learn and stops nobody; its teacher knows nothing yet."""
     words = ["tune", "own", "--teacher", "my_nets.py:teacher", "--teacher-weights", "weights.safetensors"]
-    words += ["--student", "my_nets.py:student", "--teacher-anyway", "--name", name, "--epochs", "6", "--trials", "6"]
+    words += ["--student", "my_nets.py:student", "--teacher-anyway", "--name", name, "--epochs", "6", "--trials", "3"]
     return [sys.executable, "-m", "kdsearch.cli", *words, "--sampler", "random", "--rule", "none", *more]

@@ -31,14 +31,29 @@ def options() -> Iterator[str]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[None]:
+    """One Ray for all that a module runs in this process."""
+    import ray
+
+    from kdsearch.cluster.session import start_ray
+
+    start_ray()
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Ray nodes on this machine: a head that runs no trials, and those that a test adds."""
+def cluster(monkeypatch) -> Iterator[Any]:
+    """Ray nodes on this machine: a head that runs no trials, and those that a test adds; one that dies is missed after
+    three seconds instead of fifteen."""
     import ray
     from ray.cluster_utils import Cluster
 
     from kdsearch.cluster.own import USUAL, seen_by_others
 
+    for name, value in (("period_ms", "1000"), ("failure_threshold", "3")):
+        monkeypatch.setenv(f"RAY_health_check_{name}", value)
     seen_by_others(USUAL)  # a test before may have had a Ray of its own in this process
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield found

@@ -1,11 +1,15 @@
 """A small search that nothing disturbs, and what another one must share with it."""
 
-import subprocess
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
+
+from kdsearch.cli import app
 
 SPACE = """
 '''Is anything lost?'''
@@ -22,7 +26,7 @@ def space(trial):
     hints = Hints(pairs=(Pair(hint=2, guided=2),)) if trial.suggest_categorical("hint", ["none", "2"]) == "2" else None
     return Pipeline(links=(Link(net=TEACHER, fit=FIT), Link(net=net, hints=hints, kd=KD(), fit=FIT)))
 """
-LONG = SPACE.replace("trials=20, epochs=6", "trials=2, epochs=30")
+LONG = SPACE.replace("trials=20, epochs=6", "trials=2, epochs=18")
 PATIENCE = 600
 """Seconds in which anything comes to pass, however much else this machine does."""
 
@@ -33,11 +37,25 @@ def call(name: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "kdsearch.cli", *words]
 
 
+def done(words: list[str], where: Path) -> None:
+    """A command that ends well, in this process: it has torch, and may have a Ray, already."""
+    before, heard = os.getcwd(), signal.getsignal(signal.SIGINT)
+    os.chdir(where)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app.sys, "argv", ["kdsearch", *words[words.index("kdsearch.cli") + 1 :]])
+            with pytest.raises(SystemExit) as end:
+                app.main()
+    finally:
+        signal.signal(signal.SIGINT, heard)  # a command that ends leaves it ignored, and processes inherit that
+        os.chdir(before)
+    assert not end.value.code
+
+
 def ran(where: Path, text: str = SPACE, *more: str) -> Path:
-    """The folder of a search that nothing disturbed."""
+    """The folder of a search that nothing disturbed, one trial after the other."""
     (where / "lost.py").write_text(text)
-    done = subprocess.run(call("whole", *more), cwd=where, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done(call("whole", "--max-concurrent", "1", *more), where)
     return where / "results" / "whole"
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from kdsearch.config.net import Eye, Own, Side
@@ -96,6 +94,8 @@ class Other:
 
 def interval(accuracy: float, images: int) -> tuple[float, float]:
     """Of 95 %, of an accuracy on so many images (Wilson 1927); 0–1."""
+    from scipy.stats import binomtest  # here, since it takes a second and a half to import
+
     found = binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
 
@@ -122,6 +122,8 @@ def heard(net: nn.Module, images: Images, progress: Progress = silent) -> Heard:
 def renamed(told: Heard, classes: Sequence[str]) -> tuple[dict[str, str], float] | None:
     """What each of its classes should be called for it to be better, beyond chance: found on half of the images (the
     assignment with the most right answers), judged on the others, with that accuracy; None: its own names are best."""
+    from scipy.optimize import linear_sum_assignment
+
     one, other = slice(0, None, 2), slice(1, None, 2)
     counts = torch.zeros(len(classes), len(classes))
     counts.index_put_((told.taken[one], told.labels[one]), torch.ones(()), accumulate=True)
@@ -136,6 +138,8 @@ def renamed(told: Heard, classes: Sequence[str]) -> tuple[dict[str, str], float]
 
 def better(one: Tensor, other: Tensor) -> bool:
     """Whether one is right where the other is wrong more often than the reverse, beyond chance."""
+    from scipy.stats import binomtest
+
     gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
     return gained > lost and bool(binomtest(gained, gained + lost).pvalue < CERTAIN)
 

@@ -23,6 +23,9 @@ from kdsearch.interrupts import Late, at_most
 SAMPLERS = ("tpe", "random", "grid")
 """Who chooses the knobs: Optuna's tree-structured Parzen estimator, chance, or all combinations in turn."""
 
+UNLEARNED = ("random", "grid")
+"""Of these, whose draws do not depend on how others end."""
+
 REFERENCES = ("labels", "kd", "hint+kd")
 """What teaches a space's one reference student, beside the draws; its trials' names."""
 

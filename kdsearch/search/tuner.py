@@ -16,6 +16,7 @@ from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import keep_trace
 from kdsearch.results.metric import column
+from kdsearch.search import spaces
 from kdsearch.search.driver import Driver
 from kdsearch.search.plan import Plan
 from kdsearch.search.rungs import Rungs
@@ -59,7 +60,7 @@ def restored(driver: Driver) -> Rungs:
 
 def _tune(driver: Driver, sampler: Sampler, rungs: Rungs, count: int, work: Callable[[dict], None]) -> None:
     plan = driver.plan
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_waiting(_together(plan)))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_waiting(plan))
     tuner = tune.Tuner(
         tune.with_resources(work, dict(plan.resources)),
         tune_config=tune.TuneConfig(
@@ -102,12 +103,16 @@ def _together(plan: Plan) -> int:
     return min(int(min(shares)), plan.asked.max_concurrent or plan.trials)
 
 
-def _waiting(together: int) -> int:
+def _waiting(plan: Plan) -> int:
     """Trials drawn ahead of those that run: Ray keeps a free process only for one that waits, and else ends it.
 
-    With its own default, 1, trials that end at about the same time lose all processes but one. Each one ahead is drawn
-    without what the running ones are about to tell, so they are few.
+    With its own default, 1, trials that end at about the same time lose all processes but one. They are few where the
+    sampler learns, since each one ahead is drawn without what the running ones are about to tell, and on a cluster,
+    which starts machines for those that wait.
     """
+    together = _together(plan)
+    if plan.sampler in spaces.UNLEARNED and not plan.address:
+        return max(1, together)
     return max(1, together // 4)
 
 

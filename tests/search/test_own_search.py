@@ -8,7 +8,7 @@ import brought
 import pandas as pd
 import pytest
 from test_going_on import killed_when
-from unbroken import assert_equal
+from unbroken import assert_equal, done
 
 import kdsearch
 from kdsearch.config import KD, Fit, Hints, Link, Pair, Pipeline
@@ -131,22 +131,20 @@ def test_a_teacher_that_trains_in_vain_is_refused_before_anybody_learns_and_with
 
 
 @pytest.mark.kill
-def test_a_search_of_own_networks_that_is_killed_goes_on_to_equal_numbers_but_not_with_another_file(tmp_path):
+def test_a_search_of_own_networks_that_is_killed_goes_on_to_equal_numbers_but_not_with_another_file(own_ray, tmp_path):
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
         brought.written(tmp_path / name)
-    done = subprocess.run(brought.call("s"), cwd=tmp_path / "whole", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done(brought.call("s"), tmp_path / "whole")
     broken = tmp_path / "broken"
     folder = broken / "results" / "s"
     killed_when(lambda: len(tables.read(folder).epochs) > 12, brought.call("s"), broken)
     shutil.copy(broken / "parts.py", broken / "kept")
     (broken / "parts.py").write_text(brought.PARTS.replace("nn.ReLU", "nn.SiLU"))
-    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
-    assert done.returncode == 2 and "or a file beside it, has changed since" in done.stderr
+    other = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
+    assert other.returncode == 2 and "or a file beside it, has changed since" in other.stderr
     shutil.copy(broken / "kept", broken / "parts.py")
-    done = subprocess.run(brought.call("s", "--resume"), cwd=broken, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done(brought.call("s", "--resume"), broken)
     for place in (tmp_path / "whole", broken):  # where they lie is no part of what they are
         path = place / "results" / "s" / "trials.parquet"
         rows = pd.read_parquet(path)

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from unbroken import LONG, PATIENCE, assert_equal, call, ran
+from unbroken import LONG, PATIENCE, assert_equal, call, done, ran
 
 from kdsearch.results import tables
 
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.usefixtures("own_ray")]
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory) -> Path:
+def long(own_ray, tmp_path_factory) -> Path:
     """The folder of a search of few trials, of many epochs, that nothing disturbed."""
     return ran(tmp_path_factory.mktemp("long"), LONG)
 
@@ -79,7 +79,7 @@ def test_one_interrupt_keeps_what_runs_and_two_end_it_at_once(long, tmp_path):
             assert kept and not [row for row in rows if row["state"] == "running"]
             assert all((folder / "checkpoints" / f"{name}.safetensors").exists() for name in kept)
             assert not (folder / "stopping").exists()
-    assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
+    done(call("s", "--resume"), tmp_path)
     assert_equal(long, folder)
 
 
@@ -93,5 +93,5 @@ def test_a_signal_to_all_processes_of_a_search_ends_it_at_once_and_it_goes_on(lo
     os.killpg(driver.pid, signal.SIGTERM)
     _, said = driver.communicate(timeout=15)
     assert driver.returncode == 130 and "ended by a signal. Go on: kdsearch tune" in said
-    assert subprocess.run(call("s", "--resume"), cwd=tmp_path, capture_output=True).returncode == 0
+    done(call("s", "--resume"), tmp_path)
     assert_equal(long, folder)

@@ -178,14 +178,21 @@ def test_a_full_disk_is_known_by_its_words(error, full):
 
 
 @pytest.mark.parametrize(
-    ("cpus", "most", "waiting"), [(2, None, "1"), (16, None, "4"), (200, 40, "10"), (0, None, "1")]
-)
-def test_a_quarter_of_those_side_by_side_wait_so_that_free_processes_are_kept(monkeypatch, cpus, most, waiting):
+    ("cpus", "most", "sampler", "address", "waiting"),
+    [
+        (2, None, "tpe", None, "1"), (16, None, "tpe", None, "4"), (200, 40, "tpe", None, "10"),
+        (0, None, "tpe", None, "1"), (16, None, "grid", None, "16"), (200, 40, "random", None, "40"),
+        (0, None, "grid", None, "1"), (16, None, "grid", "auto", "4"),
+    ],
+)  # fmt: skip
+def test_a_quarter_of_those_side_by_side_wait_so_that_free_processes_are_kept_and_all_where_nobody_learns(
+    monkeypatch, cpus, most, sampler, address, waiting
+):
     monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": cpus})
     monkeypatch.setattr(tuner.tune, "with_resources", lambda *_: 1 / 0)
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "auto")
     asked = SimpleNamespace(max_concurrent=most)
-    plan = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, asked=asked, trials=5_000)
+    plan = SimpleNamespace(resources={"cpu": 1, "gpu": 0}, asked=asked, trials=5_000, sampler=sampler, address=address)
     driver: Any = SimpleNamespace(plan=plan)
     unused: Any = None
     with pytest.raises(ZeroDivisionError):
