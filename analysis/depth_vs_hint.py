@@ -8,6 +8,7 @@ trained accuracy of each depth and hint, and in brackets the number of trials be
 import altair as alt
 
 from kdsearch.results.facts import Facts
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
@@ -22,12 +23,12 @@ def chart(tables: Tables, facts: Facts) -> alt.HConcatChart:
 
 def _trials(tables: Tables, facts: Facts) -> alt.LayerChart:
     drawn = frames.drawn(tables)
-    base = alt.Chart(drawn).encode(pareto.X, pareto.y(facts))
+    base = alt.Chart(drawn).encode(pareto.x(objective(facts.against)), pareto.y(facts))
     dots = base.mark_point(size=90, filled=True).encode(
         color=alt.Color("depth:O", title="convolutions").scale(scheme="viridis"),
         shape=alt.Shape("hints:N", title="hints").scale(domain=HINTS),
         opacity=alt.Opacity("shade:Q", scale=None),
-        tooltip=frames.tooltip(drawn),
+        tooltip=frames.tooltip(drawn, facts.against),
     )
     layers = alt.layer(frames.ring(base), dots.add_params(frames.PICKED))
     return layers.properties(width=440, height=340, title="By depth and hint")

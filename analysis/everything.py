@@ -8,6 +8,7 @@ matter at all.
 import altair as alt
 
 from kdsearch.results.facts import Facts
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
@@ -16,12 +17,12 @@ from . import frames, pareto
 def chart(tables: Tables, facts: Facts) -> alt.LayerChart:
     """Trials by assistant (colour) and share of the data (size)."""
     drawn = frames.drawn(tables)
-    base = alt.Chart(drawn).encode(pareto.X, pareto.y(facts))
+    base = alt.Chart(drawn).encode(pareto.x(objective(facts.against)), pareto.y(facts))
     dots = base.mark_circle(stroke="white", strokeWidth=0.5).encode(
         color=alt.Color("knob assistant:N", title="assistant"),
         size=alt.Size("knob fraction:O", title="share of the images").scale(range=[40, 260]),
         opacity=alt.Opacity("shade:Q", scale=None),
-        tooltip=frames.tooltip(drawn),
+        tooltip=frames.tooltip(drawn, facts.against),
     )
     layers = alt.layer(frames.ring(base), dots.add_params(frames.PICKED))
     return layers.properties(width=440, height=340, title="By assistant and amount of data")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.results.metric import column, score
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 
 PICKED = alt.selection_point(name="picked", fields=["trial"], on="click", clear="dblclick", empty=False)
@@ -92,13 +93,19 @@ def colour(frame: pd.DataFrame) -> alt.Color:
     return alt.Color("state:N", title="state").scale(domain=list(there), range=list(there.values()))
 
 
-def tooltip(frame: pd.DataFrame) -> list[alt.Tooltip]:
-    """What hovering shows: the outcome, then every knob."""
+def tooltip(frame: pd.DataFrame, against: str = "parameters") -> list[alt.Tooltip]:
+    """What hovering shows: the outcome, what it is set against, then every knob."""
+    own = objective(against)
+    amount = alt.Tooltip(f"{own.column}:Q", title=own.label + (f" ({own.unit})" if own.unit else ""), format=",")
+    looked_at = (
+        [] if against == "parameters" else [alt.Tooltip(f"{own.ratio}:Q", title=own.gain, format=".3~g"), amount]
+    )
     knobs = [name for name in frame.columns if name.startswith("knob ")]
     return [
         alt.Tooltip("trial:N"),
         alt.Tooltip("kind:N", title="outcome"),
         alt.Tooltip("accuracy:Q", format=".2%"),
+        *looked_at,
         alt.Tooltip("compression:Q", format=".3~g"),
         alt.Tooltip("parameters:Q", format=","),
         alt.Tooltip("pairs:N", title="pairs (hint→guided)"),

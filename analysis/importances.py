@@ -1,6 +1,6 @@
 """Which knobs decide whether a trial reaches the front?
 
-Optuna's conditional PED-ANOVA for accuracy and compression together: how much a knob's values among the trials of the
+Optuna's conditional PED-ANOVA for accuracy and compression (or what it is set against) together: how much a knob's values among the trials of the
 front differ from its values among all trials that ended, as a share of all knobs' differences. Fully trained trials
 can be on the front; stopped ones count as trials that did not reach it, failed ones not at all. The bar is the median
 over bootstrap samples of the trials, the line spans their middle 90 %: where lines overlap, the search has not settled
@@ -69,7 +69,7 @@ def _as_optuna(row: dict, ranges: dict) -> optuna.trial.FrozenTrial:
     knobs = {name: row[f"knob.{name}"] for name in ranges if row.get(f"knob.{name}") is not None}
     values = NEVER
     if row["state"] == "complete":
-        values = (row["accuracy"], math.log10(row["compression"]))
+        values = (row["accuracy"], math.log10(front.ratio(row)))
     return optuna.trial.create_trial(params=knobs, distributions={name: ranges[name] for name in knobs}, values=values)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from kdsearch.results.facts import Facts
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
@@ -24,7 +25,10 @@ def chart(tables: Tables, facts: Facts) -> Any:
         drawn = drawn.assign(**{"knob hint": "none"})  # of networks without maps
     drawn = drawn.assign(**{"knob hint": drawn["knob hint"].fillna("none")})
     share = alt.X("lambda:Q", title="λ, the labels' share of the loss").scale(domain=[0, 1])
-    sides = [_panel(drawn, facts, pareto.X, "By hint"), _panel(drawn, facts, share, "By the labels' share")]
+    sides = [
+        _panel(drawn, facts, pareto.x(objective(facts.against)), "By hint"),
+        _panel(drawn, facts, share, "By the labels' share"),
+    ]
     return frames.together(sides)
 
 
@@ -33,6 +37,6 @@ def _panel(drawn: frames.pd.DataFrame, facts: Facts, x: alt.X, title: str) -> al
     dots = base.mark_point(size=90, filled=True).encode(
         color=alt.Color("knob hint:N", title="hint, in parts of the depth").scale(domain=HINTS, scheme="tableau10"),
         opacity=alt.Opacity("shade:Q", scale=None),
-        tooltip=frames.tooltip(drawn),
+        tooltip=frames.tooltip(drawn, facts.against),
     )
     return alt.layer(frames.ring(base), dots.add_params(frames.PICKED)).properties(width=440, height=340, title=title)

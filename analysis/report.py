@@ -3,7 +3,7 @@
 import html
 import importlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from kdsearch.cli.options import RESULTS, name_of
 from kdsearch.errors import Refusal
 from kdsearch.results import answer, cells, costs, files, front, seeds
 from kdsearch.results import confirmed as results_confirmed
@@ -19,10 +20,11 @@ from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.format import listing, percent
 from kdsearch.results.metric import words
+from kdsearch.results.objectives import objective
 from kdsearch.search import spaces
 from kdsearch.storage.files import whole
 
-from . import confusion, curves, hypervolume, importances, pareto, stops
+from . import axes, confusion, curves, hypervolume, importances, pareto, stops
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20262d; background: #fff }
@@ -33,7 +35,8 @@ p { max-width: 50rem; margin: .4rem 0; overflow-wrap: anywhere } .quiet { color:
 .wide { grid-column: 1 / -1 } .charts svg { max-width: 100%; height: auto } .charts .vega-embed { width: 100% }
 .lines { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e3e7eb }
-th { color: #5a6570; font-weight: 600 }
+th { color: #5a6570; font-weight: 600 } code { user-select: all; white-space: nowrap }
+[hidden] { display: none !important }
 """
 
 
@@ -55,7 +58,7 @@ def charts(folder: Path) -> dict[str, Any]:
     name = facts.space
     own = [name] if name in spaces.names() else []
     # Where all students are of one size, there is no front to draw.
-    sized = ["pareto"] if len({row["compression"] for row in tables.trials.values()}) > 1 else []
+    sized = ["pareto"] if len({front.ratio(row) for row in tables.trials.values()}) > 1 else []
     stopped = any(not row["goes_on"] for row in tables.verdicts)
     judged = ["stops"] if stopped or (sized and not facts.is_grid) else []
     counted = ["confusion"] if confusion.members(tables) else []
@@ -66,13 +69,15 @@ def charts(folder: Path) -> dict[str, Any]:
     return {each: module.chart(tables, facts) for each, module in modules.items()}
 
 
-def write(folder: Path, target: Path, pictures: Sequence[str] = ()) -> list[Path]:
-    """Write the page (and, beside it, each chart as a picture: png, svg); returns what was written. Raises Refusal."""
+def write(folder: Path, target: Path, pictures: Sequence[str] = (), results: str = RESULTS) -> list[Path]:
+    """Write the page (and, beside it, each chart as a picture: png, svg); returns what was written. Raises Refusal.
+
+    `results`: where searches are, as commands are told of it."""
     found = charts(folder)
     if target.is_dir():
         raise Refusal(f"A report is written to a file, but '{target}' is a folder; name a file in it.")
     with whole(target) as draft:
-        draft.write_text(page(folder, found), encoding="utf-8")
+        draft.write_text(page(folder, found, name_of(folder, results)), encoding="utf-8")
     written = [target]
     for name, kind in product(found, pictures):
         written.append(target.with_name(f"{target.stem}-{name}.{kind}"))
@@ -81,9 +86,11 @@ def write(folder: Path, target: Path, pictures: Sequence[str] = ()) -> list[Path
     return written
 
 
-def page(folder: Path, found: dict[str, Any]) -> str:
-    """The page as text: a view a chart, its explanation under it; a click in one is seen in all."""
+def page(folder: Path, found: dict[str, Any], name: str) -> str:
+    """The page as text: a view a chart, its explanation under it; a click in one is seen in all. `name`: the search's,
+    as commands are told it."""
     tables, facts = results_tables.read(folder), read_facts(folder)
+    others = axes.others(tables, facts) if "pareto" in found else {}
     question = spaces.names().get(facts.space, "")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>kdsearch: {html.escape(folder.name)}</title>
@@ -93,8 +100,8 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 <p class="quiet">{html.escape(_told(tables, facts))}</p>
 {_warnings(tables)}
 <p>Hover over a trial to see its knobs; click it to find it in the other charts (a double click forgets it).</p>
-<div class="charts">{"".join(_section(name, chart) for name, chart in found.items())}</div>
-{_cells(tables, facts) if facts.is_grid else _front(tables, facts)}
+<div class="charts">{"".join(_section(each, chart, facts, others) for each, chart in found.items())}</div>
+{_cells(tables, facts) if facts.is_grid else _front(tables, facts, name)}
 {_confirmed(tables, facts)}
 {_references(tables, facts)}
 <h2>What it cost</h2>
@@ -102,27 +109,30 @@ def page(folder: Path, found: dict[str, Any]) -> str:
 <p class="quiet">A teacher that the store had costs nothing here; stopped and failed students count with the epochs that
 they had. Recording a view trains nothing.</p>
 <script>{_libraries()}</script>
-<script>{_embedding(found)}</script>
+<script>{_embedding(found | others)}{axes.SWITCH}</script>
 </body></html>
 """
 
 
-def _section(name: str, chart: Any) -> str:
-    """A chart's place, and how to read it."""
+def _section(name: str, chart: Any, facts: Facts, others: Mapping[str, Any]) -> str:
+    """A chart's place, and how to read it; of the front those of its other axes, too."""
     title, reading = _docstring(name)
     wide = " class='wide'" if isinstance(chart, (alt.HConcatChart, alt.ConcatChart, alt.FacetChart)) else ""
     return (
-        f"<section{wide}><h2>{html.escape(title)}</h2><div id='chart-{name}'></div>"
+        f"<section{wide}><h2>{html.escape(title)}</h2>{axes.choice(facts, others) if name == 'pareto' else ''}"
+        f"<div id='chart-{name}'></div>{axes.places(others) if name == 'pareto' else ''}"
         f"<p class='quiet'>{html.escape(reading)}</p></section>"
     )
 
 
-def _front(tables: results_tables.Tables, facts: Facts) -> str:
+def _front(tables: results_tables.Tables, facts: Facts, name: str) -> str:
     members = [tables.trials[name] for name in front.members(tables.trials.values())]
-    area = front.reached(tables.trials.values(), facts.chance)
-    return f"""<h2>The front: fully trained trials, {words(facts.metric)} on the validation images</h2>
-{_table(members, tables, facts)}
-<p>Hypervolume {area:.3f}: decades of compression × {words(facts.metric)} above chance, under the front.</p>
+    area, looked_at = front.reached(tables.trials.values(), facts.chance), words(facts.metric)
+    commands = [f"kdsearch export {name} --trial {row['trial']}" for row in members]
+    decades = f"decades of {objective(facts.against).gain} × {looked_at} above chance, under the front"
+    return f"""<h2>The front: fully trained trials, {looked_at} on the validation images</h2>
+{_table(members, tables, facts, commands)}
+<p>Hypervolume {area:.3f}: {decades}.</p>
 {"".join(f"<p>{html.escape(text)}</p>" for text in answer.sentences(tables, facts))}"""
 
 
@@ -132,7 +142,7 @@ def _cells(tables: results_tables.Tables, facts: Facts) -> str:
     found = cells.cells(tables, images)
     said = cells.said(found, images, facts.chance)
     return (
-        f"<h2>Cells: validation {words(facts.metric)} in percent</h2>{_lines(cells.COLUMNS, cells.table(found))}"
+        f"<h2>Cells: validation {words(facts.metric)} in percent</h2>{_lines(cells.heading(found), cells.table(found))}"
         f"{''.join(f'<p>{html.escape(text)}</p>' for text in said)}"
     )
 
@@ -205,13 +215,16 @@ def _warnings(tables: results_tables.Tables) -> str:
     return "".join(f'<p class="warning">{html.escape(text)}</p>' for text in said)
 
 
-def _table(rows: list[dict], tables: results_tables.Tables, facts: Facts) -> str:
-    return _lines(*listing(rows, tables, facts.validation_images)) if rows else "<p>None yet.</p>"
+def _table(rows: list[dict], tables: results_tables.Tables, facts: Facts, commands: Sequence[str] = ()) -> str:
+    return _lines(*listing(rows, tables, facts.validation_images), commands) if rows else "<p>None yet.</p>"
 
 
-def _lines(names: Sequence[str], rows: Iterable[list[str]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    lines = ("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def _lines(names: Sequence[str], rows: Sequence[Sequence[str]], commands: Sequence[str] = ()) -> str:
+    """`commands`: one behind each row, which a click selects."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in (*names, *["to export"] * bool(commands)))
+    ends = [f"<td><code>{html.escape(command)}</code></td>" for command in commands] or [""] * len(rows)
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    lines = (f"<tr>{cell}{end}</tr>" for cell, end in zip(cells, ends, strict=True))
     return f"<div class='lines'><table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 

@@ -13,6 +13,7 @@ import altair as alt
 import pandas as pd
 
 from kdsearch.results.facts import Facts
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 
 from . import frames, pareto
@@ -64,7 +65,9 @@ def cutoffs(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(milestone: int, verdicts: pd.DataFrame, rules: pd.DataFrame, of: tuple[list[float], set[str], Facts]) -> Any:
     sizes, outcomes, facts = of
-    x = alt.X("parameters:Q", title="parameters").scale(type="log", domain=sizes, nice=False, padding=14)
+    own = objective(facts.against)
+    sized = f"{own.label}, millionths of the teacher's" if own.measured else own.label
+    x = alt.X("parameters:Q", title=sized).scale(type="log", domain=sizes, nice=False, padding=14)
     x = x.axis(format="~s", labelOverlap=True)
     y = pareto.y(facts)
     base = alt.Chart(verdicts).encode(x, y)
@@ -75,7 +78,7 @@ def _panel(milestone: int, verdicts: pd.DataFrame, rules: pd.DataFrame, of: tupl
             "trial:N",
             "outcome:N",
             alt.Tooltip("accuracy:Q", format=".2%"),
-            alt.Tooltip("parameters:Q", format=","),
+            alt.Tooltip("parameters:Q", title=sized, format=","),
             alt.Tooltip("behind_in_size:N", title="of its size, better"),
             alt.Tooltip("cutoff:Q", title="its size had to reach", format=".2%"),
             alt.Tooltip("stratum:Q", title="class of size (0: smallest)"),

@@ -41,7 +41,7 @@ def visible(text: str) -> str:
 
 
 SPELLED = {
-    "≤": "<=", "×": "x", "→": "->", "–": "-", "−": "-", "±": "+-", "λ": "lambda", "τ": "tau", "α": "alpha",
+    "≤": "<=", "×": "x", "→": "->", "–": "-", "−": "-", "±": "+-", "λ": "lambda", "τ": "tau", "α": "alpha", "µ": "u",
     "…": "...", "·": "|", "²": "2", "³": "3",
 }  # fmt: skip
 """What is written for a sign by a terminal that does not have it."""

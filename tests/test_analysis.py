@@ -276,7 +276,7 @@ def test_a_confirmed_front_shows_its_intervals_in_the_chart_and_its_sentences_on
     analysis("report").write(folder, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "<h2>Confirmed: 3 seeds" in text and "Selection cost" in text
-    assert "<td>51.0 ± " in text and "<td>3</td></tr>" in text  # the mean of its new seeds
+    assert "<td>51.0 ± " in text and "<td>3</td><td><code>kdsearch export " in text  # the mean of its new seeds
     (rule,) = [
         layer
         for layer in analysis("pareto").chart(results_tables.read(folder), read_facts(folder)).to_dict()["layer"]

@@ -13,18 +13,17 @@ import kdsearch
 from kdsearch.cli.options import DATA_DIR, RESULTS, DataDir, Results, SearchName, interruptible, name_of
 from kdsearch.results import files, show
 from kdsearch.results import seeds as results_seeds
-from kdsearch.results.confirmed import TESTED, cells, columns, heading, sentences
+from kdsearch.results.confirmed import TESTED, cells, columns, gain, heading, sentences
+from kdsearch.results.objectives import objective
 from kdsearch.results.seeds import Member
 
 WIDE = 92
-"""Columns of a terminal that show all of these; where it has fewer, compression is left out."""
+"""Columns of a terminal that show all of these; where it has fewer, what they save is left out."""
 
 
 def table(found: Sequence[Member], width: int) -> show.Columns:
     """Confirmed members as a table in a terminal of that many columns."""
-    names = [
-        name for name in columns(found) if width >= WIDE or name != "compression" or TESTED[0] not in columns(found)
-    ]
+    names = [name for name in columns(found) if width >= WIDE or name != gain(found) or TESTED[0] not in columns(found)]
     rows = [cells(member, names) for member in found]
     return show.table(heading(found), names, rows, left=("trial",), folded=names, boxed=True)
 
@@ -46,7 +45,7 @@ def summary(folder: Path, found: Sequence[Member], images: int, console: Console
 def plain(found: Sequence[Member], images: int) -> dict[str, Any]:
     """The same for programs: members, neighbours, and what selection cost; accuracies 0–1."""
     return {
-        "members": [asdict(member) | {"cost": member.cost} for member in found],
+        "members": [_plain(member) for member in found],
         "neighbours": [
             {
                 "larger": pair.larger.trial,
@@ -58,6 +57,11 @@ def plain(found: Sequence[Member], images: int) -> dict[str, Any]:
         ],
         "cost": results_seeds.cost(found) if found else None,
     }
+
+
+def _plain(member: Member) -> dict[str, Any]:
+    own, told = objective(member.against), asdict(member)
+    return {own.column: told.pop("amount"), own.ratio: told.pop("ratio"), **told, "cost": member.cost}
 
 
 def confirm(

@@ -10,6 +10,7 @@ from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts
 from kdsearch.results.format import listing, percent
 from kdsearch.results.metric import words
+from kdsearch.results.objectives import objective
 
 
 def trials_table(
@@ -31,7 +32,7 @@ def summary(tables: results_tables.Tables, facts: Facts, console: Console) -> No
         console.print(trials_table(members, title, tables, facts.validation_images))
         area = front.reached(trials.values(), facts.chance)
         spent = sum(row["epochs"] for row in trials.values() if row["reference"] is None)
-        said = f"(decades of compression × {words(facts.metric)} above chance)"
+        said = f"(decades of {objective(facts.against).gain} × {words(facts.metric)} above chance)"
         console.print(f"Hypervolume {area:.3f} {said} after {spent:,} epochs of students", soft_wrap=True)
     else:
         console.print("No trial is fully trained yet, so there is no front.")
@@ -60,6 +61,6 @@ def _grid(tables: results_tables.Tables, facts: Facts, console: Console) -> None
     """The cells of a grid, the best first, and what their seeds can tell apart."""
     found, images = cells.cells(tables, facts.validation_images), facts.validation_images
     title, rows = f"Cells: validation {words(facts.metric)} in percent", cells.table(found)
-    console.print(show.table(title, cells.COLUMNS, rows, left=("trial", "cell"), folded=("cell",)))
+    console.print(show.table(title, cells.heading(found), rows, left=("trial", "cell"), folded=("cell",)))
     for sentence in cells.said(found, images, facts.chance):
         console.print(sentence, soft_wrap=True)

@@ -67,8 +67,18 @@ def tune(
         str | None,
         typer.Option(metavar="1,3,9", help="KD epochs at which trials are judged.  [default: powers of N]"),
     ] = None,
+    against: Annotated[
+        Literal["parameters", "macs", "latency", "bytes"],
+        typer.Option(help="What accuracy is set against in the front; latency: measured before training."),
+    ] = "parameters",
     max_params: Annotated[int | None, typer.Option(min=1, help="Of a deployed student.")] = None,
     max_macs: Annotated[int | None, typer.Option(min=1, help="Multiply-accumulates of a student, one image.")] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="100kB", help="Of a deployed student's weights, in float32.")
+    ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="200us", help="Of a student, one image on one thread (us, ms, s).")
+    ] = None,
     min_compression: Annotated[float | None, typer.Option(help="Teacher's parameters / the student's.")] = None,
     teacher: Annotated[
         str | None,
@@ -98,7 +108,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show three drawn pipelines; train nothing.")] = False,
     cluster: ClusterFile = None,
 ) -> None:
-    """Search: draw pipelines from SPACE, train them, keep the accuracy-against-compression front."""
+    """Search: draw pipelines from SPACE, train them, keep the front of accuracy against compression."""
     if cluster is not None:
         from kdsearch.cli import options
         from kdsearch.cluster import remote
@@ -136,6 +146,8 @@ def _show_draws(plan: Any, console: Any) -> None:
         sizes = [f"{survey.survey(link.net, shape, classes).parameters:,}" for link in draw.pipeline.links]
         console.print(f"Draw {number}: {draw.knobs}", style="bold", soft_wrap=True)
         console.print(f"Parameters, from teacher to student: {' → '.join(sizes)}")
+        for line in _costs(plan, draw):
+            console.print(line, soft_wrap=True)
         plain = draw.pipeline.model_dump(mode="json", exclude_defaults=True)
         console.print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
     for line in tap_table(plan):
@@ -152,6 +164,20 @@ def _show_draws(plan: Any, console: Any) -> None:
     references = plan.total - plan.trials * plan.asked.seeds
     also = f" and {references} references" if references else ""
     console.print(f"Dry run: nothing was trained. The search would run {work}{also}.")
+
+
+def _costs(plan: Any, draw: Any) -> Iterator[str]:
+    """What a draw costs by the objectives that are asked for, parameters aside; and whether it is beyond a limit."""
+    from kdsearch.results.format import amount, times
+    from kdsearch.results.objectives import OBJECTIVES
+
+    costs, asked = plan.costs(draw.pipeline), plan.asked
+    limited = {"latency": plan.measure, "bytes": asked.max_bytes, "macs": asked.max_macs}
+    for own in OBJECTIVES.values():
+        if own.name != "parameters" and (own.name == asked.against or limited[own.name]):
+            label = own.label[0].upper() + own.label[1:]
+            said = f"{label} of the student: {amount(own, costs.amount(own))} ({own.gain} {times(costs.ratio(own))})"
+            yield said + (", beyond a limit: it would not be trained" * (own.measured and not plan.limits.met(costs)))
 
 
 def tap_table(plan: Any) -> Iterator[str]:

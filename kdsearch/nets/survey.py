@@ -49,6 +49,11 @@ class Survey:
             found = build(self.net, self.image, self.classes).buffers()
         return sum(buffer.numel() for buffer in found if buffer.is_floating_point())
 
+    @property
+    def bytes(self) -> int:
+        """Of the deployed weights in float32: all that a network must have to answer."""
+        return 4 * (self.parameters + self.statistics)
+
     @cached_property
     def maps(self) -> tuple[Shape, ...]:
         """Shapes after each layer (and its pool)."""

@@ -6,8 +6,9 @@ from typing import Any
 
 from kdsearch.results import front, seeds
 from kdsearch.results.facts import Facts
-from kdsearch.results.format import percent
+from kdsearch.results.format import percent, with_unit
 from kdsearch.results.metric import guesses, score
+from kdsearch.results.objectives import objective, size
 from kdsearch.results.tables import Tables
 
 Row = Mapping[str, Any]
@@ -29,14 +30,18 @@ def sentences(tables: Tables, facts: Facts) -> list[str]:
 
 
 def _helped(rows: Sequence[Row], labels: Row, known: Mapping[str, seeds.Member]) -> str:
-    small = [row for row in rows if row["parameters"] <= labels["parameters"]]
-    size = f"{labels['parameters']:,} parameters"
+    own = objective(labels.get("against"))
+    small = [row for row in rows if size(row) <= size(labels)]
+    sized = with_unit(own, labels[own.column])
     if not small:
-        return f"Whether distillation helped is open: no fully trained student is as small as labels alone had, {size}."
+        return (
+            f"Whether distillation helped is open: no fully trained student is as {own.small} as labels alone had, "
+            f"{sized}."
+        )
     row = small[0]  # a front's most accurate one comes first
     member, alone = known.get(row["trial"]), score(labels) or 0.0
     reached = member.confirmed.value if member else score(row) or 0.0
-    said = f"At ≤ {size}: {percent(reached)} against {percent(alone)} with labels alone"
+    said = f"At ≤ {sized}: {percent(reached)} against {percent(alone)} with labels alone"
     if member is None:
         return f"{said}: one seed each, not told apart; kdsearch confirm would tell."
     count = len(member.accuracies)
@@ -58,18 +63,19 @@ def _guessing(rows: Sequence[Row], facts: Facts) -> list[str]:
 
 def _dominated(rows: Sequence[Row], references: Sequence[Row]) -> list[str]:
     found = []
+    small = objective(rows[0].get("against")).small
     for one in references:
         below = [row["trial"] for row in rows if _dominates(one, row)]
         if below:
             found.append(
-                f"The reference {one['reference']} is as small and as accurate as {len(below)} of the {len(rows)} "
+                f"The reference {one['reference']} is as {small} and as accurate as {len(below)} of the {len(rows)} "
                 f"students on the front, or better: trial {', '.join(below)}."
             )
     return found
 
 
 def _dominates(one: Row, other: Row) -> bool:
-    better = (one["compression"] - other["compression"], (score(one) or 0.0) - (score(other) or 0.0))
+    better = (front.ratio(one) - front.ratio(other), (score(one) or 0.0) - (score(other) or 0.0))
     return min(better) >= 0 and max(better) > 0
 
 

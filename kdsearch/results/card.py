@@ -69,14 +69,18 @@ def _chosen(found: Facts) -> Iterator[str]:
             "Not confirmed with other seeds: what is chosen for a high accuracy tends to be a little too high "
             "(`kdsearch confirm` measures by how much)."
         )
+    yield from typical(found)
+    yield ""
+
+
+def typical(found: Facts) -> Iterator[str]:
+    """Of a grid's cell, which of its seeds this one is."""
     if seeds := found.get("seeds"):
-        others = f"; the others: {', '.join(seeds['others'])}" if seeds["others"] else ""
         half = "" if seeds["half"] is None else f" ± {100 * seeds['half']:.1f}"
         yield (
             f"Of the {seeds['seeds']} seeds of its cell ({100 * seeds['mean']:.1f}{half} %), trial {seeds['trial']} is "
-            f"the nearest to the mean{others}."
+            f"the nearest to the mean; the others: {', '.join(seeds['others'])}."
         )
-    yield ""
 
 
 def _recipe(found: Facts) -> Iterator[str]:
@@ -144,7 +148,7 @@ def _speed(found: Facts) -> Iterator[str]:
     ]  # fmt: skip
     yield f"CPU time of an image, a thread of {found['machine']}: 10th percentile, warm, in rounds with the teacher.\n"
     yield from _table(("as", "run by", "alone", "teacher / it", "among 32", "teacher / it"), rows)
-    yield from (f"{sentence}\n" for sentence in said(found))
+    yield from (f"{sentence}\n" for sentence in slower(found))
 
 
 def _faster(ratio: float) -> str:
@@ -152,7 +156,12 @@ def _faster(ratio: float) -> str:
 
 
 def said(found: Facts) -> list[str]:
-    """What deserves to be told of its formats, a sentence each."""
+    """What deserves to be told of a student that is handed over, a sentence each."""
+    return [*typical(found), *slower(found)]
+
+
+def slower(found: Facts) -> list[str]:
+    """Where int8 is no gain."""
     by = {one["format"]: one for one in found["speeds"]}
     plain, small = by.get("model.onnx"), by.get("model.int8.onnx")
     told = []

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdsearch.results.front import by_cell
+from kdsearch.results.facts import read_facts
+from kdsearch.results.format import amount
+from kdsearch.results.front import by_cell, ratio
 from kdsearch.results.metric import guesses, score
+from kdsearch.results.objectives import objective
 from kdsearch.results.seeds import Estimate, difference, estimate
 from kdsearch.results.tables import Tables, knobs
 
 SINGLY = 8
 """Up to so many cells are each compared with the best in a sentence of their own."""
+
+NEAR = 9
+"""Decimals to which distances from a mean are told apart: sums of the same counts differ behind them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,16 @@ class Cell:
     """Of the fully trained seeds, 0–1."""
     mean: Estimate | None
     """None where no seed is fully trained."""
-    parameters: int
-    compression: float
+    amount: float
+    """Parameters, or what it has of what its search looks at."""
+    ratio: float
+    """The teacher's / its own: compression."""
     failed: tuple[str, ...]
     """Causes, one a failed seed."""
     stopped: int = 0
     """Seeds that a rule stopped."""
+    against: str = "parameters"
+    """The objective that the search looks at."""
 
     @property
     def name(self) -> str:
@@ -48,26 +58,39 @@ def cells(tables: Tables, images: int) -> list[Cell]:
 
 
 def _cell(name: str, rows: Sequence[Mapping[str, Any]], images: int) -> Cell:
-    first = rows[0]
+    first, own = rows[0], objective(rows[0].get("against"))
     accuracies = tuple(score(row) or 0.0 for row in rows if row["state"] == "complete")
     return Cell(
-        name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first["parameters"],
-        first["compression"], tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),
-        sum(row["state"] == "stopped" for row in rows),
+        name, knobs(first), accuracies, estimate(accuracies, images) if accuracies else None, first[own.column],
+        ratio(first), tuple(row["cause"] or "" for row in rows if row["state"] == "failed"),
+        sum(row["state"] == "stopped" for row in rows), own.name,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Typical:
+    """The seed that stands for a cell of several."""
+
     trial: str
     others: tuple[str, ...]
+    """The other seeds' trials."""
     mean: float
     half: float | None
+    """Of the 95 % interval over seeds."""
     seeds: int
 
 
 def typical(tables: Tables, trial: str) -> Typical | None:
-    return None
+    """Of a cell's fully trained seeds the one nearest their mean, of ties the first; None for a trial that is of no
+    cell with several. What the highest seed reached was luck."""
+    found = by_cell(row for row in tables.trials.values() if row["state"] == "complete").values()
+    rows = next((own for own in found if trial in {row["trial"] for row in own}), [])
+    if len(rows) < 2:
+        return None
+    own = estimate([score(row) or 0.0 for row in rows], read_facts(tables.folder).validation_images)
+    nearest = min(rows, key=lambda row: round(abs((score(row) or 0.0) - own.value), NEAR))["trial"]
+    others = tuple(row["trial"] for row in rows if row["trial"] != nearest)
+    return Typical(nearest, others, own.value, own.half, len(rows))
 
 
 def ranked(found: Sequence[Cell]) -> list[Cell]:
@@ -81,7 +104,7 @@ def ordered(found: Sequence[Cell]) -> list[Cell]:
 
 
 def table(found: Sequence[Cell]) -> list[list[str]]:
-    """All cells by their COLUMNS, in order."""
+    """All cells by their columns, in order."""
     return [columns(cell) for cell in ordered(found)]
 
 
@@ -116,7 +139,7 @@ def plain(tables: Tables, images: int) -> list[dict[str, Any]]:
         {
             "trial": cell.trial, "knobs": cell.knobs, "accuracies": cell.accuracies,
             "mean": cell.mean and cell.mean.value, "half": cell.mean and cell.mean.half,
-            "parameters": cell.parameters, "compression": cell.compression,
+            objective(cell.against).column: cell.amount, objective(cell.against).ratio: cell.ratio,
             "failed": cell.failed, "stopped": cell.stopped,
         }
         for cell in ordered(cells(tables, images))
@@ -150,17 +173,20 @@ def _sentence(best: Cell, other: Cell, gap: Estimate) -> str:
     return f"{best.name} and {other.name} cannot be told apart: {gap.points} points."
 
 
-COLUMNS = ("trial", "cell", "accuracy", "parameters", "compression", "seeds")
+def heading(found: Sequence[Cell]) -> tuple[str, ...]:
+    """The columns of a table of cells."""
+    own = objective(found[0].against if found else None)
+    return ("trial", "cell", "accuracy", own.label, own.gain, "seeds")
 
 
 def columns(cell: Cell) -> list[str]:
-    """A cell's COLUMNS; accuracy in percent, with its 95 % interval over seeds."""
+    """A cell's columns; accuracy in percent, with its 95 % interval over seeds."""
     return [
         cell.trial,
         cell.name,
         cell.mean.points if cell.mean else "failed" if cell.failed else "stopped" if cell.stopped else "–",
-        f"{cell.parameters:,}",
-        f"{cell.compression:.3g}×",
+        amount(objective(cell.against), cell.amount),
+        f"{cell.ratio:.3g}×",
         f"{len(cell.accuracies)}"
         + "".join(
             f", {count} {word}" for count, word in ((len(cell.failed), "failed"), (cell.stopped, "stopped")) if count

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from kdsearch.results import seeds as results_seeds
+from kdsearch.results.format import amount, with_unit
+from kdsearch.results.objectives import Objective, objective
 from kdsearch.results.seeds import Member, Neighbours
 
-COLUMNS = ("trial", "parameters", "compression", "selected", "confirmed", "cost")
-"""Of a table of confirmed members; accuracies on the validation images."""
+COLUMNS = ("selected", "confirmed", "cost")
+"""Of a table of confirmed members, behind what they cost; accuracies on the validation images."""
 
 TESTED = ("test, selected", "test, confirmed")
 """Columns more, where test images were read."""
@@ -20,18 +22,29 @@ def heading(found: Sequence[Member]) -> str:
 
 
 def columns(found: Sequence[Member]) -> tuple[str, ...]:
-    """COLUMNS; TESTED where test images were read; `seeds` where members have not equally many."""
+    """What they cost, COLUMNS; TESTED where test images were read; `seeds` where members have not equally many."""
     uneven = len({len(member.accuracies) for member in found}) > 1
     tested = any(member.test for member in found)
-    return COLUMNS + (TESTED if tested else ()) + (("seeds",) if uneven else ())
+    own = _objective(found)
+    return ("trial", own.label, own.gain, *COLUMNS) + (TESTED if tested else ()) + (("seeds",) if uneven else ())
+
+
+def gain(found: Sequence[Member]) -> str:
+    """The column that says how much less than the teacher they have."""
+    return _objective(found).gain
+
+
+def _objective(found: Sequence[Member]) -> Objective:
+    return objective(found[0].against if found else None)
 
 
 def cells(member: Member, names: Sequence[str]) -> list[str]:
     """A member's columns, by name."""
+    own = objective(member.against)
     told = {
         "trial": member.trial,
-        "parameters": f"{member.parameters:,}",
-        "compression": f"{member.compression:.3g}×",
+        own.label: amount(own, member.amount),
+        own.gain: f"{member.ratio:.3g}×",
         "seeds": str(len(member.accuracies)),
         "selected": f"{100 * member.selected:.1f}",
         "confirmed": member.confirmed.points,
@@ -52,7 +65,8 @@ def sentences(found: Sequence[Member], images: int) -> list[str]:
 
 def _sentence(pair: Neighbours) -> str:
     names = f"{pair.larger.trial} and {pair.smaller.trial}"
-    smaller = f"the smaller ({pair.smaller.parameters:,} parameters)"
+    own = objective(pair.smaller.against)
+    smaller = f"the {own.smaller} ({with_unit(own, pair.smaller.amount)})"
     if pair.difference.half is None:
         return f"{names} cannot be compared: each needs two seeds."
     if not pair.differ:

@@ -43,7 +43,7 @@ def spent(tables: Tables, facts: Facts) -> dict[str, dict[str, Any]]:
 def growth(tables: Tables, facts: Facts) -> list[dict[str, Any]]:
     """A row each time a draw was completed, in the order in which their last epochs came in: `trial`, how many were
     `completed` by then, COSTS of all draws by then (stopped and unfinished ones count) and the front's `hypervolume`:
-    decades of compression × share of the images, above compression 1 and chance accuracy."""
+    decades of compression (or what it is set against) × share of the images, above 1 and chance accuracy."""
     links, ends = _student_links(tables), _ends(tables)
     ended: list[Row] = []
     found: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from kdsearch.config.net import Part
 from kdsearch.errors import Refusal, listed
+from kdsearch.results.objectives import Against
 from kdsearch.storage.files import whole
 
 SEVERAL = Field(default=None, strict=False)
@@ -62,7 +63,8 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     milestones: tuple[int, ...] | None = SEVERAL
     """KD epochs at which trials are judged."""
     sizes: tuple[PositiveInt, PositiveInt] | None = SEVERAL
-    """Parameters of the smallest and the largest student among the first draws."""
+    """Parameters (by `against`: MACs, bytes, millionths of the teacher's time) of the smallest and the largest student
+    among the first draws."""
     views: PositiveInt | None = None
     """Most views of an image whose targets are recorded."""
     options: dict[str, Any] | None = None
@@ -74,7 +76,12 @@ class Facts(Part, frozen=True, extra="allow", strict=True):
     resume: str | None = None
     """The command that goes on with it."""
     limits: dict[str, int | float] = Field(default_factory=dict)
-    """Of a deployed student: max_params, max_macs, min_compression, as far as they were given."""
+    """Of a deployed student: max_params, max_macs, max_bytes, min_compression, min_speed (the teacher's time / its own,
+    which --max-latency came to), as far as they were given."""
+    against: Against = "parameters"
+    """What the search looks at beside accuracy."""
+    runtime: str | None = None
+    """What measured latency, on `machine`; None: nothing did."""
     study: str | None = None
     """Optuna's name of it."""
     run: str | None = None

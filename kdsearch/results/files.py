@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from kdsearch.errors import Refusal, cause_of, is_plain
 from kdsearch.results.metric import score
+from kdsearch.results.objectives import OBJECTIVES, objective
 from kdsearch.storage.files import whole
 
 TEXT, COUNT, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -26,7 +27,9 @@ def _schema(*columns: tuple[Any, ...]) -> pa.Schema:
 TRIALS = _schema(
     ("trial", TEXT), ("reference", TEXT, EMPTY), ("replicate_of", TEXT, EMPTY), ("state", TEXT), ("cause", TEXT, EMPTY),
     ("accuracy", NUMBER, EMPTY), ("balanced_accuracy", NUMBER, EMPTY), ("metric", TEXT, EMPTY), ("parameters", COUNT),
-    ("compression", NUMBER), ("training_parameters", COUNT), ("macs", COUNT), ("epochs", COUNT), ("kd_epochs", COUNT),
+    ("compression", NUMBER), ("training_parameters", COUNT), ("macs", COUNT), ("macs_ratio", NUMBER, EMPTY),
+    ("bytes", COUNT, EMPTY), ("bytes_ratio", NUMBER, EMPTY), ("latency_us", NUMBER, EMPTY),
+    ("latency_ratio", NUMBER, EMPTY), ("against", TEXT, EMPTY), ("epochs", COUNT), ("kd_epochs", COUNT),
     ("seconds", NUMBER), ("seed", COUNT), ("front", FLAG), ("pipeline", TEXT),
 )  # fmt: skip
 
@@ -53,7 +56,7 @@ ENDED = ("complete", "stopped", "failed")
 
 STATES = ("waiting", "running", *ENDED)
 
-NEW = ("balanced_accuracy", "metric")
+NEW = ("balanced_accuracy", "metric", "macs_ratio", "bytes", "bytes_ratio", "latency_us", "latency_ratio", "against")
 """Columns that older tables lack."""
 
 IMPOSSIBLE = (
@@ -121,11 +124,17 @@ def check_trials(rows: Iterable[Mapping[str, Any]]) -> None:
         judged = row["state"] != "complete" or all(
             value is not None and 0 <= value <= 1 for value in (row["accuracy"], score(row))
         )
-        if not (sized and judged and row["state"] in STATES):
+        if not (sized and _ratios(row) and judged and row["state"] in STATES):
             raise ValueError(
                 f"trial {row['trial']} is {row['state']}, has accuracy {row['accuracy']}, {row['parameters']} "
                 f"parameters, {row['compression']} times compressed, and {links(row)} links"
             )
+
+
+def _ratios(row: Mapping[str, Any]) -> bool:
+    """Whether a trial's ratios to its teacher can be, as far as they are known, and there is what it is set against."""
+    found = [row.get(own.ratio) for own in (objective(row.get("against")), *OBJECTIVES.values())]
+    return all(value is None or 0 < value < math.inf for value in found)
 
 
 def links(row: Mapping[str, Any]) -> int:

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdsearch.config.pipeline import Pipeline
+from kdsearch.results import objectives
+from kdsearch.results.front import ratio
 from kdsearch.results.metric import score, words
+from kdsearch.results.objectives import Objective, objective
 from kdsearch.results.seeds import Member, members
 from kdsearch.results.tables import Tables, knobs
 
@@ -33,11 +36,23 @@ def times(value: float) -> str:
     return f"{value:,.0f}×" if value >= 1000 else f"{value:.3g}×"
 
 
+def amount(own: Objective, value: float) -> str:
+    """Of an objective: 33,574, 134.3 kB, 21.4 µs."""
+    if own.name == "bytes":
+        return size(value)
+    return f"{value:,.1f} µs" if own.measured else f"{value:,}"
+
+
+def with_unit(own: Objective, value: float) -> str:
+    """33,574 parameters, 134.3 kB."""
+    return amount(own, value) + ("" if own.unit else f" {own.label}")
+
+
 def outcome(row: Mapping[str, Any]) -> str:
     """`complete, accuracy 97.9 %, 33,574 parameters (52×)`."""
-    reached = score(row)
+    reached, own = score(row), objective(row.get("against"))
     accuracy = f", {words(row.get('metric'))} {percent(reached)}" if reached is not None else ""
-    return f"{row['state']}{accuracy}, {row['parameters']:,} parameters ({times(row['compression'])})"
+    return f"{row['state']}{accuracy}, {with_unit(own, row[own.column])} ({times(ratio(row))})"
 
 
 TAUGHT = ("pairs", "λ", "τ")
@@ -51,8 +66,8 @@ def listing(rows: Sequence[Mapping[str, Any]], tables: Tables, images: int) -> t
     known = {member.trial: member for member in members(tables, images)}
     confirmed = any(row["trial"] in known for row in rows)
     chosen = _chosen(tables) if any(row["reference"] is None for row in rows) else ()
-    metric = next((row.get("metric") for row in rows), None)
-    names = ["trial", words(metric), "parameters", "compression", *(["selected"] if confirmed else [])]
+    metric, own = next((row.get("metric") for row in rows), None), objectives.of(rows)
+    names = ["trial", words(metric), own.label, own.gain, *(["selected"] if confirmed else [])]
     names += [*(chosen or TAUGHT), "epochs", "seeds"]
     return names, [_line(row, known.get(row["trial"]), confirmed, chosen) for row in rows]
 
@@ -67,7 +82,8 @@ def _chosen(tables: Tables) -> tuple[str, ...]:
 def _line(row: Mapping[str, Any], member: Member | None, confirmed: bool, chosen: Sequence[str]) -> list[str]:
     own = percent(score(row))
     found = [row["trial"], f"{member.confirmed.points} %" if member else own]
-    found += [f"{row['parameters']:,}", times(row["compression"]), *([own] if confirmed else [])]
+    looked_at = objective(row.get("against"))
+    found += [amount(looked_at, row[looked_at.column]), times(ratio(row)), *([own] if confirmed else [])]
     found += [value(knobs(row).get(name)) for name in chosen] or _taught(row)
     return [*found, str(row["epochs"]), str(len(member.accuracies) if member else 1)]
 

@@ -1,4 +1,4 @@
-"""The Pareto front of accuracy and compression, and what to pick from it. Pure Python."""
+"""The Pareto front of accuracy and compression (or what its search looks at), and what to pick from it. Pure Python."""
 
 import math
 import statistics
@@ -7,19 +7,37 @@ from typing import Any
 
 from kdsearch.errors import Refusal, unknown
 from kdsearch.results.metric import score
+from kdsearch.results.objectives import objective
 
 Point = tuple[float, float]
-"""log10 of a student's compression, and its accuracy: what its search looks at."""
+"""log10 of a student's compression, or other ratio to its teacher, and its accuracy: what its search looks at."""
+
+UNMEASURED = "latency is measured only where a search is told to look at it, or to keep a limit of it"
+UNCOUNTED = "the version of kdsearch that made it did not count that"
 
 
-def members(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+def members(trials: Iterable[Mapping[str, Any]], against: str | None = None) -> list[str]:
     """Fully trained trials (references aside) than which none is better in one and at least as good in the other of
     accuracy and compression, of equal ones the first; from the most accurate to the smallest.
 
-    Replicates count by their mean, so that no lucky seed is on the front, and stand there as the first of them.
+    `against`: the objective that accuracy is set against; None: the search's own. Replicates count by their mean, so
+    that no lucky seed is on the front, and stand there as the first of them.
     """
-    done = _means(trials)
-    return [done[place][0] for place in undominated([(compression, mean) for _, compression, mean in done])]
+    done = _means(trials, against)
+    return [done[place][0] for place in undominated([(smaller, mean) for _, smaller, mean in done])]
+
+
+def ratio(row: Mapping[str, Any], against: str | None = None) -> float:
+    """Of a trial: the teacher's / the student's, by what its search looks at, or is asked for. Raises Refusal where the
+    tables do not know it."""
+    own = objective(against or row.get("against"))
+    found = row.get(own.ratio)
+    if found is None:
+        raise Refusal(
+            f"A front against {own.name} needs the {own.ratio} of every trial, but trial {row['trial']} has none: "
+            f"{UNMEASURED if own.measured else UNCOUNTED}; search again with --against {own.name}."
+        )
+    return found
 
 
 def by_cell(trials: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -31,10 +49,11 @@ def by_cell(trials: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
     return found
 
 
-def _means(trials: Iterable[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
-    """First trial, compression and mean accuracy of each fully trained pipeline, references aside."""
+def _means(trials: Iterable[Mapping[str, Any]], against: str | None = None) -> list[tuple[str, float, float]]:
+    """First trial, compression (or another ratio) and mean accuracy of each fully trained pipeline, references
+    aside."""
     return [
-        (rows[0]["trial"], rows[0]["compression"], statistics.fmean(map(_scored, rows)))
+        (rows[0]["trial"], ratio(rows[0], against), statistics.fmean(map(_scored, rows)))
         for rows in by_cell(row for row in trials if row["state"] == "complete").values()
     ]
 
@@ -61,16 +80,16 @@ def hypervolume(points: Iterable[Point], chance: float) -> float:
     """The area that the points dominate in (log10 compression, accuracy), above compression 1 and chance accuracy:
     decades of compression × share of the images."""
     area, reached = 0.0, chance
-    for compression, accuracy in sorted(points, reverse=True):
-        if compression > 0 and accuracy > reached:
-            area += compression * (accuracy - reached)
+    for decades, accuracy in sorted(points, reverse=True):
+        if decades > 0 and accuracy > reached:
+            area += decades * (accuracy - reached)
             reached = accuracy
     return area
 
 
 def reached(trials: Iterable[Mapping[str, Any]], chance: float) -> float:
     """The hypervolume of the fully trained trials (references aside) above chance."""
-    points = [(math.log10(compression), mean) for _, compression, mean in _means(trials)]
+    points = [(math.log10(smaller), mean) for _, smaller, mean in _means(trials)]
     return hypervolume(points, chance)
 
 
@@ -83,7 +102,7 @@ def best(trials: Mapping[str, Mapping[str, Any]], by: str) -> str:
         return rows[0]["trial"]
     if by != "knee":
         raise unknown("choice of the best,", by, ["accuracy", "knee"])
-    points = [(math.log(row["compression"]), _scored(row)) for row in rows]
+    points = [(math.log(ratio(row)), _scored(row)) for row in rows]
     (left, high), (right, low) = points[0], points[-1]
 
     def height(point: tuple[float, float]) -> float:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from kdsearch.results import files, front
 from kdsearch.results import tables as results_tables
 from kdsearch.results.metric import column, score
+from kdsearch.results.objectives import objective
 
 LEVEL = 0.975
 """Quantile at the upper end of a 95 % interval."""
@@ -44,8 +45,10 @@ class Member:
     """A member of the front with its confirmed seeds; accuracies are 0–1."""
 
     trial: str
-    parameters: int
-    compression: float
+    amount: float
+    """Parameters, or what it has of what its search looks at."""
+    ratio: float
+    """The teacher's / its own: compression."""
     selected: float
     """Validation accuracy of the search's own run, which counts in no mean: it was chosen for being high."""
     accuracies: tuple[float, ...]
@@ -55,6 +58,8 @@ class Member:
     tests: tuple[float, ...]
     """Test, one a confirmed seed that was judged on the test images."""
     test: Estimate | None
+    against: str = "parameters"
+    """The objective that the search looks at."""
 
     @property
     def cost(self) -> float:
@@ -121,12 +126,12 @@ def members(tables: results_tables.Tables, images: int) -> list[Member]:
 
 
 def _member(trial: dict, own: list[dict], images: int) -> Member:
-    seeds = [row for row in own if not row["selected"]]
+    seeds, looked_at = [row for row in own if not row["selected"]], objective(trial.get("against"))
     accuracies = tuple(row["accuracy"] for row in seeds)
     judged = [row for row in seeds if row["test"] is not None]
     tests = tuple(row["test"] for row in judged)
     return Member(
-        trial=trial["trial"], parameters=trial["parameters"], compression=trial["compression"],
+        trial=trial["trial"], amount=trial[looked_at.column], ratio=front.ratio(trial), against=looked_at.name,
         selected=score(trial) or 0.0, accuracies=accuracies, confirmed=estimate(accuracies, images),
         selected_test=next((row["test"] for row in own if row["selected"]), None),
         tests=tests, test=estimate(tests, judged[0]["test_images"]) if tests else None,

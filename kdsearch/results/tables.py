@@ -140,7 +140,7 @@ class Tables:
         self._note("add", trial, pipeline, facts, knobs)
         self.trials[trial] = {
             "trial": trial, "reference": None, "replicate_of": None, "state": "waiting", "cause": None,
-            "accuracy": None, "balanced_accuracy": None, "metric": None, "epochs": 0, "kd_epochs": 0,
+            "accuracy": None, **dict.fromkeys(files.NEW), "epochs": 0, "kd_epochs": 0,
             "seconds": 0.0, "front": False,
             "seed": pipeline["links"][-1]["seed"], **facts, "pipeline": json.dumps(pipeline),
             **{f"knob.{name}": value for name, value in knobs.items()},

@@ -14,6 +14,8 @@ from kdsearch.errors import Refusal, listed
 from kdsearch.results import folder
 from kdsearch.results.facts import read_facts
 from kdsearch.results.folder import taken
+from kdsearch.results.objectives import Against
+from kdsearch.search.limits import bytes_of, microseconds_of
 from kdsearch.storage.bucket import STORAGE, usual
 
 FREE = {
@@ -63,6 +65,8 @@ class Asked(Part, frozen=True):
     """Of each cell of a grid; the student's alone."""
     metric: Literal["accuracy", "balanced"] = "accuracy"
     """What sampler, rule and front look at; balanced: each class counts alike."""
+    against: Against = "parameters"
+    """And beside it: what a student should have little of."""
     sampler: str | None = None
     """Who chooses the knobs: tpe, random or grid."""
     rule: str | None = None
@@ -75,6 +79,10 @@ class Asked(Part, frozen=True):
     """Of a deployed student."""
     max_macs: Several | None = None
     """Multiply-accumulates of a student, one image."""
+    max_bytes: Several | None = None
+    """Of a student's weights in float32; also as words: 100kB."""
+    max_latency: str | None = None
+    """Of a student for one image on one thread, such as 200us: at the start it becomes a ratio to the teacher's."""
     min_compression: Annotated[float, Field(allow_inf_nan=True)] | None = None
     """Teacher's parameters / the student's."""
     teacher: str | None = None
@@ -115,6 +123,16 @@ class Asked(Part, frozen=True):
     @classmethod
     def _numbers(cls, value: Any) -> Any:
         return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("max_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return bytes_of(value) if isinstance(value, str) else value
+
+    @field_validator("max_latency", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> Any:
+        return None if value is None else f"{microseconds_of(value):.12g}us"
 
     @field_validator("overrides", "teacher_eye", mode="before")
     @classmethod

@@ -113,7 +113,7 @@ def export(
 
 
 def _leaving(folder: Path, tables: results_tables.Tables, trial: str, wanted: Wanted) -> _Leaving:
-    typical = cells.typical(tables, trial)
+    typical = cells.typical(tables, trial) if tables.trials[trial]["replicate_of"] is None else None
     name = typical.trial if typical else trial
     pipeline, made = deployed.told(folder, tables.trials[name])
     target = wanted.output / folder.resolve().name / name

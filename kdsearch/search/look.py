@@ -12,13 +12,14 @@ from kdsearch.data.images import load, silent
 from kdsearch.distill.teacher import most_views
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.nets import pairs, settle
-from kdsearch.search import drawing, given, networks, spaces
+from kdsearch.search import drawing, given, networks, spaces, within
 from kdsearch.search.asked import Asked
+from kdsearch.search.limits import Limits
 from kdsearch.search.plan import Place, Plan, Progress
 from kdsearch.search.references import references as references_of
 from kdsearch.search.resume import check_images
 from kdsearch.search.rungs import RULES, milestones
-from kdsearch.search.settings import Limits, Settings, numbers_of, pairs_of
+from kdsearch.search.settings import Settings, numbers_of, pairs_of
 from kdsearch.storage import cache
 
 DRAWS = 1000
@@ -54,7 +55,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
         _milestones(asked, epochs), cache.limit(), study,
         {name: text for draw in drawn for name, text in draw.ranges.items()},
     )  # fmt: skip
-    plan = _sized(_within_limits(plan, progress))
+    plan = within.timed(_sized(within.counted(plan, progress)), progress)
     looked_at = [*(draw.pipeline for draw in plan.draws[:LOOKED_AT]), *references.values()]
     _check_pairs(plan)
     # A search that goes on keeps its views, whatever room this machine has for them.
@@ -66,7 +67,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
         settings = settled
         drawn, references = _drawn(space, settings, sampler, progress)
         plan = replace(plan, settings=settings, draws=tuple(drawn), references=references)
-        plan = _within_limits(plan, progress)
+        plan = within.cells(within.counted(plan, progress), progress)
     return plan
 
 
@@ -83,7 +84,7 @@ def _chosen(asked: Asked, space: spaces.Space) -> tuple[Settings, str, str, Limi
     if trials is None:
         raise Refusal(f"'{space.name}' is a grid and says no number of draws; --sampler {sampler} needs --trials.")
     rule = asked.rule or budget.rule or ("none" if sampler == "grid" else "union")
-    limits = Limits(asked.max_params, asked.max_macs, asked.min_compression)
+    limits = Limits(asked.max_params, asked.max_macs, asked.max_bytes, asked.min_compression)
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     if sampler not in spaces.SAMPLERS:
@@ -128,7 +129,11 @@ def _sized(plan: Plan) -> Plan:
         check_images(before, plan.images.fingerprint)
     if before and before.sizes:
         return replace(plan, sizes=before.sizes)
-    sizes = [plan.survey(draw.pipeline.student.net).parameters for draw in plan.draws[: 2 * LOOKED_AT]]
+    if plan.looked_at.measured:  # by a sample
+        return plan
+    few = OWN_DRAWS if plan.looked_at.name == "macs" else 2 * LOOKED_AT  # which take long to count
+    surveys = [plan.survey(draw.pipeline.student.net) for draw in plan.draws[:few]]
+    sizes = [getattr(survey, plan.looked_at.column) for survey in surveys]
     return replace(plan, sizes=(min(sizes), max(sizes)))
 
 
@@ -153,23 +158,3 @@ def _drawn(
     if sampler == "grid":
         drawn = drawing.cells(space, settings, drawn)
     return drawn, references_of(space, drawn, settings)
-
-
-def _within_limits(plan: Plan, progress: Progress) -> Plan:
-    """With the draws that exceed no limit; raises Refusal where there is none."""
-    kept, costs = list(plan.draws), []
-    if plan.limits.set():
-        kept = []
-        for number, draw in enumerate(plan.draws, start=1):
-            costs.append(plan.costs(draw.pipeline))
-            if plan.limits.met(costs[-1]):
-                kept.append(draw)
-            progress("sizing pipelines", number, len(plan.draws))
-    if not kept:
-        raise plan.limits.refusal(plan.space.name, costs)
-    plan = replace(plan, draws=tuple(kept))
-    if plan.sampler == "grid" and plan.trials > len(kept):
-        fewer = plan.trials < sys.maxsize  # somebody asked for more than there are
-        why = f"every cell of '{plan.space.name}' was drawn" if fewer else ""
-        plan = replace(plan, trials=len(kept), why_ended=why or plan.why_ended)
-    return plan

@@ -14,14 +14,12 @@ from kdsearch.results import files, folder, front, searches, show
 from kdsearch.results import seeds as results_seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
+from kdsearch.results.objectives import objective
 from kdsearch.search.progress import Steps
 from kdsearch.storage.bucket import Storage, at, usual
 
 if TYPE_CHECKING:
     from kdsearch.search.deployed import Deployed
-
-SHOWN = ("trial", "accuracy", "parameters", "compression", "epochs")
-"""Columns of a front in a notebook, beside the knobs."""
 
 
 class Search:
@@ -89,7 +87,7 @@ class Search:
         with folder.readable(self.folder):
             searches.bring_students(self._storage, self.folder, front.members(self._tables().trials.values()))
             pictures = [kind for kind, wanted in (("png", png), ("svg", svg)) if wanted]
-            return import_module("kdsearch.analysis.report").write(self.folder, target, pictures)
+            return import_module("kdsearch.analysis.report").write(self.folder, target, pictures, self._results)
 
     def export(
         self,
@@ -186,9 +184,11 @@ class Search:
         return f"<Search {self.name}: {self.state}, {len(self.trials)} trials>"
 
     def _repr_html_(self) -> str:
-        shown = self.front
+        shown, own = self.front, objective(self.facts.against)
         knobs = [name for name in shown.columns if name.startswith("knob.")]
-        table = shown[[*SHOWN, *knobs]].to_html(index=False, float_format=lambda value: f"{value:.4g}")
+        table = shown[["trial", "accuracy", own.column, own.ratio, "epochs", *knobs]].to_html(
+            index=False, float_format=lambda value: f"{value:.4g}"
+        )
         judged = any(row["accuracy"] is not None for row in self._tables().trials.values())
         chart = self.chart("pareto")._repr_mimebundle_() if judged and len(shown) > 1 else ({},)
         picture = chart[0] if isinstance(chart, tuple) else chart

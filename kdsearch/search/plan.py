@@ -15,10 +15,12 @@ from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import Store
 from kdsearch.nets.survey import Survey, survey, training_parameters
 from kdsearch.results.facts import Facts
+from kdsearch.results.objectives import OBJECTIVES, Objective, objective
 from kdsearch.search import spaces
 from kdsearch.search.asked import Asked
+from kdsearch.search.limits import Costs, Limits
 from kdsearch.search.networks import sources
-from kdsearch.search.settings import Costs, Limits, Settings
+from kdsearch.search.settings import Settings
 from kdsearch.storage.bucket import Storage
 from kdsearch.storage.cache import machine
 
@@ -70,13 +72,19 @@ class Plan:
     ranges: Mapping[str, str]
     """Of the knobs: Optuna's distributions as JSON."""
     sizes: tuple[int, int] = (1, 1)
-    """Parameters of the smallest and the largest student among the first draws."""
+    """Of the smallest and the largest student among the first draws, as results.objectives.size has them."""
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1, "gpu": 0})
     """A trial's, as Ray is asked for them."""
     address: str | None = None
     """Of the Ray that it runs on; None: its own."""
     why_ended: str = ""
     """Of a grid with fewer cells than were asked for."""
+    measure: Callable[[AnyNet], Any] | None = None
+    """Gives a student's nets.latency.Latency beside the teacher of most draws; None: latency is not asked for."""
+    runtime: str = ""
+    """In what it is measured."""
+    notes: tuple[str, ...] = ()
+    """What a user is told of it."""
 
     def __repr__(self) -> str:
         return f"<Plan of {self.space.name}: {self.total} trials on {self.data.name}, {self.sampler}, rule {self.rule}>"
@@ -116,6 +124,11 @@ class Plan:
         """Of most draws."""
         return spaces.commonest_teacher(list(self.draws))
 
+    @property
+    def looked_at(self) -> Objective:
+        """Beside accuracy."""
+        return objective(self.asked.against)
+
     def seeds_of(self, knobs: Mapping[str, Any]) -> int:
         """How many a draw is trained with."""
         return 1 if self.space.repeats and knobs == self.space.repeats.once else self.asked.seeds
@@ -138,20 +151,23 @@ class Plan:
 
     def costs(self, pipeline: Pipeline) -> Costs:
         """Of its student and of its teacher."""
-        return self.survey(pipeline.student.net), self.survey((self.space.repeats or pipeline.links[0]).net)
+        teacher = (self.space.repeats or pipeline.links[0]).net
+        return Costs(self.survey(pipeline.student.net), self.survey(teacher), self.measure)
 
     def known(self, pipeline: Pipeline) -> dict[str, Any]:
         """A trial's columns that are known before it is trained."""
-        student, teacher = self.costs(pipeline)
+        costs = self.costs(pipeline)
         *before, last = pipeline.links
         taught_by, shape, classes = before[-1].net if before else None, self.images.shape, len(self.images.classes)
-        return {
-            "parameters": student.parameters,
-            "compression": teacher.parameters / student.parameters,
+        told = {
             "training_parameters": training_parameters(last, taught_by, shape, classes),
-            "macs": student.macs,
             "metric": self.asked.metric,
+            "against": self.asked.against,
         }
+        for own in OBJECTIVES.values():
+            if self.measure or not own.measured:
+                told |= {own.column: costs.amount(own), own.ratio: costs.ratio(own)}
+        return told
 
     def facts(self) -> dict[str, Any]:
         """Of search.json, what is known by now."""
@@ -190,9 +206,11 @@ class Plan:
             "judged_classes": len(images.validation_labels.unique()),
             "largest_class": int(images.validation_labels.bincount().max()) / len(images.validation),
             "metric": asked.metric,
+            "against": asked.against,
             "knobs": dict(self.ranges),
             "teacher_parameters": self.survey((self.space.repeats or self.teacher).net).parameters,
             "python": platform.python_version(),
             "versions": {name: version(name) for name in ("kdsearch", "ray", "optuna", "torch", "torchvision")},
         }
-        return told | ({"why_ended": self.why_ended} if self.why_ended else {})
+        measured = {"runtime": self.runtime} if self.measure else {}
+        return told | measured | ({"why_ended": self.why_ended} if self.why_ended else {})

@@ -45,11 +45,22 @@ def check_machine(before: Facts, now: Facts) -> list[str]:
         )
     told = {name: (before.versions.get(name), now.versions.get(name)) for name in NUMBERS}
     told["processor"] = (before.machine, now.machine)
+    told["runtime"] = (before.runtime, now.runtime or before.runtime)
     told["device"] = (_device(before), _device(now))
     changed = [f"{name} was {then} and is {here}" for name, (then, here) in told.items() if then and then != here]
     if not changed:
         return []
     return [f"trials from here on may come to other numbers than those before: {'; '.join(changed)}."]
+
+
+def check_runtime(before: Facts, runtime: str) -> None:
+    """Raises Refusal where latencies of a search would be measured in two ways."""
+    if before.runtime and before.runtime.split()[0] != runtime.split()[0]:
+        raise Refusal(
+            f"A search's latencies are measured in one runtime, but this one began in {before.runtime} and here is "
+            f"{runtime}; install the other one (pip install 'kdsearch[deploy]' brings onnxruntime), or start a new "
+            f"search with another --name."
+        )
 
 
 def _device(facts: Facts) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from kdsearch.errors import unknown
 
 Point = tuple[float, float, float]
-"""Parameters, accuracy, and the place of the parameters among the sizes."""
+"""Parameters (or another size: results.objectives), accuracy, and the place of the parameters among the sizes."""
 
 
 class Rung:

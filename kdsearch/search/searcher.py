@@ -21,6 +21,7 @@ from kdsearch.config.pipeline import SEEDS, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.nets import pairs
 from kdsearch.results import files
+from kdsearch.results.front import ratio
 from kdsearch.results.metric import METRICS, score, words
 from kdsearch.results.tables import JOURNAL, Tables, knobs
 from kdsearch.search import drawing, samplers
@@ -32,7 +33,8 @@ REDRAWS = 300
 
 
 class Sampler(OptunaSearch):
-    """Optuna for accuracy and log10 compression together, its journal in the search's folder (optuna-dashboard).
+    """Optuna for accuracy and log10 compression (or the ratio that is asked for) together, its journal in the search's
+    folder (optuna-dashboard).
 
     In a search that goes on, trials that had not ended come first, each with its own draw of the journal.
     """
@@ -74,7 +76,7 @@ class Sampler(OptunaSearch):
         plan = self._plan
         super().__init__(
             partial(drawing.propose, space=plan.space, settings=plan.settings),
-            metric=["accuracy", "log10_compression"],
+            metric=["accuracy", f"log10_{plan.looked_at.ratio}"],
             mode=["max", "max"],
             sampler=samplers.make(plan.sampler, plan.settings.seed, startup),
             study_name=plan.study,
@@ -83,7 +85,7 @@ class Sampler(OptunaSearch):
         if self._study.metric_names is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([words(plan.asked.metric), "log10 compression"])
+                self._study.set_metric_names([words(plan.asked.metric), f"log10 {plan.looked_at.gain}"])
         for point in plan.space.published:
             self._study.enqueue_trial(dict(point), skip_if_exists=True)
         self._take_over()
@@ -197,8 +199,7 @@ class Sampler(OptunaSearch):
                 pipeline = Pipeline.model_validate(suggested["pipeline"])
                 pairs.check(pipeline, self._plan.images.shape, len(self._plan.images.classes))
             except Refusal as refused:
-                self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
-                why = str(refused)
+                why = self._cannot(trial_id, refused)
                 continue
             asked = self._ot_trials[trial_id]
             if self._plan.sampler == "grid" and repr(sorted(asked.params.items())) in self._cells:
@@ -206,7 +207,12 @@ class Sampler(OptunaSearch):
                 self.why_ended = f"every cell of '{space}' was drawn"
                 return None
             self._cells.add(repr(sorted(asked.params.items())))
-            if not self._within_limits(asked, pipeline):
+            try:
+                within = self._within_limits(asked, pipeline)
+            except Refusal as refused:  # its latency cannot be measured
+                why = self._cannot(trial_id, refused)
+                continue
+            if not within:
                 self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.PRUNED)
                 why = "beyond a limit"
                 continue
@@ -229,7 +235,15 @@ class Sampler(OptunaSearch):
         limits, costs = self._plan.limits, self._plan.costs(pipeline)
         for name, excess in limits.excess(costs).items():
             asked.set_constraint(name, excess)
-        return limits.met(costs)
+        met = limits.met(costs)
+        if met and self._plan.measure:
+            _ = costs.latency  # now: what cannot be measured is no trial
+        return met
+
+    def _cannot(self, trial_id: str, refused: Refusal) -> str:
+        """A draw that no trial can be made of; why."""
+        self._study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+        return str(refused)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Tells Optuna how a draw ended, and all draws that equal it."""
@@ -263,5 +277,5 @@ def _sorted(pipeline: dict | str) -> str:
 def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     """How Optuna is told of a trial that ended: its values, or PRUNED (stopped: not comparable), or FAIL."""
     if row["state"] == "complete":
-        return {"values": [score(row), math.log10(row["compression"])]}
+        return {"values": [score(row), math.log10(ratio(row))]}
     return {"state": TrialState.PRUNED if row["state"] == "stopped" else TrialState.FAIL}

@@ -35,7 +35,8 @@ ALSO = {"set": "overrides", "storage": "results"}
 
 
 def tune(space: object, *, progress: bool = True, command: str = "", **options: Any) -> Search | Plan:
-    """Search a space: draw pipelines, train them, keep the accuracy-against-compression front; returns the search.
+    """Search a space: draw pipelines, train them, keep the front of accuracy against compression, or against what is
+    asked for; returns the search.
 
     `space` is a name from `kdsearch.spaces()`, the path of a Python file, a module, or a function of one. `options` are
     those of `kdsearch tune`, by the same names with `_` for `-`, with the same defaults and checks: see
@@ -64,6 +65,7 @@ def tune(space: object, *, progress: bool = True, command: str = "", **options: 
 def _first(plan: Plan) -> Iterator[str]:
     """What a user is told before anything is trained."""
     yield plan.images.account
+    yield from plan.notes
     place, asked, space = plan.place, plan.asked, plan.space.name
     if not (asked.dry_run or place.before or asked.name):
         taken = [*searches.names_taken(place.storage), plan.folder.name]

@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from kdsearch.cluster.tasks import LOST, RETRIES
 from kdsearch.errors import Refusal
-from kdsearch.results import files
+from kdsearch.results import files, objectives
 from kdsearch.results import tables as results_tables
 from kdsearch.results.folder import keep_trace
 from kdsearch.results.metric import column
@@ -132,7 +132,7 @@ class Stopper(FIFOScheduler):
             return self.CONTINUE
         for row in result["rows"]:
             if row["kd_epoch"] in self.rungs.milestones:  # a trial that goes on tells again what it told
-                size = self.tables.trials[name]["parameters"]
+                size = objectives.size(self.tables.trials[name])
                 goes_on = self.rungs.judge(name, row["kd_epoch"], row[self.column], size)
                 verdict = self.rungs.verdicts[name, row["kd_epoch"]]
                 self.tables.judged(asdict(verdict))

@@ -1,6 +1,9 @@
 """The cells of a grid: seeds are replicates, and what they cannot tell apart is said to be so."""
 
+import json
+
 import pytest
+from helpers import FACTS
 
 from kdsearch.results import cells, front
 from kdsearch.results import tables as results_tables
@@ -99,3 +102,15 @@ def test_a_cell_that_was_stopped_says_so_and_programs_are_told_all(tmp_path):
         "trial": "1", "knobs": {"hint": "none"}, "accuracies": (), "mean": None, "half": None, "parameters": 10,
         "compression": 2.0, "failed": (), "stopped": 1,
     }  # fmt: skip
+
+
+def test_the_typical_seed_is_the_nearest_to_the_mean_and_names_the_others(tmp_path):
+    there = tables(tmp_path, {"1→3": {0: 0.9, 1: 0.99, 2: 0.93, 3: None}, "even": {0: 0.5, 1: 0.7}, "one": {0: 0.8}})
+    (tmp_path / "search.json").write_text(json.dumps(FACTS | {"validation_images": 1000}))
+    found = cells.typical(there, "0-1")
+    assert found and (found.trial, found.others, found.seeds) == ("0-2", ("0", "0-1"), 3)
+    own = estimate((0.9, 0.99, 0.93), 1000)
+    assert (found.mean, found.half) == (own.value, own.half) and found == cells.typical(there, "0")
+    tied = cells.typical(there, "1-1")
+    assert tied and tied.trial == "1"  # of ties the first
+    assert cells.typical(there, "2") is None is cells.typical(there, "0-3")

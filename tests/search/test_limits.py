@@ -2,11 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdsearch.search.settings import Limits
+from kdsearch.search.limits import Costs, Limits
 
 
-def costs(parameters: int, macs: int = 1_000, teacher: int = 1_000_000) -> tuple:
-    return SimpleNamespace(parameters=parameters, macs=macs), SimpleNamespace(parameters=teacher)
+def costs(parameters: int, macs: int = 1_000, teacher: int = 1_000_000) -> Costs:
+    return Costs(SimpleNamespace(parameters=parameters, macs=macs), SimpleNamespace(parameters=teacher))
 
 
 def test_without_a_limit_everything_is_within():
@@ -35,7 +35,7 @@ def test_a_cost_that_no_limit_is_about_is_not_counted():
         def macs(self):
             raise AssertionError("counting multiplications is slow")
 
-    assert Limits(max_params=10).met((Student(), SimpleNamespace(parameters=20)))
+    assert Limits(max_params=10).met(Costs(Student(), SimpleNamespace(parameters=20)))
 
 
 def test_a_limit_that_no_draw_meets_is_told_with_the_nearest():
