@@ -199,3 +199,8 @@ def test_a_row_that_cannot_be_is_told_and_the_others_are_counted(say, monkeypatc
     monkeypatch.setitem(tables.TABLES, "seed1-table1", tables.Protocol("t", rows))
     code, out, _ = say("reproduce seed1-table1 --dry-run")
     assert code == 1 and "Cannot be: 3→9: Refusal: pair 3→10: the student has 9 layers" in out and "243,262" in out
+
+
+def test_two_folders_of_the_same_last_name_are_two_tables():
+    assert scales.called("/a/photos") != scales.called("/b/photos") and scales.called("/a/photos").startswith("photos-")
+    assert scales.called("digits") == "digits"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import ray
 from PIL import Image
+from unbroken import done
 
 from kdsearch.cli import app
 from kdsearch.config.pipeline import Pipeline
@@ -25,8 +26,8 @@ from kdsearch.storage import bucket
 
 pytestmark = pytest.mark.whole
 Say = Callable[[str], tuple[int, str, str]]
-MNIST = "seed2-table1 --scale tiny --data digits"
-"""The smallest table: teacher, labels, KD."""
+MNIST = "seed2-table1 --scale tiny --data digits --max-concurrent 1"
+"""The smallest table: teacher, labels, KD; one process for all."""
 WILD = {"optimizer": "sgd", "learning_rate": 100.0, "weight_decay": 1.0}
 """Of a fit whose weights grow a hundredfold at each step, until they are no numbers."""
 
@@ -55,6 +56,21 @@ def where(shared, tmp_path, monkeypatch) -> Path:
     """A folder for one test alone, in which the smallest table is made."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def smallest(shared, tmp_path_factory) -> Path:
+    """A folder in which the smallest table is made, once for all that begin with it."""
+    folder = tmp_path_factory.mktemp("smallest")
+    done(["kdsearch.cli", "reproduce", *MNIST.split()], folder)
+    return folder
+
+
+@pytest.fixture
+def made(smallest, where) -> Path:
+    """A folder for one test alone, in which the smallest table was made."""
+    shutil.copytree(smallest, where, dirs_exist_ok=True)
+    return where
 
 
 def table(where: Path, name: str = "seed2-table1-tiny-digits") -> dict[tuple[str, int], dict]:
@@ -108,39 +124,36 @@ def test_a_row_is_what_its_pipeline_makes_of_itself(where, say, tmp_path):
     assert last["accuracy"] == row["accuracy"] and row["seconds"] > 0
 
 
-def test_again_trains_nothing_and_more_seeds_train_only_these(where, say, monkeypatch):
-    assert say(MNIST)[0] == 0
-    before = table(where)
+def test_again_trains_nothing_and_more_seeds_train_only_these(made, say, monkeypatch):
+    before = table(made)
     with monkeypatch.context() as patch:
         patch.setattr(reproduce, "run", None)
-        assert say(MNIST)[0] == 0 and table(where) == before
+        assert say(MNIST)[0] == 0 and table(made) == before
     code, out, _ = say(f"{MNIST} --seeds 2")
-    after = table(where)
+    after = table(made)
     assert code == 0 and set(after) == {("teacher", 0), ("labels", 0), ("labels", 1), ("KD", 0), ("KD", 1)}
     assert all(after[place] == row for place, row in before.items())
     assert "labels, seed 1: complete, accuracy" in out and " ± " in out
     links = [Pipeline.model_validate_json(after["KD", seed]["pipeline"]).links for seed in (0, 1)]
     assert links[0][0] == links[1][0] and [link[1].seed for link in links] == [0, 1]
-    assert say(MNIST)[0] == 0 and table(where) == after  # what is known stays, whatever is asked for
+    assert say(MNIST)[0] == 0 and table(made) == after  # what is known stays, whatever is asked for
 
 
-def test_a_table_that_was_lost_is_written_from_the_store(where, say, monkeypatch):
-    say(MNIST)
-    before, folder = table(where), where / "results" / "reproduce" / "seed2-table1-tiny-digits"
-    networks = {path: path.stat().st_mtime_ns for path in (where / "results" / "store").glob("*.safetensors")}
+def test_a_table_that_was_lost_is_written_from_the_store(made, say):
+    before, folder = table(made), made / "results" / "reproduce" / "seed2-table1-tiny-digits"
+    networks = {path: path.stat().st_mtime_ns for path in (made / "results" / "store").glob("*.safetensors")}
     shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / "entries.parquet").touch()  # of a version before tables were searches: its networks are in the store
     assert say(MNIST)[0] == 0
-    assert {place: row["accuracy"] for place, row in table(where).items()} == {
+    assert {place: row["accuracy"] for place, row in table(made).items()} == {
         place: row["accuracy"] for place, row in before.items()
     }
     assert all(path.stat().st_mtime_ns == when for path, when in networks.items())
 
 
-def test_the_teacher_s_row_is_the_network_that_taught(where, say):
-    say(MNIST)
-    rows, store = table(where), where / "results" / "store"
+def test_the_teacher_s_row_is_the_network_that_taught(made):
+    rows, store = table(made), made / "results" / "store"
     teacher = read_facts(store / f"{rows['teacher', 0]['key']}.safetensors")
     assert teacher["accuracy"] == rows["teacher", 0]["accuracy"] and len(list(store.glob("*.safetensors"))) == 3
 
@@ -158,7 +171,7 @@ def test_ctrl_c_keeps_the_cells_that_ended_and_the_same_command_goes_on(where, s
 
     with monkeypatch.context() as patch:
         patch.setattr(progress.Watch, "show", press)
-        code, _, err = say(f"{MNIST} --max-concurrent 1")
+        code, _, err = say(MNIST)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends leaves it ignored
     before = table(where)
     assert code == 130 and "interrupted. What was trained is kept; the same command goes on." in err
@@ -199,16 +212,15 @@ def test_a_teacher_that_cannot_be_trained_fails_what_it_teaches(where, say, monk
     assert rows["KD"]["cause"] == f"its teacher failed: {rows['teacher']['cause']}"
 
 
-def test_a_cell_that_failed_is_tried_again(where, say):
-    say(MNIST)
-    before = table(where)
-    network = where / "results" / "store" / f"{before['labels', 0]['key']}.safetensors"
+def test_a_cell_that_failed_is_tried_again(made, say):
+    before = table(made)
+    network = made / "results" / "store" / f"{before['labels', 0]['key']}.safetensors"
     network.write_bytes(network.read_bytes()[:-10])
-    shutil.rmtree(where / "results" / "reproduce")
+    shutil.rmtree(made / "results" / "reproduce")
     code, out, _ = say(MNIST)
-    assert code == 1 and "is damaged" in table(where)["labels", 0]["cause"] and "Failed: labels" in out
+    assert code == 1 and "is damaged" in table(made)["labels", 0]["cause"] and "Failed: labels" in out
     network.unlink()
-    assert say(MNIST)[0] == 0 and table(where)["labels", 0]["accuracy"] == before["labels", 0]["accuracy"]
+    assert say(MNIST)[0] == 0 and table(made)["labels", 0]["accuracy"] == before["labels", 0]["accuracy"]
 
 
 def test_a_pair_that_cannot_fit_fails_its_row_alone(where, say, monkeypatch):
@@ -283,10 +295,3 @@ def test_a_table_in_a_bucket_goes_on_from_another_machine(where, say, options, m
     monkeypatch.setattr(reproduce, "run", None)
     code, out, _ = say(f"{words} --json")
     assert code == 0 and all(row["accuracy"] for row in json.loads(out)["rows"])
-
-
-def test_two_folders_of_the_same_last_name_are_two_tables():
-    from kdsearch.papers.scales import called
-
-    assert called("/a/photos") != called("/b/photos") and called("/a/photos").startswith("photos-")
-    assert called("digits") == "digits"

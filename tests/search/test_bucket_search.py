@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from bucket import served
-from unbroken import PATIENCE
+from pyarrow import fs
+from unbroken import PATIENCE, done
 
 from kdsearch.results import front, searches, tables
 from kdsearch.storage.bucket import at
@@ -22,7 +23,7 @@ SPACE = """
 '''Is anything lost in a bucket?'''
 from kdsearch.config import *
 
-BUDGET = Budget(trials=5, epochs=10, teacher_epochs=2)
+BUDGET = Budget(trials=3, epochs=6, teacher_epochs=2)
 TEACHER = REFERENCE = Net(widths=(4, 4, 4), depth=3, hidden=8)
 FIT = Fit(batch_size=64, learning_rate=5e-3)
 
@@ -34,14 +35,17 @@ def space(trial):
 """
 
 
-def started(where: Path, machine: str, word: str, *more: str) -> subprocess.Popen:
-    """The command on a machine, which is known by its cache."""
+def call(where: Path, word: str, *more: str) -> list[str]:
     (where / "tiny.py").write_text(SPACE)
     words = ["tune", "./tiny.py", "--name", "s", "--storage", word, "--rule", "none", "--sampler", "random", *more]
-    call = [sys.executable, "-m", "kdsearch.cli", *words]
-    own = {**os.environ, "KDSEARCH_CACHE": str(where / machine)}
+    return [sys.executable, "-m", "kdsearch.cli", *words]
+
+
+def started(where: Path, machine: str, word: str, *more: str) -> subprocess.Popen:
+    """The command on a machine, which is known by its cache."""
+    words, own = call(where, word, *more), {**os.environ, "KDSEARCH_CACHE": str(where / machine)}
     return subprocess.Popen(
-        call, cwd=where, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words, cwd=where, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
@@ -68,7 +72,7 @@ def told(folder: Path) -> tuple[dict, list, list]:
 def whole(tmp_path_factory) -> tuple[dict, list, list]:
     """What a search in a folder, with nothing in its way, comes to."""
     where = tmp_path_factory.mktemp("whole")
-    ended(started(where, "cache", "results"))
+    done(call(where, "results"), where)
     return told(where / "results" / "s")
 
 
@@ -94,17 +98,26 @@ def killed(driver: subprocess.Popen, own: Path, after: int) -> dict[str, dict[st
         driver.communicate()
 
 
+@pytest.fixture(scope="module")
+def broken(options, tmp_path_factory) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """Where a search was killed, and its trials; what its bucket held then lies there twice."""
+    where, word = tmp_path_factory.mktemp("broken"), f"s3://searches/here{options}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDSEARCH_CACHE", str(where / "here"))
+        there = at(word)
+        before = killed(started(where, "here", word), there.folder / "s", after=2)
+    fs.copy_files("searches/here", "searches/elsewhere", there._files, there._files)
+    return where, before
+
+
 @pytest.mark.parametrize("second", ["here", "elsewhere"])
 def test_a_search_in_a_bucket_that_is_killed_and_goes_on_is_what_an_unbroken_one_in_a_folder_is(
-    whole, options, tmp_path, monkeypatch, second
+    whole, broken, options, monkeypatch, second
 ):
-    word = f"s3://searches/{second}{options}"
-    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "here"))
-    own = at(word).folder / "s"
-    before = killed(started(tmp_path, "here", word), own, after=2)
-    ended(started(tmp_path, second, word, "--resume"))
+    word, (where, before) = f"s3://searches/{second}{options}", broken
+    ended(started(where, second, word, "--resume"))
     # Whoever looks from a third machine sees all of it.
-    monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "third"))
+    monkeypatch.setenv("KDSEARCH_CACHE", str(where / "third"))
     folder = searches.find("s", searches.reading(word))
     assert told(folder) == whole
     after = tables.read(folder).trials

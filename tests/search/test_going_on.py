@@ -15,14 +15,14 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from unbroken import LONG, PATIENCE, SPACE, assert_equal, call, ran
+from unbroken import LONG, PATIENCE, SPACE, assert_equal, call, done, ran
 
 from kdsearch.results import files, tables
 from kdsearch.results.facts import read_facts
 
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.usefixtures("own_ray")]
 KILLS = 3
-FEW = SPACE.replace("trials=20, epochs=6", "trials=12, epochs=6")
+FEW = SPACE.replace("trials=20, epochs=6", "trials=4, epochs=6")
 KDSEARCH = (sys.executable, "-m", "kdsearch.cli")
 
 
@@ -58,7 +58,7 @@ def killed_when(there: Callable[[], object], words: list[str], where: Path, alon
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
+def whole(own_ray, tmp_path_factory) -> Path:
     """The folder of a search of few trials that nothing disturbed."""
     return ran(tmp_path_factory.mktemp("whole"), FEW)
 
@@ -68,13 +68,12 @@ def test_a_search_whose_driver_is_killed_again_and_again_ends_as_one_that_was_no
     (tmp_path / "lost.py").write_text(FEW)
     for _ in range(KILLS):
         more = ["--resume"] if (folder / "search.json").exists() else []
-        epochs = len(tables.read(folder).epochs) + chance.randint(0, 24)
+        epochs = len(tables.read(folder).epochs) + chance.randint(0, 8)
         killed_when(lambda at=epochs: len(tables.read(folder).epochs) > at, call("broken", *more), tmp_path, alone=True)
         now = complete(folder)
         assert {name: now[name] for name in before} == before  # finished trials stay as they are
         before = now
-    done = subprocess.run(call("broken", "--resume"), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done(call("broken", "--resume"), tmp_path)
     assert_equal(whole, folder)
     assert states(folder) == states(whole)
     assert not (folder / tables.PENDING).exists() and not (folder / "checkpoints").exists()
@@ -88,12 +87,11 @@ def test_a_search_whose_disk_is_full_ends_in_a_sentence_and_goes_on_when_there_i
         pytest.skip("no right to mount a small disk")
     try:
         words = call("s", "--storage", str(disk))
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
-        assert "The disk is full" in done.stderr and "Make room, then go on: kdsearch tune" in done.stderr
+        full = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert full.returncode == 2 and "Traceback" not in full.stderr and len(full.stderr.splitlines()) == 1
+        assert "The disk is full" in full.stderr and "Make room, then go on: kdsearch tune" in full.stderr
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        done = subprocess.run([*words, "--resume"], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done([*words, "--resume"], tmp_path)
         assert_equal(whole, disk / "s")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -117,8 +115,7 @@ def test_a_confirmation_that_is_killed_goes_on_where_it_was_and_ends_as_one_that
         assert len(files.confirmed(broken)) == ended and kept(broken)
     before = files.confirmed(broken)
     for name in ("whole", "broken"):
-        done = subprocess.run([*words[:4], name, *words[5:]], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done([*words[:4], name, *words[5:]], tmp_path)
     assert before[0] in files.confirmed(broken)  # with the seconds that it took the first time
     assert confirmed(broken) == confirmed(whole) and not kept(broken)
 
@@ -135,8 +132,7 @@ def test_a_paper_s_table_that_is_killed_goes_on_and_ends_as_one_that_was_not(tmp
     killed_when(lambda: complete(table), [*words, "broken"], tmp_path)
     before = complete(table)
     for name in ("whole", "broken"):
-        done = subprocess.run([*words, name], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done([*words, name], tmp_path)
     assert {name: complete(table)[name] for name in before} == before
     whole = tmp_path / "whole"
     assert_equal(whole / "reproduce" / table.name, table)
