@@ -100,6 +100,11 @@ class Net(Part, frozen=True):
         """The layer at the end of the middle block."""
         return self.block_end((len(self.widths) + 1) // 2)
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The layers at the ends of blocks."""
+        return tuple(self.block_end(block) for block in range(1, len(self.widths) + 1))
+
     def block_end(self, block: int) -> int:
         """Number of the last convolution of a block, both counted from 1."""
         return block * self.depth // len(self.widths)
@@ -128,6 +133,11 @@ class ResNet(Part, frozen=True):
     def middle(self) -> int:
         """The layer at the end of the middle stage."""
         return 1 + self.blocks * ((len(self.widths) + 1) // 2)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The layers at the ends of stages."""
+        return tuple(1 + self.blocks * stage for stage in range(1, len(self.widths) + 1))
 
 
 Side = Annotated[int, Field(ge=8, le=1024)]
@@ -229,6 +239,11 @@ class Own(Part, frozen=True):
     def middle(self) -> int:
         """The tap at half its depth."""
         return max(round(len(self.taps) / 2), 1)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """All taps."""
+        return tuple(range(1, self.layers + 1))
 
 
 def _kind(value: Any) -> Any:

@@ -7,10 +7,14 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from kdsearch.config.methods import METHODS, Ramp
 from kdsearch.config.net import NETS, Part
 from kdsearch.errors import Refusal, unknown
 
 Kind = TypeVar("Kind", bound=Part)
+
+KINDS: dict[str, type[Part]] = {**METHODS, **NETS, "ramp": Ramp}
+"""Parts by the word that tells them from others of their place, which pydantic names in the place of a mistake."""
 
 MOST = 100_000
 """Values that the aliases of a YAML file add."""
@@ -57,13 +61,14 @@ def _size(node: yaml.Node, known: dict[int, float]) -> float:
 def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     """Pydantic's first complaint as a sentence."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(step) for step in first["loc"] if step not in NETS and not _is_type(step))
+    path = ".".join(str(step) for step in first["loc"] if step not in KINDS and not _is_type(step))
     if first["type"] == "extra_forbidden":
         fields = _at(kind, first["loc"][:-1]).model_fields
         return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
     said: Any = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":
-        return Refusal(f"{where}: {path}.{unknown('kind', str(first.get('ctx', {}).get('tag')), NETS)}")
+        word, known = ("method", METHODS) if "terms" in first["loc"] else ("kind", NETS)
+        return Refusal(f"{where}: {path}.{unknown(word, str(first.get('ctx', {}).get('tag')), known)}")
     place = f"{path}: " if path else ""
     if first["type"] == "value_error":
         return Refusal(f"{where}: {place}{said}")
@@ -81,7 +86,7 @@ def _at(kind: type[Part], path: tuple[int | str, ...]) -> type[Part]:
     """What stands at a place: links.0.net.plain -> Net."""
     for step in path:
         if isinstance(step, str):
-            kind = NETS[step] if step in NETS else next(_named(kind.model_fields[step].annotation))
+            kind = KINDS[step] if step in KINDS else next(_named(kind.model_fields[step].annotation))
     return kind
 
 

@@ -10,15 +10,15 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float, squared: bool = True) -> Tensor:
     """τ²·KL(softmax(teacher/τ) ‖ softmax(student/τ)), summed over classes (Hinton et al. 2015, section 2).
 
-    Both (N, C). The factor τ² keeps the gradient's size when τ changes.
+    Both (N, C). The factor τ² keeps the gradient's size when τ changes; not `squared`, it is left out (FitNets).
     """
     student = F.log_softmax(logits / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=1)
     # "batchmean" divides by N; torch's default would also divide by C.
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * (temperature**2 if squared else 1)
 
 
 def virtual(labels: Tensor, classes: int, true: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Running a pipeline: each link learns from the one before it, stage after stage. Knows nothing of Ray."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,8 @@ from kdsearch.data.sight import seen_by
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.recorded import Recorded
 from kdsearch.distill.store import Store, key_of, read_facts, restored
-from kdsearch.distill.teacher import Live, Targets, sides_of, survey_of_teacher
-from kdsearch.distill.terms import Answers, Lesson, Stage, stages
+from kdsearch.distill.teacher import Live, Targets, sides_of, stages_of, survey_of_teacher
+from kdsearch.distill.terms import Answers, Lesson, Stage
 from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal, nobody
@@ -50,12 +50,14 @@ class Row:
     shares: dict[str, float]
     balanced_accuracy: float | None = None
     """The mean over classes."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of terms whose weights are not the same in all epochs."""
 
     def flat(self) -> dict:
-        """As a row of the table: loss.<term> and gradient.<term> columns."""
+        """As a row of the table: loss.<term>, gradient.<term> and, where they change, weight.<term> columns."""
         plain = asdict(self)
-        losses, shares = plain.pop("losses"), plain.pop("shares")
-        return plain | {f"loss.{n}": v for n, v in losses.items()} | {f"gradient.{n}": v for n, v in shares.items()}
+        told = {"loss": plain.pop("losses"), "gradient": plain.pop("shares"), "weight": plain.pop("weights")}
+        return plain | {f"{kind}.{name}": value for kind, own in told.items() for name, value in own.items()}
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Module:
 def asked(pipeline: Pipeline) -> bool:
     """Whether anybody must be there to teach the student: a teacher of the user's own may be elsewhere."""
     student = pipeline.student
-    return bool(student.hints or (student.kd and not student.kd.virtual)) or not isinstance(pipeline.links[0].net, Own)
+    return bool(student.hints or student.terms or (student.kd and not student.kd.virtual)) or not isinstance(
+        pipeline.links[0].net, Own
+    )
 
 
 def run(pipeline: Pipeline, means: Means, student: nn.Module, path: Path | None = None) -> Generator[Row, None, None]:
@@ -195,7 +199,8 @@ def learn(
         first = begun.past_of(order, lesson, steps) if begun else 0
         epoch += first
         # Stage 2 draws the same whatever its loss, so that arms which differ in the loss alone are paired.
-        work = train(lesson, images, link.fit, (link.seed, number, 2 if judged else 1), steps, first)
+        before = begun.rows[-1].get("weights", {}) if begun and first else {}
+        work = train(lesson, images, link.fit, (link.seed, number, 2 if judged else 1), steps, first, before)
         for past in range(first, lesson.stage.epochs):
             views = views_of(lesson.stage, images, link.fit, past)
             for view, seconds in lesson.answers.ready(views or []) if lesson.answers else ():
@@ -219,8 +224,12 @@ def lessons(pipeline: Pipeline, number: int, net: nn.Module, teacher: Taught | N
     more: dict[str, Any] = {"names": names_of(link.net)}
     if isinstance(link.net, Own):
         more |= {"sample": _sample(means.seen(link.net)), "head": link.net.head if link.fit.trains == "head" else ""}
-    for stage in stages(link, pipeline.links[number - 1].net if number else None):
+    for stage in stages_of(pipeline, number, means.images):
         answers = answers_for(stage, pipeline, number, teacher, means) if stage.asks else None
+        if stage.live:
+            assert teacher is not None
+            mean, std = means.seen(link.net).mean, means.seen(link.net).std
+            more |= {"teacher": teacher.net, "bounds": (-mean / std, (1 - mean) / std)}
         yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images), **more)
 
 
@@ -250,7 +259,9 @@ def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
     torch.manual_seed(seed_of(link.seed, number, "regressors"))
     for term in stage.terms:
         if term.bridge:
-            bridge = term.bridge(guided[term.reads[0] - 1], hints[term.asks[0] - 1])
+            asked = term.asks[0]
+            assert isinstance(asked, int)
+            bridge = term.bridge(guided[term.reads[0] - 1], hints[asked - 1])
             found[term.name] = placed(bridge, images.mean.device)
     return found
 
@@ -263,4 +274,4 @@ def validated(net: nn.Module, images: Images) -> Judged:
 def _row(number: int, stage: str, epoch: int, done: Epoch, judged: Judged | None, counts: bool) -> Row:
     reached, balanced = (judged.accuracy, judged.balanced) if judged else (None, None)
     kd_epoch = done.number if counts else None
-    return Row(number, stage, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares, balanced)
+    return Row(number, stage, epoch, kd_epoch, reached, done.seconds, done.losses, done.shares, balanced, done.weights)

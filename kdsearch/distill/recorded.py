@@ -21,7 +21,9 @@ from kdsearch.data.pictures import Progress
 from kdsearch.data.views import Batch
 from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal, first_line, nobody
-from kdsearch.nets.survey import Answer, Survey
+from kdsearch.nets import survey as nets_survey
+from kdsearch.nets.derived import Asked, ordered
+from kdsearch.nets.survey import Survey
 from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
 
@@ -42,7 +44,7 @@ class Recorded:
     teacher: Taught
     survey: Survey
     """Of the teacher."""
-    layers: tuple[int, ...]
+    asks: tuple[Asked, ...]
     images: Images
     """As the teacher sees them."""
     folder: Path
@@ -53,21 +55,21 @@ class Recorded:
     """Hears of files that are damaged."""
     sides: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Of maps that are averaged to them."""
-    opened: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    """(N, …) by view and layer."""
+    opened: dict[tuple[int, Asked], Tensor] = field(default_factory=dict)
+    """(N, …) by view and answer."""
 
     def ready(self, views: Iterable[int]) -> Iterator[tuple[int, float]]:
         """Open these views' files; yields (view, seconds) for each that this process had to record."""
         for view in dict.fromkeys(views):
-            if (view, self.layers[0]) in self.opened:
+            if (view, self.asks[0]) in self.opened:
                 continue
             self.folder.mkdir(parents=True, exist_ok=True)
             with cache.lock(self.folder / f"{view}.lock"):  # who comes second waits, then finds it
                 started = time.perf_counter()
-                lacking = [layer for layer in self.layers if not self._open(view, layer)]
+                lacking = [answer for answer in self.asks if not self._open(view, answer)]
                 if lacking:
                     self._record(view, lacking)
-                if not all([self._open(view, layer) for layer in lacking]):
+                if not all([self._open(view, answer) for answer in lacking]):
                     raise Refusal(
                         f"What was recorded in '{self.folder}' is gone at once: others need the room. "
                         f"Raise KDSEARCH_CACHE_LIMIT."
@@ -75,37 +77,40 @@ class Recorded:
             if lacking:
                 yield view, time.perf_counter() - started
 
-    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+    def __call__(self, batch: Batch) -> dict[Asked, Tensor]:
         """The answers about a batch, by layer, on the device of its pixels."""
         count = len(self.images.train)
         views, rows = batch.samples // count, batch.samples % count
         own = views.unique().tolist()
-        return {layer: self._read(own, views, rows, layer, batch.pixels.device) for layer in self.layers}
+        return {answer: self._read(own, views, rows, answer, batch.pixels.device) for answer in self.asks}
 
-    def _read(self, own: list[int], views: Tensor, rows: Tensor, layer: int, device: torch.device) -> Tensor:
-        first = self.opened[own[0], layer]
+    def _read(self, own: list[int], views: Tensor, rows: Tensor, answer: Asked, device: torch.device) -> Tensor:
+        first = self.opened[own[0], answer]
         if len(own) == 1:
             found = first[rows]
         else:  # the end of one pass over a fraction and the beginning of the next
             found = first.new_empty(len(rows), *first.shape[1:])
             for view in own:
-                found[views == view] = self.opened[view, layer][rows[views == view]]
+                found[views == view] = self.opened[view, answer][rows[views == view]]
         found = moved_to(found, device)
         return found.permute(0, 3, 1, 2) if found.dim() == 4 else found
 
-    def _path(self, view: int, layer: int) -> Path:
-        return self.folder / f"view{view}-{Answer.of(self.survey, layer, self.sides.get(layer)).name}.safetensors"
+    def _path(self, view: int, answer: Asked) -> Path:
+        return self.folder / f"view{view}-{self._name(answer)}.safetensors"
 
-    def _facts(self, view: int, layer: int) -> dict[str, str]:
-        answer = Answer.of(self.survey, layer, self.sides.get(layer)).name
-        return {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "answer": answer}
+    def _name(self, answer: Asked) -> str:
+        side = self.sides.get(answer) if isinstance(answer, int) else None
+        return nets_survey.Answer.of(self.survey, answer, side).name
 
-    def _open(self, view: int, layer: int) -> bool:
+    def _facts(self, view: int, answer: Asked) -> dict[str, str]:
+        return {"format": str(FORMAT), "key": self.folder.name, "view": str(view), "answer": self._name(answer)}
+
+    def _open(self, view: int, answer: Asked) -> bool:
         """Open a file; False where there is none, or where it is damaged, which is told."""
-        path = self._path(view, layer)
+        path = self._path(view, answer)
         try:
             stat = path.stat()
-            found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, layer)))
+            found = _mapped(path, stat.st_ino, stat.st_mtime_ns, json.dumps(self._facts(view, answer)))
             cache.touch(path)
         except FileNotFoundError:
             return False
@@ -113,26 +118,26 @@ class Recorded:
             self.tell(f"The recorded answers '{path}' are damaged ({first_line(error)}); they are recorded anew.")
             path.unlink(missing_ok=True)
             return False
-        self.opened[view, layer] = found
+        self.opened[view, answer] = found
         return True
 
-    def _record(self, view: int, layers: list[int]) -> None:
+    def _record(self, view: int, answers: list[Asked]) -> None:
         """One forward pass over all training images; the logits join where they are lacking, for they are small."""
         logits = len(self.survey.maps) + 1
         if not self._open(view, logits):
-            layers = sorted({*layers, logits})
-        files: dict[int, Callable[[Tensor], None]] = {}
+            answers = list(ordered((*answers, logits)))
+        files: dict[Asked, Callable[[Tensor], None]] = {}
 
-        def write(found: dict[int, Tensor]) -> None:
-            for layer, rows in found.items():
-                files[layer](rows)
+        def write(found: dict[Asked, Tensor]) -> None:
+            for answer, rows in found.items():
+                files[answer](rows)
 
         # The disk works while the teacher does, one chunk behind.
         with ExitStack() as drafts, ThreadPoolExecutor(1) as writer:
             written: Future[None] | None = None
-            for done, found in self._answers(view, layers):
-                for layer in found.keys() - files.keys():
-                    files[layer] = drafts.enter_context(self._draft(view, layer, found[layer]))
+            for done, found in self._answers(view, answers):
+                for answer in found.keys() - files.keys():
+                    files[answer] = drafts.enter_context(self._draft(view, answer, found[answer]))
                 if written:
                     written.result()
                 written = writer.submit(write, found)
@@ -140,26 +145,26 @@ class Recorded:
             if written:
                 written.result()
 
-    def _answers(self, view: int, layers: list[int]) -> Iterator[tuple[int, dict[int, Tensor]]]:
+    def _answers(self, view: int, answers: list[Asked]) -> Iterator[tuple[int, dict[Asked, Tensor]]]:
         count, teacher = len(self.images.train), self.teacher.net
         for rows in torch.arange(count).split(CHUNK):
             pixels = self.images.pixels(view * count + rows)
             with self.images.autocast():
-                found = answered(teacher, pixels, layers, self.teacher.names, self.sides)
+                found = answered(teacher, pixels, answers, self.teacher.names, self.sides)
             # Channels last, as the student's maps will be.
             plain = {n: a.permute(0, 2, 3, 1) if a.dim() == 4 else a for n, a in found.items()}
             yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}
 
     @contextmanager
-    def _draft(self, view: int, layer: int, rows: Tensor) -> Iterator[Callable[[Tensor], None]]:
+    def _draft(self, view: int, answer: Asked, rows: Tensor) -> Iterator[Callable[[Tensor], None]]:
         """A file in the safetensors format, and what adds rows to it; `rows` are the first of its answers."""
         shape = (len(self.images.train), *rows.shape[1:])
         size = math.prod(shape) * rows.element_size()
         kind = {torch.float16: "F16", torch.float32: "F32"}[rows.dtype]
         answers = {"dtype": kind, "shape": shape, "data_offsets": (0, size)}
-        head = json.dumps({"__metadata__": self._facts(view, layer) | {"hash": UNKNOWN}, "answers": answers}).encode()
+        head = json.dumps({"__metadata__": self._facts(view, answer) | {"hash": UNKNOWN}, "answers": answers}).encode()
         head += b" " * (-len(head) % 8)
-        path, seen = self._path(view, layer), hashlib.sha256()
+        path, seen = self._path(view, answer), hashlib.sha256()
         with cache.draft(path, 8 + len(head) + size, self.limit) as sketch, open(sketch, "r+b", buffering=0) as file:
 
             def put(some: Tensor) -> None:

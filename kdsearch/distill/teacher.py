@@ -13,9 +13,11 @@ from kdsearch.data.memory import Images
 from kdsearch.data.pictures import Progress
 from kdsearch.data.sources import silent
 from kdsearch.data.views import Batch
+from kdsearch.distill.joint import Shapes
 from kdsearch.distill.terms import Stage, stages
 from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
+from kdsearch.nets.derived import EMBEDDING, Asked, layers_of
 from kdsearch.nets.taps import answered
 
 
@@ -24,7 +26,7 @@ class Live:
     """The teacher asked at every step."""
 
     teacher: Taught
-    layers: tuple[int, ...]
+    asks: tuple[Asked, ...]
     sides: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Of maps that are averaged to them."""
     images: Images | None = None
@@ -34,10 +36,10 @@ class Live:
         """Nothing to be made ready."""
         return iter(())
 
-    def __call__(self, batch: Batch) -> dict[int, Tensor]:
+    def __call__(self, batch: Batch) -> dict[Asked, Tensor]:
         """The answers about a batch, by layer."""
         pixels = self.images.pixels(batch.samples, batch.changes) if self.images else batch.pixels
-        return answered(self.teacher.net, pixels, self.layers, self.teacher.names, self.sides)
+        return answered(self.teacher.net, pixels, self.asks, self.teacher.names, self.sides)
 
 
 WORTH = {"cpu": 20, "cuda": 5000}
@@ -61,21 +63,25 @@ class Targets:
             return {}
         survey = survey_of_teacher(pipeline, number, images)
         return {
-            stage.name: (images.views and self.told.get(stage.name))
+            stage.name: "live"
+            if stage.live
+            else (images.views and self.told.get(stage.name))
             or self._choice(stage.asks, survey, images, sides_of(stage, pipeline, number, images))
-            for stage in _asking(pipeline, number)
+            for stage in _asking(pipeline, number, images)
         }
 
     def _choice(
         self,
-        layers: tuple[int, ...],
+        asks: tuple[Asked, ...],
         survey: nets_survey.Survey,
         images: Images,
         sides: Mapping[int, tuple[int, int]],
     ) -> Choice:
-        cost = sum(bytes_of(survey, layer, sides.get(layer)) for layer in layers)
+        cost = sum(bytes_of(survey, answer, _side(answer, sides)) for answer in asks)
         fits = cost * len(images.train) * images.views <= self.limit
-        worth = survey.reach[max(layers) - 1] >= WORTH[images.mean.device.type] * cost
+        layers = layers_of(asks)
+        reach = survey.macs if EMBEDDING in layers else survey.reach[max(layers) - 1]
+        worth = reach >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
 
     def place(self, teacher: Taught, images: Images) -> Path:
@@ -86,9 +92,24 @@ class Targets:
         return self.folder / f"{teacher.key}-{how}-{images.precision}"
 
 
-def _asking(pipeline: Pipeline, number: int) -> list[Stage]:
+def stages_of(pipeline: Pipeline, number: int, images: Images) -> Iterator[Stage]:
+    """Those of link `number`."""
+    link, teacher = pipeline.links[number].net, pipeline.links[number - 1].net if number else None
+
+    def shapes() -> Shapes:
+        assert teacher is not None
+        return survey_of(link, images).maps, survey_of(teacher, images).maps
+
+    return stages(pipeline.links[number], teacher, shapes)
+
+
+def _asking(pipeline: Pipeline, number: int, images: Images) -> list[Stage]:
     """The stages of link `number` that need answers."""
-    return [stage for stage in stages(pipeline.links[number], pipeline.links[number - 1].net) if stage.asks]
+    return [stage for stage in stages_of(pipeline, number, images) if stage.asks]
+
+
+def _side(answer: Asked, sides: Mapping[int, tuple[int, int]]) -> tuple[int, int] | None:
+    return sides.get(answer) if isinstance(answer, int) else None
 
 
 def sides_of(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[int, tuple[int, int]]:
@@ -100,10 +121,10 @@ def sides_of(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
         return found
     ours, theirs = survey_of(link.net, images).maps, survey_of(teacher, images).maps
     for term in stage.terms:
-        if term.bridge:
-            guided, hint = ours[term.reads[0] - 1], theirs[term.asks[0] - 1]
-            side, known = (min(guided[1], hint[1]), min(guided[2], hint[2])), found.get(term.asks[0], (1, 1))
-            found[term.asks[0]] = (max(side[0], known[0]), max(side[1], known[1]))
+        if term.bridge and isinstance(asked := term.asks[0], int):
+            guided, hint = ours[term.reads[0] - 1], theirs[asked - 1]
+            side, known = (min(guided[1], hint[1]), min(guided[2], hint[2])), found.get(asked, (1, 1))
+            found[asked] = (max(side[0], known[0]), max(side[1], known[1]))
     return found
 
 
@@ -117,9 +138,9 @@ def survey_of(net: AnyNet, images: Images) -> nets_survey.Survey:
     return nets_survey.survey(net, images.shape, len(images.classes))
 
 
-def bytes_of(survey: nets_survey.Survey, layer: int, side: tuple[int, int] | None = None) -> int:
+def bytes_of(survey: nets_survey.Survey, answer: Asked, side: tuple[int, int] | None = None) -> int:
     """Of one image's answer in one view; of a map that is averaged to a side, if one is told."""
-    return nets_survey.Answer.of(survey, layer, side).bytes
+    return nets_survey.Answer.of(survey, answer, side).bytes
 
 
 def most_views(pipelines: Iterable[Pipeline], images: Images, limit: int) -> int:
@@ -137,8 +158,8 @@ def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
     for pipeline in pipelines:
         for number in range(1, len(pipeline.links)):
             survey = survey_of_teacher(pipeline, number, images)
-            for stage in _asking(pipeline, number):
+            for stage in _asking(pipeline, number, images):
                 sides = sides_of(stage, pipeline, number, images)
-                for layer in stage.asks:
-                    asked.add((pipeline.links[:number], layer, bytes_of(survey, layer, sides.get(layer))))
+                for answer in stage.asks if not stage.live else ():
+                    asked.add((pipeline.links[:number], answer, bytes_of(survey, answer, _side(answer, sides))))
     return len(images.train) * sum(size for _, _, size in asked)

@@ -1,50 +1,22 @@
 """The losses of a link's stages: what each asks of the teacher, what it reads of the student, its value."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Protocol
 
 from torch import Tensor, nn
 
-from kdsearch.config.datasets import Shape
+from kdsearch.config.methods import Ramp, Weight
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import KD, Hints, Link, Pair
 from kdsearch.data.views import Batch
-from kdsearch.distill import losses
+from kdsearch.distill import joint, losses, response
+from kdsearch.distill.joint import Shapes
+from kdsearch.distill.shown import Again, Shown, Term
 from kdsearch.nets import cut, taps
+from kdsearch.nets.derived import Asked, ordered
 from kdsearch.nets.taps import Regressor
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What one step shows to all terms of its stage."""
-
-    ours: Mapping[int, Tensor]
-    """The student's maps by layer; under the number after the last one its logits, in float32."""
-    theirs: Mapping[int, Tensor]
-    """The teacher's, as it answers: maps in half precision, logits in float32."""
-    labels: Tensor
-    """int64 (N,)."""
-    bridges: Mapping[str, Regressor]
-    """By their term's name."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss of a stage."""
-
-    name: str
-    """Of its columns; a stage has it once."""
-    weight: float
-    value: Callable[[Shown], Tensor]
-    """Unweighted: a scalar."""
-    reads: tuple[int, ...]
-    """The student's layers, from 1; its logits have the number after the last one."""
-    asks: tuple[int, ...] = ()
-    """The teacher's, likewise."""
-    bridge: Callable[[Shape, Shape], Regressor] | None = None
-    """Makes its regressor of the shapes of the first map that it reads and of the first that it asks for."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +33,14 @@ class Stage:
     """The images come in their fixed views, one a pass in turn; else each epoch draws new changes."""
 
     @property
-    def asks(self) -> tuple[int, ...]:
-        """The teacher's layers whose answers it needs."""
-        return tuple(sorted({layer for term in self.terms for layer in term.asks}))
+    def asks(self) -> tuple[Asked, ...]:
+        """What it asks of the teacher: its layers by their numbers, then what is made of them."""
+        return ordered(answer for term in self.terms for answer in term.asks)
+
+    @property
+    def live(self) -> bool:
+        """Whether a term asks the teacher itself."""
+        return any(term.live for term in self.terms)
 
     @cached_property
     def reads(self) -> set[int]:
@@ -71,23 +48,49 @@ class Stage:
         return {layer for term in self.terms for layer in term.reads}
 
     @cached_property
-    def weights(self) -> dict[str, float]:
-        """Of each term, by name."""
+    def weights(self) -> dict[str, Weight]:
+        """Of each term, by name, as it was told."""
         return {term.name: term.weight for term in self.terms}
 
+    def weights_in(self, epoch: int) -> dict[str, float]:
+        """In an epoch, from 1."""
+        return {
+            name: told.at(epoch, self.epochs) if isinstance(told, Ramp) else told for name, told in self.weights.items()
+        }
 
-def stages(link: Link, teacher: AnyNet | None) -> Iterator[Stage]:
-    """What a link goes through: stage 1 where it has hints, then stage 2; `teacher`: the link's before it, if any."""
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Of the gradient, by which terms' weights are set."""
+        return {term.name: term.share for term in self.terms if term.share is not None}
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Terms whose weights are not the same in all epochs."""
+        return tuple(name for name, told in self.weights.items() if name in self.shares or isinstance(told, Ramp))
+
+
+def unknown() -> Shapes:
+    """Who declares without images has no terms that see sides."""
+    raise AssertionError("these terms depend on the shapes of maps")
+
+
+def stages(link: Link, teacher: AnyNet | None, shapes: Callable[[], Shapes] = unknown) -> Iterator[Stage]:
+    """What a link goes through: stage 1 where it has hints, then stage 2; `teacher`: the link's before it, if any;
+    `shapes`: finds out those of their maps."""
     logits = link.net.layers + 1
     if link.hints:
         reach = max(pair.layers[1] for pair in link.hints.pairs) if link.hints.scope == "guided" else link.net.layers
         yield Stage("hint", tuple(_hints(link.hints, logits)), link.hint_epochs, reach)
-    terms = [_labels(1 - link.kd.weight if link.kd else 1.0, logits)]
+    terms = [_labels(link.kd.labels_weight if link.kd else 1.0, logits)]
     if link.kd:
         assert teacher is not None
         terms.append(_softened(link.kd, logits, teacher.layers + 1))
+    if link.terms:
+        assert teacher is not None
+        terms += joint.terms(link.terms, (link.net, teacher, shapes))
     rest = (link.fit.epochs or 0) - link.hint_epochs
-    yield Stage("kd" if link.kd else "labels", tuple(terms), rest, logits, replayed=teacher is not None)
+    name = "kd" if link.kd or link.terms else "labels"
+    yield Stage(name, tuple(terms), rest, logits, replayed=teacher is not None)
 
 
 def _hints(hints: Hints, logits: int) -> Iterator[Term]:
@@ -95,7 +98,9 @@ def _hints(hints: Hints, logits: int) -> Iterator[Term]:
 
     With them, through the whole network, as in the code of seed 1.
     """
-    for pair in hints.pairs:
+    if hints.match == "flow":
+        yield joint.flows(hints.pairs, hints.pooling)
+    for pair in hints.pairs if hints.match == "map" else ():
         (hint, guided), bridge = pair.layers, partial(Regressor, kind=hints.regressor)
         yield Term(str(pair), pair.weight, partial(_hint, pair), (guided,), (hint,), bridge)
     if hints.ce_weight:
@@ -107,7 +112,7 @@ def _hint(pair: Pair, shown: Shown) -> Tensor:
     return losses.hint(bridge(shown.ours[guided]).float(), bridge.match(shown.theirs[hint].float()))
 
 
-def _labels(weight: float, logits: int) -> Term:
+def _labels(weight: Weight, logits: int) -> Term:
     return Term("ce", weight, lambda shown: losses.cross_entropy(shown.ours[logits], shown.labels), (logits,))
 
 
@@ -117,9 +122,17 @@ def _softened(kd: KD, logits: int, theirs: int) -> Term:
     def value(shown: Shown) -> Tensor:
         ours = shown.ours[logits]
         soft = losses.virtual(shown.labels, ours.shape[1], kd.virtual) if kd.virtual else shown.theirs[theirs]
-        return losses.distillation(ours, soft, kd.temperature)
+        if kd.standardise:
+            ours, soft = response.standardised(ours), response.standardised(soft)
+        if kd.form == "kl":
+            return losses.distillation(ours, soft, kd.temperature, kd.squared)
+        if kd.form == "dkd":
+            loss = response.decoupled(ours, soft, shown.labels, kd.temperature, kd.alpha, kd.beta)
+        else:
+            loss = response.correlated(ours, soft, kd.temperature, kd.between, kd.within)
+        return loss if kd.squared else loss / kd.temperature**2
 
-    return Term("kd", kd.weight, value, (logits,), () if kd.virtual else (theirs,))
+    return Term("kd", kd.weight, value, (logits,), () if kd.virtual else (theirs,), share=kd.share)
 
 
 class Answers(Protocol):
@@ -129,7 +142,7 @@ class Answers(Protocol):
         """Make these fixed views ready; yields (view, seconds) for each that had to be recorded."""
         ...
 
-    def __call__(self, batch: Batch) -> Mapping[int, Tensor]:
+    def __call__(self, batch: Batch) -> Mapping[Asked, Tensor]:
         """The answers about a batch, by layer."""
         ...
 
@@ -151,6 +164,10 @@ class Lesson:
     """Of a user's own network, two images that it will see: they show what a hint trains."""
     head: str = ""
     """Where this submodule alone trains."""
+    teacher: nn.Module | None = None
+    """Itself, where a term asks live."""
+    bounds: tuple[Tensor, Tensor] | None = None
+    """The least and the largest value of a pixel, of each channel, as both networks see it."""
 
     @cached_property
     def trained(self) -> nn.ModuleList:
@@ -182,12 +199,23 @@ class Lesson:
     def _logits(self) -> int:
         return taps.count(self.net, self.names) + 1
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Each term of a batch, unweighted, by name: one forward pass shows what all of them read."""
+    def losses(self, batch: Batch, idle: Container[str] = ()) -> dict[str, Tensor]:
+        """Each term of a batch, unweighted, by name: one forward pass shows what all of them read.
+
+        Of terms that are `idle` in this epoch those that would ask live, which is dear, are left out.
+        """
         theirs = self.answers(batch) if self.answers else {}
         ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads, self.names), self._logits
         if logits in ours:
             # Once for all terms: gradients of several conversions add up in bfloat16, and round otherwise.
             ours[logits] = ours[logits].float()
-        shown = Shown(ours, theirs, batch.labels, self.bridges)
-        return {term.name: term.value(shown) for term in self.stage.terms}
+        shown = Shown(ours, theirs, batch.labels, self.bridges, self._again(batch))
+        terms = [term for term in self.stage.terms if not (term.live and term.name in idle)]
+        return {term.name: term.value(shown) for term in terms}
+
+    def _again(self, batch: Batch) -> Again | None:
+        if self.teacher is None:
+            return None
+        net, teacher = self.net, self.teacher
+        assert self.bounds is not None
+        return Again(batch.pixels, lambda some: net(some).float(), lambda some: teacher(some).float(), self.bounds)

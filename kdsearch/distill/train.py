@@ -4,8 +4,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from kdsearch.data.memory import Images
 from kdsearch.data.rows import Rows
 from kdsearch.data.views import Batch
 from kdsearch.distill.terms import Lesson, Stage
+from kdsearch.distill.weighing import Weights
 
 
 class Diverged(ArithmeticError):
@@ -32,6 +34,8 @@ class Epoch:
     shares: dict[str, float] = field(default_factory=dict)
     """Each weighted term's part of the sum of gradient norms on the first batch, 0–1."""
     seconds: float = 0.0
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of terms whose weights are not the same in all epochs."""
 
 
 def seed_of(*words: object) -> int:
@@ -71,10 +75,12 @@ def train(
     seed: tuple[object, ...],
     steps: torch.optim.Optimizer | None = None,
     past: int = 0,
+    before: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[Epoch]:
     """Train a stage, yielding at each epoch's end. Raises Diverged. All randomness is drawn anew from (seed, epoch).
 
-    `steps`, if not new, and `past`: an optimiser, and how many epochs it and what it trains have behind them.
+    `steps`, if not new, and `past`: an optimiser, and how many epochs it and what it trains have behind them; `before`:
+    the weights in the last of these.
     """
     stage = lesson.stage
     steps = steps or optimizer(fit, lesson.trained)
@@ -87,26 +93,28 @@ def train(
             group["lr"] = rate(fit, epoch, stage.epochs)
         lesson.train()
         batches = images.epoch(fit, generator, views_of(stage, images, fit, epoch))
-        losses, shares = _epoch(lesson, images, batches, steps)
+        weights = weights_in(stage, epoch + 1, before if epoch else {})
+        losses, shares = _epoch(lesson, images, batches, steps, weights)
+        before = {name: float(weights[name]) for name in stage.varying}
         if not all(math.isfinite(value) for value in losses.values()):
             raise Diverged(f"the loss is not finite in stage {stage.name}, epoch {epoch + 1}: {losses}.")
-        yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started)
+        yield Epoch(epoch + 1, losses, shares, time.perf_counter() - started, dict(before))
 
 
 def _epoch(
-    lesson: Lesson, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer
+    lesson: Lesson, images: Images, batches: Iterator[Batch], steps: torch.optim.Optimizer, weights: Weights
 ) -> tuple[dict[str, float], dict[str, float]]:
-    weights = lesson.stage.weights
+    idle = {name for name in lesson.stage.weights if weights.idle(name)}
     # Sums stay on the device until the epoch's end: reading a number at every step would wait for it.
     totals: dict[str, Tensor] = {}
     shares: dict[str, Tensor] = {}
     seen = 0
     for batch in batches:
         with images.autocast():
-            terms = lesson.losses(batch)
+            terms = lesson.losses(batch, idle)
         steps.zero_grad()
         if not seen:
-            shares = backward_by_term(lesson, terms)
+            shares = backward_by_term(lesson, terms, weights)
         else:
             torch.stack([weights[name] * term for name, term in terms.items()]).sum().backward()
         steps.step()
@@ -117,23 +125,48 @@ def _epoch(
     return means, {name: float(share) for name, share in shares.items()}
 
 
-def backward_by_term(lesson: Lesson, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+def backward_by_term(lesson: Lesson, terms: dict[str, Tensor], weights: Weights | None = None) -> dict[str, Tensor]:
     """Backward through each weighted term by itself, gradients added up; returns each one's part of the sum of norms.
 
-    Terms of weight 0 have no part.
+    Terms of weight 0 have no part. Terms with a share come last: they get their `weights` here.
     """
-    weights = list(lesson.trained.parameters())
-    norms = {}
+    weights = weights or weights_in(lesson.stage, 1, {})
+    norms: dict[str, Tensor] = {}
     for name, term in terms.items():
-        if share := lesson.stage.weights[name]:
-            found = torch.autograd.grad(share * term, weights, retain_graph=True, allow_unused=True)
-            reached = [(weight, own) for weight, own in zip(weights, found, strict=True) if own is not None]
-            for weight, own in reached:
-                weight.grad = own if weight.grad is None else weight.grad + own
-            parts = [own.norm() for _, own in reached]
-            norms[name] = torch.stack(parts).norm() if parts else torch.zeros_like(term)
+        if name not in weights.shares and not weights.idle(name):
+            norms[name] = _length(_added(_gradient(weights[name] * term, lesson)), term)
+    shared = {name: _gradient(terms[name], lesson) for name in weights.shares}
+    weights.measured(norms, {name: _length(found, terms[name]) for name, found in shared.items()})
+    for name, found in shared.items():
+        norms[name] = _length(_added([(weight, weights[name] * own) for weight, own in found]), terms[name])
     total = torch.stack(list(norms.values())).sum()
     return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
+
+
+def weights_in(stage: Stage, epoch: int, before: Mapping[str, float]) -> Weights:
+    """Of a stage in an epoch, from 1; `before`: those of the epoch before."""
+    return Weights(stage.weights_in(epoch), stage.shares, before)
+
+
+Gradient = list[tuple[Tensor, Tensor]]
+"""Of each weight that a term reaches."""
+
+
+def _gradient(loss: Tensor, lesson: Lesson) -> Gradient:
+    weights = list(lesson.trained.parameters())
+    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    return [(weight, own) for weight, own in zip(weights, found, strict=True) if own is not None]
+
+
+def _added(gradient: Gradient) -> Gradient:
+    for weight, own in gradient:
+        weight.grad = own if weight.grad is None else weight.grad + own
+    return gradient
+
+
+def _length(gradient: Gradient, term: Tensor) -> Tensor:
+    parts = [own.norm() for _, own in gradient]
+    return torch.stack(parts).norm() if parts else torch.zeros_like(term)
 
 
 @dataclass(frozen=True)

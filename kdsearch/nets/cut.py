@@ -58,6 +58,44 @@ def reached(net: nn.Module, images: Tensor, names: Sequence[str]) -> list[nn.Par
 
 
 @contextmanager
+def read_last(net: nn.Module) -> Iterator[list[Tensor]]:
+    """What the last linear layer of a pass reads, before a dropout in front of it, is the last of the list by then."""
+    asked: dict[nn.Module, Tensor] = {}
+    passed: list[tuple[Tensor, Tensor]] = []
+    read: list[Tensor] = []
+
+    def keep(module: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        asked[module] = given[0]
+        return (given[0].clone(), *given[1:]) if module.inplace else given  # it would overwrite what is kept
+
+    def note(module: nn.Module, given: Any, gave: Tensor) -> None:
+        passed[:] = [(gave, asked[module])]
+
+    def hear(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        read[:] = [passed[0][1] if passed and passed[0][0] is given[0] else given[0]]
+
+    handles = []
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            handles += [module.register_forward_pre_hook(keep), module.register_forward_hook(note)]
+        elif isinstance(module, nn.Linear):
+            handles.append(module.register_forward_pre_hook(hear))
+    try:
+        yield read
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def embedding(net: nn.Module, images: Tensor) -> int | None:
+    """The width of what its last linear layer reads; None where no such layer reads one row an image. One pass in
+    evaluation mode."""
+    with _as_it_was(net), torch.no_grad(), read_last(net) as read:
+        net.eval()(images)
+    return int(read[-1].shape[1]) if read and read[-1].dim() == 2 and len(read[-1]) == len(images) else None
+
+
+@contextmanager
 def _as_it_was(net: nn.Module) -> Iterator[None]:
     """Each module's mode is put back: a user's own may be mixed."""
     modes = [(module, module.training) for module in net.modules()]

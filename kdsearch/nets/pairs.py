@@ -1,33 +1,97 @@
-"""Pairs of a hint and its guided layer: whether they fit."""
+"""Layers that are compared, and networks that are to show an embedding: whether they fit."""
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.pipeline import Pair, Pipeline
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, Pair
+from kdsearch.config.net import AnyNet, Eye, Own
+from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.errors import Refusal
+from kdsearch.nets.ends import compared
 from kdsearch.nets.survey import survey
 
 
 def check(pipeline: Pipeline, image: Shape, classes: int) -> None:
-    """Do all pairs of a pipeline fit? Raises Refusal that says which dimension differs and what would fit."""
-    for teacher, link in zip(pipeline.links, pipeline.links[1:], strict=False):
-        if not link.paired:
+    """Do all pairs and terms of a pipeline fit? Raises Refusal that says which dimension differs and what would fit."""
+    for teacher, link in pairwise(pipeline.links):
+        if not link.paired and not link.terms:
             continue
         hints, guided = survey(teacher.net, image, classes).maps, survey(link.net, image, classes).maps
-        bare = link.hints.pairs if link.hints and link.hints.regressor == "none" else ()
+        flow = link.hints is not None and link.hints.match == "flow"
+        alike = link.hints.pairs if link.hints and (flow or link.hints.regressor == "none") else ()
         for pair in link.paired:
-            _check_pair(pair, hints, guided, alike=pair in bare)
+            _check_pair(pair, hints, guided)
+        for pair in alike:
+            _check_channels(pair, hints, guided, flow=flow)
+        for term in link.terms:
+            _check_term(term, teacher, link, image, classes)
 
 
-def _check_pair(pair: Pair, hints: tuple[Shape, ...], guided: tuple[Shape, ...], alike: bool) -> None:
+def _check_pair(pair: Pair, hints: Sequence[Shape], guided: Sequence[Shape]) -> None:
     for role, number, there in (("teacher", pair.hint, hints), ("student", pair.guided, guided)):
         if not isinstance(number, int) or number > len(there):
             raise Refusal(
                 f"pair {pair}: the {role} has {len(there)} layers, but the pair names number {number}; "
                 f"1 to {len(there)} would fit."
             )
+
+
+def _check_channels(pair: Pair, hints: Sequence[Shape], guided: Sequence[Shape], flow: bool) -> None:
     hint, layer = pair.layers
     ours, theirs = guided[layer - 1][0], hints[hint - 1][0]
-    if alike and ours != theirs:
+    if ours == theirs:
+        return
+    if flow:
         raise Refusal(
-            f"pair {pair}: without a regressor the channels must agree, but the hint has {theirs} and the guided "
-            f"layer {ours}; a regressor conv1x1 or conv3x3 would fit, or a guided layer of {theirs} channels."
+            f"pair {pair}: flows are compared channel by channel, but the hint has {theirs}, the guided layer {ours}; "
+            f"layers of equal channels would fit, or at, which needs none."
         )
+    raise Refusal(
+        f"pair {pair}: without a regressor the channels must agree, but the hint has {theirs} and the guided "
+        f"layer {ours}; a regressor conv1x1 or conv3x3 would fit, or a guided layer of {theirs} channels."
+    )
+
+
+def _check_term(term: Joint, teacher: Link, link: Link, image: Shape, classes: int) -> None:
+    if isinstance(term, AT | FSP | SP):
+        _check_maps(term, teacher, link, image, classes)
+    elif isinstance(term, RKD | PKT):
+        for role, net in (("teacher", teacher.net), ("student", link.net)):
+            if survey(net, image, classes).embedding is None:
+                raise Refusal(
+                    f"{term.name} compares embeddings, what the last linear layer reads of an image, but the {role} "
+                    f"{_called(net)} has no such layer; kd, which needs answers alone, would fit."
+                )
+    elif isinstance(term, BSS) and _eye(teacher.net) != _eye(link.net):
+        raise Refusal(
+            "bss moves the student's images as the teacher says, so that both see an image alike, but the teacher "
+            f"{_called(teacher.net)} has an eye of its own; one whose eye is the student's would fit."
+        )
+
+
+def _check_maps(term: AT | FSP | SP, teacher: Link, link: Link, image: Shape, classes: int) -> None:
+    hints, guided = survey(teacher.net, image, classes).maps, survey(link.net, image, classes).maps
+    for role, net, there in (("teacher", teacher.net, hints), ("student", link.net, guided)):
+        if not there:
+            raise Refusal(
+                f"{term.name} compares maps, but the {role} {_called(net)} shows none; kd, rkd and pkt, which need "
+                f"none, would fit."
+            )
+    pairs = compared(term, teacher.net, link.net)
+    if isinstance(term, FSP):
+        if len(pairs) < 2:
+            raise Refusal(
+                f"fsp compares what happens between two layers, but of the usual ones these networks share only "
+                f"{' '.join(map(str, pairs))}; pairs with others would fit, or at."
+            )
+        for pair in pairs:
+            _check_channels(pair, hints, guided, flow=True)
+
+
+def _called(net: AnyNet) -> str:
+    return f"'{net.called}'" if isinstance(net, Own) else f"({net.kind})"
+
+
+def _eye(net: AnyNet) -> Eye:
+    return net.eye if isinstance(net, Own) else Eye()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
+from kdsearch.config.methods import pairs_of
 from kdsearch.config.net import AnyNet, Eye, Own, sees
-from kdsearch.config.pipeline import Hints, Layer, Link, Pair, Pipeline
+from kdsearch.config.pipeline import Layer, Link, Pair, Pipeline
 from kdsearch.errors import Refusal, first_line, listed
 from kdsearch.nets import cut, factory
 from kdsearch.nets.filled import new_head, weights_hash
@@ -28,8 +29,8 @@ def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipel
     links = list(pipeline.links)
     for number, link in enumerate(links):
         if isinstance(link.net, Own):
-            after = links[number + 1].hints if number + 1 < len(links) else None
-            names = [*_names(link.hints, "guided"), *_names(after, "hint")]
+            after = links[number + 1].paired if number + 1 < len(links) else ()
+            names = [*_names(link.paired, "guided"), *_names(after, "hint")]
             links[number] = link.model_copy(update={"net": certain(link.net, image, classes, names)})
     links = [_numbered(link, links[number - 1].net if number else None) for number, link in enumerate(links)]
     return pipeline if tuple(links) == pipeline.links else pipeline.model_copy(update={"links": tuple(links)})
@@ -43,24 +44,32 @@ def certain(net: Own, image: Shape, classes: tuple[str, ...], names: Sequence[st
     return _settled(net, frozenset(net.eye.model_fields_set), image, classes, tuple(names))
 
 
-def _names(hints: Hints | None, end: str) -> list[str]:
+def _names(pairs: Sequence[Pair], end: str) -> list[str]:
     """Submodules that pairs name."""
-    found = [getattr(pair, end) for pair in hints.pairs] if hints else []
+    found = [getattr(pair, end) for pair in pairs]
     return [layer for layer in found if isinstance(layer, str) and "/" not in layer]
 
 
 def _numbered(link: Link, teacher: AnyNet | None) -> Link:
-    hints = link.hints
-    if hints is None or teacher is None or all(type(end) is int for p in hints.pairs for end in (p.hint, p.guided)):
+    if teacher is None or all(type(end) is int for pair in link.paired for end in (pair.hint, pair.guided)):
         return link
-    pairs = [
+    hints = link.hints and link.hints.model_copy(update={"pairs": _numbers(link.hints.pairs, teacher, link)})
+    terms = tuple(
+        term.model_copy(update={"pairs": _numbers(pairs_of(term), teacher, link)}) if pairs_of(term) else term
+        for term in link.terms
+    )
+    return link.model_copy(update={"hints": hints, "terms": terms})
+
+
+def _numbers(pairs: Sequence[Pair], teacher: AnyNet, link: Link) -> tuple[Pair, ...]:
+    numbered = [
         pair.model_copy(
             update={"hint": _number(pair, pair.hint, teacher), "guided": _number(pair, pair.guided, link.net)}
         )
-        for pair in hints.pairs
+        for pair in pairs
     ]
-    once = {str(pair): pair for pair in reversed(pairs)}  # parts of a shallow network may be one layer
-    return link.model_copy(update={"hints": hints.model_copy(update={"pairs": tuple(reversed(once.values()))})})
+    once = {str(pair): pair for pair in reversed(numbered)}  # parts of a shallow network may be one layer
+    return tuple(reversed(once.values()))
 
 
 def _number(pair: Pair, layer: Layer, net: AnyNet) -> int:

@@ -14,8 +14,9 @@ from kdsearch.config.net import AnyNet, Own, sees
 from kdsearch.config.pipeline import Link
 from kdsearch.nets import cut
 from kdsearch.nets.build import build
+from kdsearch.nets.derived import EMBEDDING, Asked, Derived
 from kdsearch.nets.settle import shown
-from kdsearch.nets.taps import Regressor, sections
+from kdsearch.nets.taps import Regressor, embedded, sections
 
 
 def parameters(module: nn.Module) -> int:
@@ -70,6 +71,17 @@ class Survey:
         with FlopCounterMode(display=False) as counter:
             return tuple(counter.get_total_flops() // 2 for _ in self._sections())
 
+    @cached_property
+    def embedding(self) -> int | None:
+        """Width of what the last linear layer reads; None where a user's own network has none that reads one row an
+        image."""
+        if isinstance(self.net, Own):
+            return self._own.embedding
+        with torch.device("meta"):
+            last = embedded(sections(build(self.net, self.image, self.classes))[-1])[1][-1]
+        assert isinstance(last, nn.Linear)
+        return last.in_features
+
     @property
     def macs(self) -> int:
         """Of the whole network."""
@@ -98,6 +110,7 @@ class Looked:
     statistics: int
     maps: tuple[Shape, ...]
     reach: tuple[int, ...]
+    embedding: int | None
 
 
 def looked(net: Own, image: Shape, classes: int) -> Looked:
@@ -108,7 +121,7 @@ def looked(net: Own, image: Shape, classes: int) -> Looked:
         found = cut.maps(module, images, (*net.taps, ""), lambda _: reach.append(counter.get_total_flops() // 2))
     maps = tuple((m.shape[1], m.shape[2], m.shape[3]) for m in (found[name] for name in net.taps))
     statistics = sum(buffer.numel() for buffer in module.buffers() if buffer.is_floating_point())
-    return Looked(parameters(module), statistics, maps, tuple(reach))
+    return Looked(parameters(module), statistics, maps, tuple(reach), cut.embedding(module, images))
 
 
 @dataclass(frozen=True)
@@ -116,21 +129,27 @@ class Answer:
     """What a teacher shows of an image."""
 
     kind: str
-    """logits, or map5: what the section after layer 5 reads."""
+    """logits; embedding; map5: what the section after layer 5 reads; attention5, flow1+5: what is made of maps."""
     shape: tuple[int, ...]
-    """(classes,), or (channels, height, width)."""
+    """(classes,), (width,), or (channels, height, width)."""
 
     @classmethod
-    def of(cls, survey: Survey, layer: int, side: tuple[int, int] | None = None) -> "Answer":
+    def of(cls, survey: Survey, answer: Asked, side: tuple[int, int] | None = None) -> "Answer":
         """At a layer, from 1; behind the last one are the logits. `side`: of the map, averaged to it."""
-        if layer > len(survey.maps):
+        if isinstance(answer, Derived):
+            with torch.device("meta"):
+                made = answer.make(*(torch.empty(1, *survey.maps[layer - 1]) for layer in answer.layers))
+            return cls(answer.name, tuple(made.shape[1:]))
+        if answer == EMBEDDING:
+            return cls("embedding", (survey.embedding or 0,))
+        if answer > len(survey.maps):
             return cls("logits", (survey.classes,))
-        shape = survey.maps[layer - 1]
-        return cls(f"map{layer}", (shape[0], *side) if side else shape)
+        shape = survey.maps[answer - 1]
+        return cls(f"map{answer}", (shape[0], *side) if side else shape)
 
     @property
     def bytes(self) -> int:
-        """Logits are recorded in float32, maps in half precision."""
+        """Logits are recorded in float32, all else in half precision."""
         return (4 if self.kind == "logits" else 2) * math.prod(self.shape)
 
     @property
@@ -147,7 +166,7 @@ def survey(net: AnyNet, image: Shape, classes: int) -> Survey:
 
 def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[Regressor]:
     """One for each of the link's pairs, in their order."""
-    if link.hints is None:
+    if link.hints is None or link.hints.match == "flow":
         return []
     hints, guided = survey(teacher, image, classes).maps, survey(link.net, image, classes).maps
     kind = link.hints.regressor

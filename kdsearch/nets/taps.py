@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
 from kdsearch.nets import cut
+from kdsearch.nets.derived import EMBEDDING, Asked, Derived, layers_of
 
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
@@ -17,23 +18,29 @@ HIGHEST = 65504.0
 def answered(
     teacher: nn.Module,
     pixels: Tensor,
-    layers: Iterable[int],
+    answers: Iterable[Asked],
     names: Sequence[str] | None = None,
     sides: Mapping[int, tuple[int, int]] = MappingProxyType({}),
-) -> dict[int, Tensor]:
-    """One forward pass: hints by the number of their layer in half precision, logits by the number after the last one
-    in float32.
+) -> dict[Asked, Tensor]:
+    """One forward pass: hints, embeddings and what is made of maps in half precision, logits (by the number after the
+    last layer) in float32.
 
     Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised. `names`: as for `maps`; `sides`:
     of maps that are averaged to them.
     """
+    answers, logits = list(answers), count(teacher, names) + 1
     with torch.no_grad():
-        found = maps(teacher, pixels, set(layers), names)
-    logits = count(teacher, names) + 1
-    return {
-        number: one.float() if number == logits else smaller(one, sides.get(number)).half().clamp_(-HIGHEST, HIGHEST)
-        for number, one in found.items()
-    }
+        found = maps(teacher, pixels, layers_of(answers), names)
+        return {one: _answer(one, found, one == logits, sides) for one in answers}
+
+
+def _answer(answer: Asked, found: Mapping[int, Tensor], logits: bool, sides: Mapping[int, tuple[int, int]]) -> Tensor:
+    if isinstance(answer, Derived):
+        with torch.autocast(found[answer.layers[0]].device.type, enabled=False):
+            told = answer.make(*(found[layer].float() for layer in answer.layers))
+    else:
+        told = found[answer].float() if logits else smaller(found[answer], sides.get(answer))
+    return told if logits else told.half().clamp_(-HIGHEST, HIGHEST)
 
 
 def count(net: nn.Module, names: Sequence[str] | None = None) -> int:
@@ -42,21 +49,36 @@ def count(net: nn.Module, names: Sequence[str] | None = None) -> int:
 
 
 def maps(net: nn.Module, images: Tensor, layers: set[int], names: Sequence[str] | None = None) -> dict[int, Tensor]:
-    """What the next layer reads of each of the `layers` (from 1; the logits have the number after the last one):
-    {layer: (N, C, H, W)}; runs no further.
+    """What the next layer reads of each of the `layers` (from 1; the logits have the number after the last one, the
+    embedding 0): {layer: (N, C, H, W)}; runs no further.
 
     `names`: of a user's own network, its taps; None: a built-in one, which is a sequence of sections.
     """
     if names is None:
-        found: dict[int, Tensor] = {}
-        for number, section in enumerate(sections(net)[: max(layers)], start=1):
+        parts, found = sections(net), dict[int, Tensor]()
+        for number, section in enumerate(parts[: len(parts) if EMBEDDING in layers else max(layers)], start=1):
+            if number == len(parts) and EMBEDDING in layers:
+                front, section = embedded(section)
+                images = found[EMBEDDING] = front(images)
             images = section(images)
             if number in layers:
                 found[number] = images
         return found
     numbers = {name: number for number, name in enumerate((*names, ""), start=1)}
-    named = cut.maps(net, images, [name for name, number in numbers.items() if number in layers])
-    return {numbers[name]: one for name, one in named.items()}
+    wanted = [name for name, number in numbers.items() if number in layers]
+    if EMBEDDING not in layers:
+        return {numbers[name]: one for name, one in cut.maps(net, images, wanted).items()}
+    with cut.read_last(net) as read:
+        named = cut.maps(net, images, [*wanted, ""] if "" not in wanted else wanted)
+    return {EMBEDDING: read[-1]} | {numbers[name]: one for name, one in named.items() if name in wanted}
+
+
+def embedded(classifier: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """A built-in network's last section, cut where the embedding is: before the last linear layer and its dropout."""
+    assert isinstance(classifier, nn.Sequential)
+    end = len(classifier) - 1
+    end -= isinstance(classifier[end - 1], nn.Dropout)
+    return classifier[:end], classifier[end:]
 
 
 def sections(net: nn.Module) -> nn.Sequential:
