@@ -90,9 +90,11 @@ def _recipe(found: Facts) -> Iterator[str]:
     if told["pairs"]:
         by.append(f"of these {told['hint_epochs']} by hints {told['pairs']} (the teacher's layer → its own)")
     if told["tau"] is not None:
-        by.append(f"λ {told['lambda']:.3g} on labels, the rest on the teacher's answers at τ {told['tau']:.3g}")
+        by.append(f"λ {told['lambda']} on labels, the rest on the teacher's answers at τ {told['tau']:.3g}")
     else:
         by.append("on labels alone at the end")
+    if told["terms"]:
+        by.append(f"further terms: {', '.join(told['terms'])}")
     if told["links"] > 2:
         by.append(f"a chain of {told['links']} networks")
     yield f"{'; '.join(by)}; images changed by: {told['augment']}. config.yaml trains it again.\n"

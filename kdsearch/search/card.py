@@ -50,10 +50,15 @@ def _recipe(pipeline: Pipeline) -> dict[str, Any]:
     student = pipeline.student
     kd, hints = student.kd, student.hints
     return {
-        "links": len(pipeline.links), "epochs": student.fit.epochs, "hint_epochs": student.hint_epochs,
-        "pairs": student.pairs if hints else None, "lambda": 1 - kd.weight if kd else 1.0,
-        "tau": kd.temperature if kd else None, "augment": pipeline.data.changes,
-    }  # fmt: skip
+        "links": len(pipeline.links),
+        "epochs": student.fit.epochs,
+        "hint_epochs": student.hint_epochs,
+        "pairs": student.pairs if hints else None,
+        "lambda": f"{kd.labels_weight:.3g}" if kd else "1",
+        "tau": kd.temperature if kd else None,
+        "terms": [one.name for one in student.terms],
+        "augment": pipeline.data.changes,
+    }
 
 
 def _input(pipeline: Pipeline, made: Made) -> dict[str, Any]:

@@ -10,8 +10,8 @@ FACTS = {
     "data": "photos", "fingerprint": "f", "bytes": {"model.onnx": 2000}, "machine": "m", "versions": {"torch": "2"},
     "trained": {"torch": "2", "machine": "m"}, "speeds": [], "unmeasured": "its teacher's code is gone",
     "input": {"image": [1, 8, 8], "mean": [0.5], "std": [0.25], "range": None, "order": "rgb"},
-    "recipe": {"links": 2, "epochs": 9, "hint_epochs": 3, "pairs": "1→2", "lambda": 0.25, "tau": 4.0,
-               "augment": "none"},
+    "recipe": {"links": 2, "epochs": 9, "hint_epochs": 3, "pairs": "1→2", "lambda": "0.25", "tau": 4.0,
+               "augment": "none", "terms": ["at"]},
     "chosen": {"sampler": "tpe", "trials": 20, "complete": 5, "front": True, "reference": None, "confirmed": None},
     "accuracies": [
         {"format": "search", "part": "validation", "precision": "bfloat16", "right": 9, "of": 10, "accuracy": 0.9,
@@ -39,7 +39,7 @@ def speed(name: str, alone: float, many: float) -> dict[str, object]:
         "one of 20 draws, on the front of accuracy and size; seed 7.",
         "Not confirmed with other seeds",
         "- of this network: (yours to fill in)",
-        "λ 0.25 on labels, the rest on the teacher's answers at τ 4",
+        "λ 0.25 on labels, the rest on the teacher's answers at τ 4; further terms: at; images",
         "(pixel / 255 − mean) / std with mean 0.5 and std 0.25.",
     ],
 )
