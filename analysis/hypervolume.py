@@ -1,11 +1,12 @@
 """How much front did the search's effort buy?
 
 Hypervolume of the front over what its students had cost by then: the area that fully trained trials dominate in log10
-of compression (or of what accuracy is set against) and accuracy, above 1 and chance. It steps up where a completed trial (a dot) enlarged the
-front; small dots added nothing, and a long flat end says that more of the same would add little. All trials that were
-drawn count as cost, stopped ones too; references, teachers and recording have their lines in the table of costs. The
-axis of the hypervolume does not begin at 0. MACs-weighted epochs are epochs times the multiply-accumulates of the
-student's forward pass for one image; seconds are of training, added up over trials side by side.
+of compression (or of what accuracy is set against) and accuracy, above 1 and chance. It steps up where a completed
+trial (a dot) enlarged the front; small dots added nothing, and a long flat end says that more of the same would add
+little. All trials that were drawn count as cost, stopped ones too; references, teachers and recording have their lines
+in the table of costs. The axis of the hypervolume does not begin at 0. MACs-weighted epochs are epochs times the
+multiply-accumulates of the student's forward pass for one image; seconds are of training, added up over trials side by
+side.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """Which knobs decide whether a trial reaches the front?
 
-Optuna's conditional PED-ANOVA for accuracy and compression (or what it is set against) together: how much a knob's values among the trials of the
-front differ from its values among all trials that ended, as a share of all knobs' differences. Fully trained trials
-can be on the front; stopped ones count as trials that did not reach it, failed ones not at all. The bar is the median
-over bootstrap samples of the trials, the line spans their middle 90 %: where lines overlap, the search has not settled
-which of the two knobs matters more.
+Optuna's conditional PED-ANOVA for accuracy and compression (or what it is set against) together: how much a knob's
+values among the trials of the front differ from its values among all trials that ended, as a share of all knobs'
+differences. Fully trained trials can be on the front; stopped ones count as trials that did not reach it, failed ones
+not at all. The bar is the median over bootstrap samples of the trials, the line spans their middle 90 %: where lines
+overlap, the search has not settled which of the two knobs matters more.
 """
 
 import math

@@ -1,11 +1,11 @@
 """Accuracy against compression: what does a smaller student cost?
 
 Each dot is a trial; right is smaller (cheaper, faster: what accuracy is set against), up is better. The line is the
-front: the best accuracy of a fully trained trial at this compression or above. Faint dots were stopped early, below what they would have come to; those so far below that
-the axis would show little else are left out, and counted. The diamond is the teacher; triangles, a little beside each
-other, are one student trained with equal budgets by labels alone, by KD, and by a hint and KD. Hollow circles, where
-the front was confirmed, are means over new seeds, each on the 95 % interval that these seeds give, on the same
-validation images; a circle below its dot is what selection cost.
+front: the best accuracy of a fully trained trial at this compression or above. Faint dots were stopped early, below
+what they would have come to; those so far below that the axis would show little else are left out, and counted. The
+diamond is the teacher; triangles, a little beside each other, are one student trained with equal budgets by labels
+alone, by KD, and by a hint and KD. Hollow circles, where the front was confirmed, are means over new seeds, each on the
+95 % interval that these seeds give, on the same validation images; a circle below its dot is what selection cost.
 """
 
 import altair as alt
@@ -107,8 +107,8 @@ def _confirmed(members: list[seeds.Member], tables: Tables, facts: Facts, own: O
     rows = [
         {
             "trial": member.trial, "accuracy": member.confirmed.value,
-            **{name: tables.trials[member.trial][name] for name in (own.ratio, "parameters")}, "seeds": len(member.accuracies), "selected": member.selected,
-            "half": member.confirmed.half,
+            **{name: tables.trials[member.trial][name] for name in (own.ratio, "parameters")},
+            "seeds": len(member.accuracies), "selected": member.selected, "half": member.confirmed.half,
             "low": max(member.confirmed.value - (member.confirmed.half or 0), 0),
             "high": min(member.confirmed.value + (member.confirmed.half or 0), 1),
         }
