@@ -49,8 +49,8 @@ def test_the_stopping_rules_are_compared_on_every_table():
 
 
 def test_a_live_search_is_compared_with_one_that_stops_none():
-    more = ("--", "--epochs", 6, "--teacher-epochs", 1, "--set", "data.images=400")
-    found = last_line("live_search.py", "--trials", 3, "--seeds", 1, *more)
+    more = ("--", "--epochs", 6, "--teacher-epochs", 1, "--set", "data.images=400", "--max-concurrent", 1)
+    found = last_line("live_search.py", "--trials", 2, "--seeds", 1, *more)
     assert 0 < found["median_epochs"] <= 1 and found["median_hypervolume"] > 0
 
 

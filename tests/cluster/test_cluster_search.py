@@ -12,7 +12,7 @@ import brought
 import pandas as pd
 import pytest
 from driver import planned
-from unbroken import PATIENCE, SPACE, assert_equal, ran
+from unbroken import LONG, PATIENCE, SPACE, assert_equal, done, ran
 
 import kdsearch
 from kdsearch.results import files, searches, tables
@@ -20,14 +20,23 @@ from kdsearch.search import look
 from kdsearch.search.driver import Driver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
-SLOW = SPACE.replace("epochs=6,", "epochs=40,")
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """The folder of a search that nothing disturbed; before the cluster, since it has a Ray of its own."""
+    return ran(tmp_path_factory.mktemp("long"), LONG)
+
+
+def call(where: Path, cluster: Any, *more: str) -> list[str]:
+    (where / "lost.py").write_text(LONG)
+    words = ["tune", "./lost.py", "--name", "s", "--address", cluster.address, "--storage", str(where / "shared")]
+    return [sys.executable, "-m", "kdsearch.cli", *words, "--rule", "none", "--sampler", "random", *more]
 
 
 def begun(where: Path, cluster: Any, *more: str) -> subprocess.Popen:
-    (where / "lost.py").write_text(SLOW)
-    words = ["tune", "./lost.py", "--name", "s", "--address", cluster.address, "--storage", str(where / "shared")]
-    call = [sys.executable, "-m", "kdsearch.cli", *words, "--rule", "none", "--sampler", "random", *more]
-    return subprocess.Popen(call, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = call(where, cluster, *more)
+    return subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def until(driver: subprocess.Popen, what: Any) -> None:
@@ -43,9 +52,9 @@ def ended(driver: subprocess.Popen) -> str:
     return said
 
 
-def test_trials_of_a_node_that_dies_finish_elsewhere_from_their_checkpoints(cluster, tmp_path):
+def test_trials_of_a_node_that_dies_finish_elsewhere_from_their_checkpoints(long, cluster, tmp_path):
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    driver = begun(tmp_path, cluster, "--trials", "3")
+    driver = begun(tmp_path, cluster)
     folder = tmp_path / "shared" / "s"
 
     def two_run_beyond_their_first_stage() -> bool:
@@ -56,9 +65,7 @@ def test_trials_of_a_node_that_dies_finish_elsewhere_from_their_checkpoints(clus
     cluster.remove_node(nodes[0], allow_graceful=False)
     said = ended(driver)
     assert "it goes on from its last checkpoint" in said and "Nodes of the cluster" in said
-    (tmp_path / "alone").mkdir()
-    whole = ran(tmp_path / "alone", SLOW, "--trials", "3")
-    assert_equal(whole, folder)
+    assert_equal(long, folder)
 
 
 def test_a_node_that_comes_late_gets_work(cluster, tmp_path):
@@ -133,11 +140,9 @@ def test_a_front_in_a_bucket_is_confirmed_by_nodes_that_see_nothing_but_the_buck
         monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / name))
         cluster.add_node(num_cpus=1)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "driver"))
-    ended(begun(tmp_path, cluster, "--trials", "1", "--epochs", "4", "--storage", word))
+    done(call(tmp_path, cluster, "--trials", "1", "--epochs", "4", "--storage", word), tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    words = [sys.executable, "-m", "kdsearch.cli", "confirm", "s", "--seeds", "2", "--storage", word]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done(["kdsearch.cli", "confirm", "s", "--seeds", "2", "--storage", word], tmp_path)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "third"))
     storage = searches.reading(word)
     folder = searches.find("s", storage)
@@ -154,8 +159,8 @@ def test_a_search_of_own_networks_runs_on_nodes_with_a_bucket(cluster, options, 
         monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / name))
         cluster.add_node(num_cpus=1)
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path / "driver"))
-    words = ["--storage", f"s3://searches/own{options}", "--address", cluster.address, "--epochs", "40"]
-    done = subprocess.run(brought.call("s", *words), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    words = ["--storage", f"s3://searches/own{options}", "--address", cluster.address]
+    words += ["--epochs", "40"]  # so long that the second node has begun before the first one has trained them all
+    done(brought.call("s", *words), tmp_path)
     assert {row["state"] for row in kdsearch.open("s", words[1]).trials.to_dict("records")} == {"complete"}
     assert {path.parts[len(tmp_path.parts)] for path in tmp_path.glob("*/**/code/*.zip")} >= {"one", "two"}

@@ -7,19 +7,17 @@ import sys
 import time
 
 import pytest
-from unbroken import PATIENCE
+from unbroken import PATIENCE, done
 
 from kdsearch.results import front, tables
 
 pytestmark = pytest.mark.kill
 
 
-def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was_killed(tmp_path):
+def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was_killed(tmp_path, capsys):
     def kdsearch(*words: str) -> str:
-        call = [sys.executable, "-m", "kdsearch.cli", *words]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        done(["kdsearch.cli", *words], tmp_path)
+        return capsys.readouterr().out
 
     words = ["tune", "depth_vs_hint", "--epochs", "3", "--teacher-epochs", "1", "--trials", "500"]
     call = [sys.executable, "-m", "kdsearch.cli", *words]
@@ -29,7 +27,7 @@ def test_status_report_and_export_work_on_a_search_that_runs_and_on_one_that_was
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and len(front.members(tables.read(folder).trials.values())) < 2:
             assert driver.poll() is None
-            time.sleep(1)
+            time.sleep(0.2)
         assert "running" in kdsearch("status", "depth_vs_hint")
         kdsearch("report", "depth_vs_hint")
     finally:
@@ -58,8 +56,8 @@ def test_an_interrupt_before_the_first_trial_leaves_a_search_that_goes_on(tmp_pa
         and "Traceback" not in said
     )
     assert not tables.read(folder).trials
-    done = subprocess.run([*call, "--resume", "--trials", "1"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and len(tables.read(folder).trials) == 4, done.stderr
+    done([*call, "--resume", "--trials", "1"], tmp_path)
+    assert len(tables.read(folder).trials) == 4
 
 
 def test_a_search_that_has_no_trial_yet_leaves_no_folder(tmp_path):
@@ -73,6 +71,6 @@ def test_a_search_that_has_no_trial_yet_leaves_no_folder(tmp_path):
         "    return Pipeline(links=(Link(net=REFERENCE, fit=WILD), Link(net=REFERENCE, kd=KD())))\n"
     )
     call = [sys.executable, "-m", "kdsearch.cli", "tune", str(space)]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and "The teacher could not be trained: Diverged" in done.stderr
+    ended = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2 and "The teacher could not be trained: Diverged" in ended.stderr
     assert not (tmp_path / "results" / "broken").exists()
