@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, Pair, Pooling
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, OwnTerm, Pair, Pooling
 from kdsearch.config.net import AnyNet
 from kdsearch.distill import boundary, feature, relation
 from kdsearch.distill.shown import Shown, Term
+from kdsearch.nets import own_term
 from kdsearch.nets.derived import EMBEDDING, Derived
 from kdsearch.nets.ends import compared
 
@@ -135,6 +136,25 @@ def _bss(term: BSS, networks: Networks) -> Term:
         return boundary.supported(again.student(pixels), soft, term.temperature)
 
     return Term(term.name, term.weight, value, (logits,), (theirs,), live=True)
+
+
+@_term.register
+def _own(term: OwnTerm, networks: Networks) -> Term:
+    student, teacher, _ = networks
+    formula = own_term.found(term)
+    reads, asks = (
+        {word: own_term.layer(word, net) for word in words}
+        for words, net in ((formula.reads, student), (formula.asks, teacher))
+    )
+
+    def value(shown: Shown) -> Tensor:
+        with torch.autocast(shown.labels.device.type, enabled=False):
+            ours = {word: shown.ours[layer].float() for word, layer in reads.items()}
+            theirs = {word: shown.theirs[layer].detach().float() for word, layer in asks.items()}
+            return own_term.computed(formula, term.called, (ours, theirs), shown.labels)
+
+    weight = formula.weight if term.weight is None else term.weight
+    return Term(term.name, weight, value, tuple(reads.values()), tuple(asks.values()))
 
 
 def _guided(pairs: Sequence[Pair]) -> tuple[int, ...]:

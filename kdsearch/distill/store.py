@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
+from kdsearch.config.methods import OwnTerm
 from kdsearch.config.net import AnyNet, Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.config.provenance import RECIPE
@@ -45,6 +46,9 @@ def _of(link: Link) -> dict[str, Any]:
     plain = link.model_dump(mode="json")
     if isinstance(link.net, Own):
         plain["net"] |= {"factory": link.net.called, "weights": None}
+    for written, term in zip(plain.get("terms", ()), link.terms, strict=True):
+        if isinstance(term, OwnTerm):
+            written["term"] = term.called
     return plain
 
 

@@ -1,13 +1,15 @@
 """Layers that are compared, and networks that are to show an embedding: whether they fit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, Pair
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, OwnTerm, Pair
 from kdsearch.config.net import AnyNet, Eye, Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.errors import Refusal
+from kdsearch.nets import own_term
+from kdsearch.nets.derived import EMBEDDING
 from kdsearch.nets.ends import compared
 from kdsearch.nets.survey import survey
 
@@ -56,18 +58,29 @@ def _check_channels(pair: Pair, hints: Sequence[Shape], guided: Sequence[Shape],
 def _check_term(term: Joint, teacher: Link, link: Link, image: Shape, classes: int) -> None:
     if isinstance(term, AT | FSP | SP):
         _check_maps(term, teacher, link, image, classes)
-    elif isinstance(term, RKD | PKT):
-        for role, net in (("teacher", teacher.net), ("student", link.net)):
-            if survey(net, image, classes).embedding is None:
-                raise Refusal(
-                    f"{term.name} compares embeddings, what the last linear layer reads of an image, but the {role} "
-                    f"{_called(net)} has no such layer; kd, which needs answers alone, would fit."
-                )
-    elif isinstance(term, BSS) and _eye(teacher.net) != _eye(link.net):
+    for role, net, shown in _shown(term, teacher.net, link.net):
+        if EMBEDDING in shown and survey(net, image, classes).embedding is None:
+            raise Refusal(
+                f"{term.name} compares embeddings, what the last linear layer reads of an image, but the {role} "
+                f"{_called(net)} has no such layer; kd, which needs answers alone, would fit."
+            )
+    if isinstance(term, BSS) and _eye(teacher.net) != _eye(link.net):
         raise Refusal(
             "bss moves the student's images as the teacher says, so that both see an image alike, but the teacher "
             f"{_called(teacher.net)} has an eye of its own; one whose eye is the student's would fit."
         )
+
+
+def _shown(term: Joint, teacher: AnyNet, student: AnyNet) -> Iterator[tuple[str, AnyNet, Sequence[int]]]:
+    """What each network shows to a term that compares no pairs."""
+    words: Sequence[Sequence[str]] = ()
+    if isinstance(term, RKD | PKT):
+        words = (("embedding",), ("embedding",))
+    elif isinstance(term, OwnTerm):
+        formula = own_term.found(term)
+        words = (formula.asks, formula.reads)
+    for role, net, own in zip(("teacher", "student"), (teacher, student), words, strict=False):
+        yield role, net, [own_term.layer(word, net) for word in own]
 
 
 def _check_maps(term: AT | FSP | SP, teacher: Link, link: Link, image: Shape, classes: int) -> None:

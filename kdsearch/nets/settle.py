@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.methods import pairs_of
+from kdsearch.config.methods import OwnTerm, pairs_of
 from kdsearch.config.net import AnyNet, Eye, Own, sees
 from kdsearch.config.pipeline import Layer, Link, Pair, Pipeline
 from kdsearch.errors import Refusal, first_line, listed
-from kdsearch.nets import cut, factory
+from kdsearch.nets import cut, factory, own_term
 from kdsearch.nets.filled import new_head, weights_hash
 
 TIMM = {"size": "input_size", "resize": "interpolation", "mean": "mean", "std": "std", "channels": "input_size"}
@@ -26,6 +26,7 @@ def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipel
 
     Raises Refusal for a network that cannot be made, or cannot be cut where a pair names it.
     """
+    pipeline = own_terms(pipeline)
     links = list(pipeline.links)
     for number, link in enumerate(links):
         if isinstance(link.net, Own):
@@ -34,6 +35,17 @@ def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipel
             links[number] = link.model_copy(update={"net": certain(link.net, image, classes, names)})
     links = [_numbered(link, links[number - 1].net if number else None) for number, link in enumerate(links)]
     return pipeline if tuple(links) == pipeline.links else pipeline.model_copy(update={"links": tuple(links)})
+
+
+def own_terms(pipeline: Pipeline) -> Pipeline:
+    """With its own terms found out about, which needs no images; itself where that is so. Raises Refusal."""
+    links = tuple(
+        link.model_copy(
+            update={"terms": tuple(own_term.settled(one) if isinstance(one, OwnTerm) else one for one in link.terms)}
+        )
+        for link in pipeline.links
+    )
+    return pipeline if links == pipeline.links else pipeline.model_copy(update={"links": links})
 
 
 def certain(net: Own, image: Shape, classes: tuple[str, ...], names: Sequence[str] = ()) -> Own:

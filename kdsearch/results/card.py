@@ -144,13 +144,17 @@ def _speed(found: Facts) -> Iterator[str]:
         yield f"Not measured: {found['unmeasured']}\n"
         return
     rows = [
-        [FORMATS[one["format"]], one["runtime"], f"{one['microseconds']:,.3g} µs", _faster(one["ratio"]),
-         f"{one['many']:,.3g} µs", _faster(one["many_ratio"])]
+        [FORMATS[one["format"]], one["runtime"], _time(one["microseconds"]), _faster(one["ratio"]),
+         _time(one["many"]), _faster(one["many_ratio"])]
         for one in found["speeds"]
     ]  # fmt: skip
     yield f"CPU time of an image, a thread of {found['machine']}: 10th percentile, warm, in rounds with the teacher.\n"
     yield from _table(("as", "run by", "alone", "teacher / it", "among 32", "teacher / it"), rows)
     yield from (f"{sentence}\n" for sentence in slower(found))
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds:,.0f} µs" if microseconds >= 100 else f"{microseconds:.3g} µs"
 
 
 def _faster(ratio: float) -> str:
@@ -170,7 +174,7 @@ def slower(found: Facts) -> list[str]:
     for name, key in (("alone", "microseconds"), ("among 32", "many")):
         if plain and small and small[key] > NOISE * plain[key]:
             told.append(
-                f"int8 is slower than float32 for an image {name}: {small[key]:.3g} against {plain[key]:.3g} µs; "
+                f"int8 is slower than float32 for an image {name}: {_time(small[key])} against {_time(plain[key])}; "
                 f"model.onnx is the better choice there."
             )
     return told

@@ -1,10 +1,12 @@
-"""Users' own networks in the pipelines of a search: found out about, known by their files, which travel to workers."""
+"""Users' own networks and terms in the pipelines of a search: found out about, known by their files, which travel to
+workers."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kdsearch.config.methods import OwnTerm
 from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.errors import Refusal
@@ -35,9 +37,9 @@ def family(settings: Settings) -> Callable[[Any], Own]:
 
 
 def certain(pipeline: Pipeline, settings: Settings) -> Pipeline:
-    """With its own networks found out about, once the images are known. Raises Refusal."""
+    """With its own terms found out about, and its own networks once the images are known. Raises Refusal."""
     if settings.shape is None or settings.classes is None:
-        return pipeline
+        return settle.own_terms(pipeline)
     found = settled(pipeline, settings.shape, settings.classes)
     first, *rest = found.links
     if not isinstance(first.net, Own):
@@ -66,9 +68,16 @@ def own_networks(pipelines: Iterable[Pipeline]) -> list[Own]:
     return list({(net.factory, net.source, net.weights_hash): net for net in nets}.values())
 
 
+def own_terms(pipelines: Iterable[Pipeline]) -> list[OwnTerm]:
+    """Those of users' own, each once by its file."""
+    told = (term for pipeline in pipelines for link in pipeline.links for term in link.terms)
+    return list({(term.term, term.source): term for term in told if isinstance(term, OwnTerm)}.values())
+
+
 def sources(pipelines: Iterable[Pipeline]) -> dict[str, str]:
-    """Hashes of the files that make users' own networks, by their names: a search goes on with the same."""
-    found: dict[str, str] = {}
+    """Hashes of the files that make users' own networks and terms, by their names: a search goes on with the same."""
+    pipelines = list(pipelines)
+    found = {term.called: term.source for term in own_terms(pipelines)}
     for net in own_networks(pipelines):
         found[net.called] = net.source
         if net.weights:
@@ -92,13 +101,16 @@ def shelf(storage: Storage) -> Path:
 
 
 def send(pipelines: Iterable[Pipeline], storage: Storage) -> None:
-    """The files that make users' own networks, where every machine finds them: the factory's with what it imports
-    beside it, and the weights."""
+    """The files that make users' own networks and terms, where every machine finds them: the function's with what it
+    imports beside it, and the weights."""
+    pipelines = list(pipelines)
+    for term in own_terms(pipelines):
+        _pack(Path(term.term.rpartition(":")[0]), _packed(storage, term))
+        storage.push(_packed(storage, term))
     for net in own_networks(pipelines):
         path, weights = Path(net.factory.rpartition(":")[0]), Path(net.weights or "")
-        if path.suffix == ".py" and not _packed(storage, net).exists():
-            with whole(_packed(storage, net)) as draft:
-                draft.write_bytes(code.packed(path))
+        if path.suffix == ".py":
+            _pack(path, _packed(storage, net))
         if net.weights and not _weights(storage, net).exists():
             with whole(_weights(storage, net)) as draft:
                 shutil.copyfile(weights, draft)
@@ -107,8 +119,14 @@ def send(pipelines: Iterable[Pipeline], storage: Storage) -> None:
                 storage.push(file)
 
 
-def _packed(storage: Storage, net: Own) -> Path:
-    return shelf(storage) / f"{net.source}.zip"
+def _pack(path: Path, archive: Path) -> None:
+    if not archive.exists():
+        with whole(archive) as draft:
+            draft.write_bytes(code.packed(path))
+
+
+def _packed(storage: Storage, own: Own | OwnTerm) -> Path:
+    return shelf(storage) / f"{own.source}.zip"
 
 
 def _weights(storage: Storage, net: Own) -> Path:
@@ -116,11 +134,13 @@ def _weights(storage: Storage, net: Own) -> Path:
 
 
 def bring(pipeline: Pipeline, storage: Storage) -> None:
-    """Make a worker find the files of a pipeline's networks."""
-    for net in own_networks([pipeline]):
+    """Make a worker find the files of a pipeline's networks and terms."""
+    nets = own_networks([pipeline])
+    for net in nets:
         if net.weights and not _weights(storage, net).exists():
             storage.pull(_weights(storage, net))
-        if not (_packed(storage, net).exists() or storage.pull(_packed(storage, net))):
+    for own in (*nets, *own_terms([pipeline])):
+        if not (_packed(storage, own).exists() or storage.pull(_packed(storage, own))):
             continue
-        code.look_in(_packed(storage, net).parent)
-        code.unpack(_packed(storage, net))
+        code.look_in(_packed(storage, own).parent)
+        code.unpack(_packed(storage, own))

@@ -59,7 +59,7 @@ def test_a_card_tells_of_new_seeds_of_a_cell_and_of_pictures_of_16_bits():
 def test_int8_that_is_slower_than_float_is_said_and_noise_is_not():
     both = [speed("model.onnx", 20, 10), speed("model.int8.onnx", 30, 5)]
     (told,) = said(FACTS | {"speeds": both})
-    assert told.startswith("int8 is slower than float32 for an image alone: 30 against 20 µs") and told in card(
+    assert told.startswith("int8 is slower than float32 for an image alone: 30 µs against 20 µs") and told in card(
         FACTS | {"speeds": both}
     )
     assert said({"speeds": [speed("model.onnx", 20, 10), speed("model.int8.onnx", 20.2, 10)]}) == []
