@@ -183,7 +183,8 @@ def _words(one: _Leaving, found: Mapping[str, Any], there: Mapping[str, bytes]) 
     made, net = one.made, one.pipeline.student.net
     title = f"Trial {one.row['trial']} of the search '{found['search']}'."
     code = plain.code(title, net, made.image, made.classes, made.mean, made.std)
-    more = (*there, "metrics.json", "model.py", "CARD.md", *(["code/"] if _is_file(net) else []))
+    own = _is_file(net) or networks.own_terms([one.pipeline])
+    more = (*there, "metrics.json", "model.py", "CARD.md", *(["code/"] if own else []))
     texts = {
         "model.py": code.text, "CARD.md": results_card.card(found),
         "card.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
@@ -201,7 +202,7 @@ def _metrics(one: _Leaving, contents: Mapping[str, bytes]) -> bytes:
     return (json.dumps(told, indent=1) + "\n").encode()
 
 
-def _put(one: _Leaving, contents: Mapping[str, bytes], metrics: bytes, archive: Path | None) -> None:
+def _put(one: _Leaving, contents: Mapping[str, bytes], metrics: bytes, archives: Sequence[Path]) -> None:
     """All files, each whole. metrics.json, which tells their sums, comes when nothing is left that has others: what is
     cut short can be made again."""
     for path in (one.target / name for name in FILES if name != "metrics.json"):
@@ -210,16 +211,18 @@ def _put(one: _Leaving, contents: Mapping[str, bytes], metrics: bytes, archive: 
     for name, content in {"metrics.json": metrics, **contents}.items():
         with whole(one.target / name) as draft:
             draft.write_bytes(content)
-    if archive:
+    for archive in archives:
         with whole(one.target / CODE / archive.name) as draft:
             draft.write_bytes(archive.read_bytes())
 
 
-def _packed(storage: Storage, one: _Leaving) -> Path | None:
-    """The files of a user's own student, as they were: `train` and `load` find them there."""
+def _packed(storage: Storage, one: _Leaving) -> list[Path]:
+    """The files of a user's own student and terms, as they were: `train` and `load` find them there."""
     net = one.pipeline.student.net
-    archive = networks.shelf(storage) / f"{net.source}.zip" if _is_file(net) and isinstance(net, Own) else None
-    return archive if archive and archive.is_file() else None
+    sources = [net.source] if isinstance(net, Own) and _is_file(net) else []
+    sources += [term.source for term in networks.own_terms([one.pipeline])]
+    archives = [networks.shelf(storage) / f"{source}.zip" for source in dict.fromkeys(sources)]
+    return [archive for archive in archives if archive.is_file()]
 
 
 def _is_file(net: Any) -> bool:

@@ -29,7 +29,7 @@ FILES = {
     "CARD.md": "what it is, how good, how large, how fast; card.json holds the same for programs",
     "model.onnx": "float32, normalisation inside; `pixels` -> `logits`, class names in the metadata",
     "model.int8.onnx": "the same in int8",
-    "code/": "the user's own code that makes the network, as it was",
+    "code/": "the user's own code, as it was",
 }
 
 
