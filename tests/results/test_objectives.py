@@ -15,11 +15,11 @@ from kdsearch.results.objectives import OBJECTIVES
 
 PIPELINE = {"links": [{"seed": 0}]}
 RATIOS = {own.name: own.ratio for own in OBJECTIVES.values()}
-LINE = {"compression": (2.0, 20.0, 200.0), "macs_ratio": (9.0, 3.0, 1.0), "bytes_ratio": (2.0, 3.0, 4.0),
+LINE = {"compression": (2.0, 20.0, 200.0), "macs_ratio": (9.0, 3.0, 1.0), "bytes_ratio": (2.0, 2.05, 4.0),
         "latency_ratio": (1.0, 10.0, 5.0)}  # fmt: skip
 """Of three students, whose accuracies are 0.9, 0.8 and 0.5."""
 FRONTS = {"parameters": ["0", "1", "2"], "macs": ["0"], "bytes": ["0", "1", "2"], "latency": ["0", "1"]}
-KNEES = {"parameters": "1", "macs": "0", "bytes": "1", "latency": "0"}
+KNEES = {"parameters": "1", "macs": "0", "bytes": "0", "latency": "0"}
 
 
 def sized(place: int, against: str | None) -> dict[str, Any]:
