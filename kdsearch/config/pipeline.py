@@ -50,7 +50,8 @@ class Hints(Part, frozen=True):
         if not self.ce_weight and not any(pair.weight for pair in self.pairs):
             raise ValueError("stage 1 needs a loss, but all weights are 0.")
         if self.match == "flow" and len(self.pairs) < 2:
-            raise ValueError(f"a flow leads from one pair to the next, but there is only {self.pairs[0]}.")
+            alone = " ".join(map(str, self.pairs))
+            raise ValueError(f"a flow leads from one pair to the next, but there is only {alone}.")
         return self
 
 

@@ -262,6 +262,7 @@ def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
             asked = term.asks[0]
             assert isinstance(asked, int)
             bridge = term.bridge(guided[term.reads[0] - 1], hints[asked - 1])
+            assert isinstance(bridge, Regressor)
             found[term.name] = placed(bridge, images.mean.device)
     return found
 

@@ -21,7 +21,7 @@ class Weights:
 
     def idle(self, name: str) -> bool:
         """Whether a term has no part in this epoch."""
-        return name not in self.shares and self._now[name] == 0
+        return name not in self.shares and bool(self._now[name] == 0)
 
     def measured(self, norms: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> None:
         """Set those with a share, by the norms of the other terms' weighted gradients and the lengths of their own,

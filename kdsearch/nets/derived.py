@@ -38,7 +38,8 @@ def ordered(answers: Iterable[Asked]) -> tuple[Asked, ...]:
     known = set(answers)
     plain = [one for one in known if isinstance(one, int)]
     made = [one for one in known if isinstance(one, Derived)]
-    return (*sorted(plain), *sorted(made, key=lambda one: (one.kind, one.layers, one.side or ())))
+    made.sort(key=lambda one: (one.kind, one.layers, one.side or ()))
+    return (*sorted(plain), *made)
 
 
 def layers_of(answers: Iterable[Asked]) -> set[int]:

@@ -84,7 +84,7 @@ class Session:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (N, C, H, W) -> float32 (N, classes)."""
-        return self._session.run([LOGITS], {PIXELS: pixels})[0]
+        return np.asarray(self._session.run([LOGITS], {PIXELS: pixels})[0])
 
     def all(self, pixels: Tensor, at_once: int = 256) -> Tensor:
         """The same for many, on the CPU."""

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ def found(term: OwnTerm) -> Formula:
     if not place.endswith(".py") or not name.isidentifier():
         raise Refusal(f"A term of one's own is named FILE.py:FUNCTION, but got '{term.term}'.")
     module = code.load(code.kept(Path(place), term.source))
-    call = getattr(module, name, None)
+    call: Any = getattr(module, name, None)
     if not callable(call):
         there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
         raise unknown(f"function in '{place}'", name, there)

@@ -109,4 +109,5 @@ def test_a_student_at_the_boundary_learns_the_kl_without_its_square():
     loss = boundary.supported(ours, theirs, 3.0)
     assert float(9 * loss.detach()) == pytest.approx(float(losses.distillation(ours.detach(), theirs, 3.0)), rel=1e-5)
     crossed = -(theirs / 3).softmax(1).mul((ours / 3).log_softmax(1)).sum(1).mean()
-    assert torch.allclose(*(torch.autograd.grad(one, ours)[0] for one in (loss, crossed)), atol=1e-7)
+    one, other = (torch.autograd.grad(value, ours)[0] for value in (loss, crossed))
+    assert torch.allclose(one, other, atol=1e-7)

@@ -49,6 +49,7 @@ def test_gradient_shares_are_those_of_the_weighted_terms_computed_apart(images):
     norms = {}
     for name, weight in asked.stage.weights.items():
         net.zero_grad()
+        assert isinstance(weight, float)
         (weight * asked.losses(batch)[name]).backward()
         norms[name] = float(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm())
     expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Pair
 from kdsearch.config.net import Eye, Net, ResNet
 from kdsearch.config.pipeline import KD, Fit, Hints, Link, Pipeline
 from kdsearch.errors import Refusal
@@ -12,6 +12,10 @@ from kdsearch.nets.survey import survey
 
 RES26, RES8 = (ResNet(kind="resnet", widths=(16, 32, 64), blocks=blocks) for blocks in (4, 1))
 PLAIN9, PLAIN3 = Net(widths=(16, 32, 48), depth=9), Net(widths=(16, 32, 48), depth=3)
+
+
+def told(*words: str) -> tuple[Pair, ...]:
+    return tuple(Pair.model_validate(word) for word in words)
 
 
 def written(term, teacher, student) -> list[str]:
@@ -50,10 +54,10 @@ def test_networks_that_fit_are_not_refused(term):
     "teacher, student, link, said",
     [
         (RES26, PLAIN3, {"terms": (FSP(),)}, "the hint has 64, the guided layer 48; layers of equal channels"),
-        (RES26, RES8, {"terms": (FSP(pairs=("1>1", "9>2")),)}, r"pair 9→2: .* 32, the guided layer 16"),
+        (RES26, RES8, {"terms": (FSP(pairs=told("1>1", "9>2")),)}, r"pair 9→2: .* 32, the guided layer 16"),
         (RES26, Net(widths=(64,), depth=1), {"terms": (FSP(),)}, "share only 13→1; pairs with others would fit"),
-        (RES26, RES8, {"terms": (AT(pairs=("14>2",)),)}, "the teacher has 13 layers, but the pair names number 14"),
-        (RES26, RES8, {"hints": Hints(pairs=("1>1", "9>2"), match="flow")}, r"pair 9→2: flows"),
+        (RES26, RES8, {"terms": (AT(pairs=told("14>2")),)}, "the teacher has 13 layers, but the pair names number 14"),
+        (RES26, RES8, {"hints": Hints(pairs=told("1>1", "9>2"), match="flow")}, r"pair 9→2: flows"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused_with_what_would_fit(teacher, student, link, said):
