@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from kdsearch.config.methods import Ramp, Weight
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.results.metric import column, score
 from kdsearch.results.objectives import objective
@@ -49,9 +50,14 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
         "hints": "+".join(str(pair.hint) for pair in student.hints.pairs) if student.hints else "none",
         "depth": student.net.layers,
         "width": getattr(student.net, "width", None),
-        "lambda": 1 - student.kd.weight if student.kd else 1.0,
+        "lambda": _number(student.kd.labels_weight) if student.kd else 1.0,
         "tau": student.kd.temperature if student.kd else None,
     }
+
+
+def _number(weight: Weight) -> float:
+    """Of one that changes, what it comes to."""
+    return weight.end if isinstance(weight, Ramp) else weight
 
 
 def drawn(tables: Tables) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def found(term: OwnTerm) -> Formula:
     if not place.endswith(".py") or not name.isidentifier():
         raise Refusal(f"A term of one's own is named FILE.py:FUNCTION, but got '{term.term}'.")
     module = code.load(code.kept(Path(place), term.source))
-    call: Any = getattr(module, name, None)
+    call = getattr(module, name, None)
     if not callable(call):
         there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
         raise unknown(f"function in '{place}'", name, there)
@@ -49,7 +49,8 @@ def found(term: OwnTerm) -> Formula:
     weight = getattr(call, "weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1e6:
         raise Refusal(f"A term's weight is a number from 0 to 1,000,000, but that of '{term.called}' is {weight!r}.")
-    return Formula(call, reads, asks, float(weight), len(inspect.signature(call).parameters) > 2)
+    formula: Any = call
+    return Formula(formula, reads, asks, float(weight), len(inspect.signature(call).parameters) > 2)
 
 
 def _words(call: object, term: OwnTerm, kind: str) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def _line(row: Mapping[str, Any], member: Member | None, confirmed: bool, chosen
 def _taught(row: Mapping[str, Any]) -> list[str]:
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
     kd = student.kd
-    return [student.pairs, f"{1 - kd.weight:.2f}" if kd else "1", f"{kd.temperature:.1f}" if kd else "–"]
+    return [student.pairs, f"{kd.labels_weight:.2f}" if kd else "1", f"{kd.temperature:.1f}" if kd else "–"]
 
 
 def value(knob: Any) -> str:

@@ -48,7 +48,7 @@ def look(asked: Asked, space: spaces.Space, place: Place, progress: Progress = s
         settings = replace(settings, shape=images.shape, classes=images.classes, teacher=teacher)
         drawing.check_overrides(space, settings, OWN_DRAWS)
         drawn, references = _drawn(space, settings, sampler, progress)
-        networks.check_sources(before.sources if before else {}, networks.sources(draw.pipeline for draw in drawn))
+    networks.check_sources(before.sources if before else {}, networks.sources(draw.pipeline for draw in drawn))
     study = (before and before.study) or f"{place.folder.name}-{uuid4().hex[:8]}"
     plan = Plan(
         asked, space, place, settings, sampler, rule, limits, trials, tuple(drawn), references, images, epochs,
