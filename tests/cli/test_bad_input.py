@@ -1,6 +1,7 @@
 """Whatever is wrong with a file that kdsearch reads: a sentence and exit code 2, or a correct run."""
 
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -25,11 +26,12 @@ from damage import (
     share,
 )  # fmt: skip
 from driver import Driver, sampler_of
-from helpers import MADE, STUDENT, pipeline
+from helpers import MADE, pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdsearch.cli import app
+from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
 from kdsearch.distill.store import save_net
 from kdsearch.errors import Refusal
@@ -63,9 +65,8 @@ class Careful(Driver):
             rungs.judge(name, 1, accuracy, tables.trials[name]["parameters"])
             tables.judged(rungs.state()["verdicts"][-1])
         tables.mark(name, "complete")
-        save_net(
-            self.search.plan.folder / "students" / f"{name}.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE
-        )
+        net = Pipeline.model_validate(config["pipeline"]).student.net
+        save_net(self.search.plan.folder / "students" / f"{name}.safetensors", build.build(net, (1, 8, 8), 2), MADE)
         sampler.on_trial_complete(ray_name, {"complete": True, "accuracy": accuracy, "balanced_accuracy": accuracy})
 
 
@@ -143,6 +144,7 @@ COMMANDS += ("export s --best knee --storage .", GO_ON, GO_ON)
 def right(told: tuple[int, str, str]) -> bool:
     """A sentence and exit code 2, or no error at all; after a search there may be no complete trial: 1."""
     code, _, error = told
+    error = re.sub(r"exporting: .*\n", "", error)  # of what takes more than a moment
     sentence = error.startswith("kdsearch: ") and len(error.splitlines()) == 1 and len(error) < 3000
     return "Traceback" not in error and (sentence if code == 2 else code in (0, 1) and error == "")
 

@@ -317,7 +317,7 @@ def test_a_teacher_whose_answers_are_all_recorded_is_not_even_loaded(means):
 
 def test_a_stored_teacher_is_not_read_where_its_answers_are(means, monkeypatch):
     ran(pipeline(), means)
-    monkeypatch.setattr(distill_pipeline, "load_net", None)
+    monkeypatch.setattr(distill_pipeline, "restored", None)
     assert {row.link for row in ran(pipeline(), means)[0]} == {1}
 
 

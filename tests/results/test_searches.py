@@ -38,7 +38,7 @@ def bucket(options, tmp_path, monkeypatch) -> Storage:
     tables.add("0", pipeline().model_dump(mode="json"), {**SIZES, "reference": None}, {})
     tables.trials["0"]["accuracy"] = 0.9
     tables.mark("0", "complete")
-    save_net(folder / "students" / "0.safetensors", build.build(STUDENT, (1, 8, 8), 10), MADE)
+    save_net(folder / "students" / "0.safetensors", build.build(STUDENT, (1, 8, 8), 2), MADE)
     tables.write(at_once=True)
     write_facts(folder, FACTS)
     for path in folder.rglob("*.*"):

@@ -144,7 +144,7 @@ def space(trial):
     [
         ("kd=KD(temperatur=3.0)", r"KD: There is no key 'temperatur'.*Did you mean 'temperature'\?.*\(line 11\)"),
         ("fit=Fit(epoch=3)", r"Fit: There is no key 'epoch'.*Did you mean 'epochs'\?.*\(line 11\)"),
-        ("kd=KD(weight=7)", r"KD: weight: .*\(line 11\)"),
+        ("kd=KD(weight=7)", r"KD: .*weight is at most 1 .*but got weight=7\. \(line 11\)"),
     ],
 )
 def test_what_is_wrong_in_a_space_is_told_of_its_own_part_with_the_line(tmp_path, wrong, said):
