@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,6 @@ from kdsearch.cli.options import interruptible
 from kdsearch.errors import visible
 from kdsearch.results import show
 
-AT_ONCE = 1000
-"""Pictures of a part whose answers are told together."""
-
 
 def predict(
     export: Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder that `kdsearch export` wrote.")],
@@ -25,22 +21,17 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, a line each.")] = False,
 ) -> None:
     """Say what is in pictures; of folders named as classes, how many are right, too."""
-    from kdsearch.data.single import below
+    from kdsearch.data.single import below, class_of
 
     with interruptible(lambda: "The answers by then are above."):
         student: Any = kdsearch.load(export)
-        paths, right = below(pictures), _Right(student.classes)
-        for path, found in _answers(student, paths):
-            right.add(path, found[0][0])
-            print(_line(path, found[:top], as_json), flush=len(paths) < AT_ONCE)
+        places, right = below(pictures), _Right(student.classes)
+        answers = student.predictions(path for path, _ in places)
+        for (path, place), found in zip(places, answers, strict=True):
+            right.add(class_of(path, place, student.classes), found[0][0])
+            print(_line(path, found[:top], as_json))
         if right.seen and not as_json:
             right.show()
-
-
-def _answers(student: Any, paths: Sequence[Path]) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    rest = iter(paths)
-    while some := list(islice(rest, AT_ONCE)):
-        yield from zip(some, student.predictions(some), strict=True)
 
 
 def _line(path: Path, found: Sequence[tuple[str, float]], as_json: bool) -> str:
@@ -57,8 +48,7 @@ class _Right:
         self._classes = classes
         self.seen, self._right = Counter[str](), Counter[str]()
 
-    def add(self, path: Path, said: str) -> None:
-        name = next((one.name for one in path.absolute().parents if one.name in self._classes), None)
+    def add(self, name: str | None, said: str) -> None:
         if name is not None:
             self.seen[name] += 1
             self._right[name] += said == name

@@ -138,7 +138,7 @@ def _sorted_out(path: Path) -> tuple[list[str], Counter[str]]:
     """Pictures of a class, and how many other files it holds, by their endings."""
     own: list[str] = []
     rest: Counter[str] = Counter()
-    for file in _walked(path):
+    for file in walked(path):
         ending = os.path.splitext(file)[1].lower()
         if ending in endings():
             own.append(file)
@@ -147,7 +147,7 @@ def _sorted_out(path: Path) -> tuple[list[str], Counter[str]]:
     return own, rest
 
 
-def _walked(path: Path) -> Iterator[str]:
+def walked(path: Path) -> Iterator[str]:
     """All files below, also through links, each folder once; without names that begin with a dot."""
     seen: set[str] = set()
     for root, folders, names in os.walk(path, onerror=_unread, followlinks=True):

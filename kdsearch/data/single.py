@@ -1,6 +1,7 @@
 """One picture as a network sees it: as the images that it learned from were brought to bytes."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from kdsearch.config.datasets import KNOWN
 from kdsearch.data import known, pictures
+from kdsearch.data.folder import walked
 from kdsearch.data.look import Look
 from kdsearch.errors import Refusal, listed
 
@@ -21,7 +23,10 @@ def pixels(image: Any, look: Look, data: str, colour: bool = True) -> Tensor:
     set that was learned from; `colour`: whether it may have some where the look is grey. Raises Refusal."""
     if isinstance(image, str | os.PathLike):
         return _opened(Path(image), look, data, colour)
-    return _seen(_picture(image), "The picture", look, data, colour)
+    try:
+        return _seen(_picture(image), "The picture", look, data, colour)
+    except ValueError as error:  # one that was closed, or holds values that are no numbers
+        raise Refusal(f"The picture cannot be read ({error}).") from None
 
 
 def _opened(path: Path, look: Look, data: str, colour: bool) -> Tensor:
@@ -58,6 +63,8 @@ def _picture(image: Any) -> Any:
 
 def _seen(image: Any, called: str, look: Look, data: str, colour: bool) -> Tensor:
     assert look.size and look.style
+    if not all(image.size):
+        raise Refusal(f"{called} has no pixels ({image.size[0]}×{image.size[1]}).")
     head = pictures.head(image)
     if head.deep != (look.style.scale is not None):
         ours, its = ("more than 8 bits", "8 bits") if head.deep else ("8 bits", "more than 8 bits")
@@ -90,23 +97,24 @@ def _as_known(image: Any, look: Look, data: str) -> Tensor:
     return known.seen(torch.from_numpy(there.reshape(1, height, width, channels).copy()), look)[0].permute(2, 0, 1)
 
 
-def below(places: list[Path]) -> list[Path]:
-    """The pictures that paths mean: files as they are, folders with all that Pillow opens in them. Raises Refusal."""
-    found: list[Path] = []
+def below(places: list[Path]) -> list[tuple[Path, Path]]:
+    """The pictures that paths mean, each with the folder from which it was found: files as they are, of folders all
+    that Pillow opens in them, as a training set is read. Raises Refusal."""
+    found: list[tuple[Path, Path]] = []
     for place in places:
         if not place.is_dir():
-            found.append(place)
+            found.append((place, place.parent))
             continue
-        inside = sorted(
-            path for path in place.rglob("*")
-            if path.is_file() and path.suffix.lower() in pictures.endings() and not _hidden(path, place)
-        )  # fmt: skip
+        inside = [Path(one) for one in walked(place) if os.path.splitext(one)[1].lower() in pictures.endings()]
         if not inside:
             some = listed([f"*{ending}" for ending in (".png", ".jpg", ".webp")])
             raise Refusal(f"A folder to predict holds pictures ({some}, …), but '{place}' has none.")
-        found += inside
+        found += [(path, place) for path in inside]
     return found
 
 
-def _hidden(path: Path, place: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(place).parts)
+def class_of(path: Path, place: Path, classes: Collection[str]) -> str | None:
+    """The class in whose folder a picture lies: the first one on its way from where it was found, that place
+    included."""
+    parts = (place.resolve().name, *path.relative_to(place).parts[:-1])
+    return next((part for part in parts if part in classes), None)

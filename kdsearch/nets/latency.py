@@ -32,6 +32,9 @@ PERCENTILE = 10
 FEW, MANY = 1, 32
 """Images at once."""
 
+EAGER = f"torch {torch.__version__.partition('+')[0]} eager"
+"""PyTorch as it is."""
+
 Run = Callable[[np.ndarray], Any]
 """Of uint8 (N, C, H, W)."""
 
@@ -60,7 +63,7 @@ def runtime() -> str:
 
         return f"onnxruntime {onnxruntime.__version__}"
     except ImportError:
-        return f"torch {torch.__version__.partition('+')[0]} eager"
+        return EAGER
 
 
 def passes(runs: Mapping[str, tuple[Run, np.ndarray]], rounds: int = ROUNDS) -> dict[str, float]:

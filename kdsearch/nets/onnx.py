@@ -80,7 +80,10 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own kinds, for what it has no kernel of
+            raise Refusal(f"onnxruntime does not run the network ({cause_of(error)[:300]}).") from error
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (N, C, H, W) -> float32 (N, classes)."""
@@ -106,6 +109,13 @@ def quantised(model: bytes, pixels: Tensor) -> bytes:
     """The same model in int8 (static, QDQ): unsigned activations, whose signed form is slower than float on x86; signed
     weights with a scale a channel, of 7 bits, since processors without VNNI add up products of 8 in 16 bits, which
     overflow; ranges are those of `pixels`, uint8 (N, C, H, W), of the training images."""
+    try:
+        return _quantised(model, pixels)
+    except Exception as error:  # whatever it makes of operators that it does not know
+        raise Refusal(f"The network cannot be brought to int8 ({cause_of(error)[:300]}).") from error
+
+
+def _quantised(model: bytes, pixels: Tensor) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

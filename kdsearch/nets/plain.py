@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import indent
 
 from torch import nn
@@ -46,6 +47,17 @@ class Told:
     suggest_int = suggest_float = suggest_categorical = _told
 
 '''
+
+LOADED = """    import sys
+    import types
+    import zipfile
+
+    archive = str(Path(__file__).parent / "code" / "{source}.zip")
+    sys.path.append(archive)  # for what it imports beside it
+    module = sys.modules["students_own_code"] = types.ModuleType("students_own_code")
+    with zipfile.ZipFile(archive) as files:
+        exec(compile(files.read("{file}"), "{file}", "exec"), vars(module))
+"""
 
 REST = '''
 class Student(nn.Module):
@@ -161,10 +173,9 @@ def _own(net: Own, classes: int) -> tuple[str, str]:
         made = f"    from torchvision.models import get_model\n\n{made}"
         return f"def network():\n{made}", f"It needs torchvision beside torch and safetensors (it was {net.source})."
     if place.endswith(".py"):
-        stem = net.called.partition(".py")[0]
-        where = f'    sys.path.insert(0, str(Path(__file__).parent / "code" / "{net.source}.zip"))\n'
-        taken, needs = f"    import sys\n\n{where}    import {stem}\n\n", f"what {stem}.py imports (it lies in code/)"
-        module = stem
+        file = Path(net.called.rpartition(":")[0]).name
+        taken, needs = LOADED.format(source=net.source, file=file), f"what {file} imports (it lies in code/)"
+        module = "module"
     else:
         taken, module, needs = f"    import {place}\n\n", place, f"the package of {place} (it was {net.source})"
     needs = f"It needs {needs} beside torch and safetensors."

@@ -21,13 +21,15 @@ class Whole(nn.Module):
         super().__init__()
         self.net, self.backwards = net, backwards
         mean_, std_ = (torch.tensor(told, dtype=torch.float32).view(1, -1, 1, 1) for told in (mean, std))
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", 1 / (255 * std_), persistent=False)
         self.register_buffer("shift", -mean_ / std_, persistent=False)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(pixel / 255 - mean) / std, in the order in which the network reads."""
         pixels = pixels.flip(1) if self.backwards else pixels
-        return torch.addcmul(self.shift, pixels.float(), self.scale)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return torch.addcmul(self.shift, pixels.to(self.scale.dtype), self.scale)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.net(self.normalised(pixels))

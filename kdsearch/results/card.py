@@ -13,20 +13,23 @@ NOISE = 1.03
 
 FORMATS = {
     "search": "in the search", "student.safetensors": "PyTorch", "model.onnx": "ONNX", "model.int8.onnx": "ONNX, int8",
+    "architecture": "its architecture, untrained",
 }  # fmt: skip
 
 
-def card(found: Facts) -> str:
-    """The page."""
+def card(found: Facts, licence: str = "") -> str:
+    """The page; `licence`: what a user wrote under it before."""
     parts = [
         _what(found), _chosen(found), _recipe(found), _accuracy(found), _classes(found), _size(found), _speed(found),
-        _input(found), _made(found), LICENCE,
+        _input(found), _made(found),
     ]  # fmt: skip
-    return "\n".join("\n".join(part) if not isinstance(part, str) else part for part in parts)
+    return "\n".join("\n".join(part) for part in parts) + "\n" + LICENCE + (licence or OPEN)
 
 
-LICENCE = """## Licence
+LICENCE = "## Licence\n"
+"""From here on the page is its user's: what stands there stays."""
 
+OPEN = """
 - of this network: (yours to fill in)
 - of the images that it learned from: (yours to fill in)
 - of its teacher: (yours to fill in)
@@ -47,23 +50,28 @@ def _what(found: Facts) -> Iterator[str]:
     yield f"# {found['search']}, trial {found['trial']}\n"
     yield f"A classifier of images into {named}.\n"
     yield f"- network: {found['network']}"
-    yield f"- teacher: {found['teacher']}" + (
-        f"; accuracy {percent(found['teacher_accuracy'])} on the validation images" if found["teacher_accuracy"] else ""
-    )
+    if found["teacher"]:
+        worth = f"; {found['chosen']['metric']} {percent(found['teacher_accuracy'])} on the validation images"
+        yield f"- teacher: {found['teacher']}{worth if found['teacher_accuracy'] else ''}"
+    else:
+        yield "- teacher: none; it learned from labels alone, or from answers that are made by hand"
     yield f"- images: {found['account'] or found['data']} (fingerprint {found['fingerprint']})\n"
 
 
 def _chosen(found: Facts) -> Iterator[str]:
     chosen = found["chosen"]
     yield "## How it was chosen\n"
-    kind = f"the reference {chosen['reference']}" if chosen["reference"] else f"one of {chosen['trials']:,} draws"
-    front = "on the front of accuracy and size" if chosen["front"] else "not on the front of accuracy and size"
+    kind = f"the reference {chosen['reference']}, which no sampler chose"
+    if not chosen["reference"]:
+        front = f"{'' if chosen['front'] else 'not '}on the front of {chosen['metric']} and {chosen['against']}"
+        kind = f"one of {chosen['trials']:,} draws, {front}"
     by = {"grid": "a grid", "tpe": "Optuna's TPE", "random": "chance"}.get(chosen["sampler"] or "", "its sampler")
-    yield f"Search {found['search']} (space {found['space']}), by {by}: {kind}, {front}; seed {found['seed']}."
+    yield f"Search {found['search']} (space {found['space']}), by {by}: {kind}; seed {found['seed']}."
     sure = chosen["confirmed"]
     if sure:
         half = "" if sure["half"] is None else f" ± {100 * sure['half']:.1f}"
-        yield f"Confirmed with {sure['seeds']} new seeds: {100 * sure['mean']:.1f}{half} % on the validation images."
+        mean = f"{chosen['metric']} {100 * sure['mean']:.1f}{half} %"
+        yield f"Confirmed with {sure['seeds']} new seeds: {mean} on the validation images."
     else:
         yield (
             "Not confirmed with other seeds: what is chosen for a high accuracy tends to be a little too high "
@@ -90,7 +98,8 @@ def _recipe(found: Facts) -> Iterator[str]:
     if told["pairs"]:
         by.append(f"of these {told['hint_epochs']} by hints {told['pairs']} (the teacher's layer → its own)")
     if told["tau"] is not None:
-        by.append(f"λ {told['lambda']} on labels, the rest on the teacher's answers at τ {told['tau']:.3g}")
+        whose = "answers made by hand" if told["virtual"] else "the teacher's answers"
+        by.append(f"λ {told['lambda']} on labels, the rest on {whose} at τ {told['tau']:.3g}")
     else:
         by.append("on labels alone at the end")
     if told["terms"]:
@@ -132,7 +141,7 @@ def _classes(found: Facts) -> Iterator[str]:
 
 def _size(found: Facts) -> Iterator[str]:
     yield "## Size\n"
-    yield f"- parameters: {found['parameters']:,} ({times(found['compression'])} fewer than its teacher's)"
+    yield f"- parameters: {found['parameters']:,} (its teacher has {times(found['compression'])} as many)"
     yield f"- multiply-accumulates of one image: {found['macs']:,}"
     yield from (f"- {name}: {size(count)}" for name, count in found["bytes"].items())
     yield ""
@@ -140,9 +149,6 @@ def _size(found: Facts) -> Iterator[str]:
 
 def _speed(found: Facts) -> Iterator[str]:
     yield "## Speed\n"
-    if not found["speeds"]:
-        yield f"Not measured: {found['unmeasured']}\n"
-        return
     rows = [
         [FORMATS[one["format"]], one["runtime"], _time(one["microseconds"]), _faster(one["ratio"]),
          _time(one["many"]), _faster(one["many_ratio"])]
@@ -150,6 +156,8 @@ def _speed(found: Facts) -> Iterator[str]:
     ]  # fmt: skip
     yield f"CPU time of an image, a thread of {found['machine']}: 10th percentile, warm, in rounds with the teacher.\n"
     yield from _table(("as", "run by", "alone", "teacher / it", "among 32", "teacher / it"), rows)
+    if found["unmeasured"]:
+        yield f"Without {found['unmeasured']}\n"
     yield from (f"{sentence}\n" for sentence in slower(found))
 
 
@@ -157,8 +165,8 @@ def _time(microseconds: float) -> str:
     return f"{microseconds:,.0f} µs" if microseconds >= 100 else f"{microseconds:.3g} µs"
 
 
-def _faster(ratio: float) -> str:
-    return f"{ratio:.3g}"
+def _faster(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.3g}"
 
 
 def said(found: Facts) -> list[str]:
@@ -189,6 +197,7 @@ def _input(found: Facts) -> Iterator[str]:
     mean, std = (", ".join(f"{value:.4g}" for value in there[name]) for name in ("mean", "std"))
     turned = " after the channels were reversed" if there["order"] == "bgr" else ""
     yield f"(pixel / 255 − mean) / std with mean {mean} and std {std}{turned}."
+    yield f"A picture comes to such pixels {there['brought']}."
     if there["range"]:
         low, high = there["range"]
         yield f"Its pictures had more than 8 bits a value: {low:g} became 0, and {high:g} became 255."

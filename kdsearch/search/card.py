@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from kdsearch.config.datasets import KNOWN
 from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
 from kdsearch.distill.given import interval
+from kdsearch.distill.pipeline import asked
 from kdsearch.nets.whole import backwards
 from kdsearch.results import seeds, students
 from kdsearch.results.facts import Facts
+from kdsearch.results.metric import words
+from kdsearch.results.objectives import objective
 from kdsearch.results.tables import Tables
 from kdsearch.storage.cache import machine
 
@@ -29,7 +33,7 @@ def facts(
     return {
         "search": tables.folder.resolve().name, "space": told.space, "trial": row["trial"], "seed": row["seed"],
         **{name: row[name] for name in SIZES}, "classes": list(made.classes),
-        "network": _network(student.net), "teacher": _network(first.net),
+        "network": _network(student.net), "teacher": _network(first.net) if asked(pipeline) else None,
         "teacher_accuracy": told.teacher_accuracy, "teacher_parameters": told.teacher_parameters,
         "recipe": _recipe(pipeline), "data": pipeline.data.name, "account": told.account,
         "fingerprint": made.fingerprint, "input": _input(pipeline, made), "chosen": _chosen(tables, told, row),
@@ -56,6 +60,7 @@ def _recipe(pipeline: Pipeline) -> dict[str, Any]:
         "pairs": student.pairs if hints else None,
         "lambda": f"{kd.labels_weight:.3g}" if kd else "1",
         "tau": kd.temperature if kd else None,
+        "virtual": kd.virtual if kd else None,
         "terms": [one.name for one in student.terms],
         "augment": pipeline.data.changes,
     }
@@ -64,8 +69,18 @@ def _recipe(pipeline: Pipeline) -> dict[str, Any]:
 def _input(pipeline: Pipeline, made: Made) -> dict[str, Any]:
     return {
         "image": list(made.image), "mean": list(made.mean), "std": list(made.std), "range": made.range,
-        "order": "bgr" if backwards(pipeline.student.net) else "rgb",
+        "order": "bgr" if backwards(pipeline.student.net) else "rgb", "brought": _brought(pipeline, made),
     }  # fmt: skip
+
+
+def _brought(pipeline: Pipeline, made: Made) -> str:
+    """How a picture becomes pixels of that size."""
+    net = pipeline.student.net
+    eye = net.eye if isinstance(net, Own) else None
+    how = (eye and eye.resize) or ("bilinear" if pipeline.data.name in KNOWN else "bicubic")
+    crop = f" {eye.crop:.3g} of its" if eye and eye.crop < 1 else ""
+    kind = "grey" if made.image[0] == 1 else "RGB"
+    return f"turned as Exif says, made {kind}, its{crop} centre scaled to {made.image[2]}×{made.image[1]} ({how})"
 
 
 def _chosen(tables: Tables, told: Facts, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +88,8 @@ def _chosen(tables: Tables, told: Facts, row: Mapping[str, Any]) -> dict[str, An
     done = [one for one in tables.trials.values() if one["state"] == "complete" and not one["reference"]]
     found: dict[str, Any] = {
         "sampler": told.sampler, "trials": len(tables.draws), "complete": len(done), "front": row["front"],
-        "reference": row["reference"], "confirmed": None,
+        "reference": row["reference"], "confirmed": None, "metric": words(told.metric),
+        "against": objective(told.against).label,
     }  # fmt: skip
     for member in seeds.members(tables, told.validation_images):
         if member.trial == row["trial"]:

@@ -1,5 +1,6 @@
 """A trained student to use: from an export, or from its search."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -25,6 +26,9 @@ from kdsearch.storage.bucket import Storage
 
 AT_ONCE = 1000
 """Pictures that a network answers together."""
+
+TOGETHER = ("student.safetensors", "config.yaml")
+"""Files of an export that belong to each other."""
 
 MEND = "Export it again (kdsearch export)."
 
@@ -60,8 +64,8 @@ class Deployed(nn.Module):
         return single.pixels(image, self._look, self._data, self._colour)
 
     def preprocess(self, image: Any) -> Tensor:
-        """The same, normalised: what the network reads, float32 (C, H, W). Raises Refusal."""
-        return self.whole.normalised(self.pixels(image)[None])[0]
+        """The same, normalised, on the network's device: what it reads, float32 (C, H, W). Raises Refusal."""
+        return self.whole.normalised(self.pixels(image)[None].to(self.whole.scale.device))[0]
 
     def predict(self, image: Any) -> list[tuple[str, float]]:
         """All classes with their probabilities, the likeliest first. Raises Refusal."""
@@ -69,14 +73,33 @@ class Deployed(nn.Module):
 
     def predictions(self, images: Iterable[Any]) -> Iterator[list[tuple[str, float]]]:
         """The same of many, some at a time. Raises Refusal."""
-        rest = iter(images)
-        while some := list(islice(rest, AT_ONCE)):
-            found = torch.stack([self.preprocess(image) for image in some])
-            with torch.inference_mode():
-                logits = self(found.to(memory_format=torch.channels_last))
-            for one in logits.double().softmax(1):
+        rest, broken = iter(images), None
+        while broken is None:
+            some: list[Tensor] = []
+            for image in islice(rest, AT_ONCE):
+                try:
+                    some.append(self.preprocess(image))
+                except Refusal as error:  # after the answers about those before it
+                    broken = error
+                    break
+            if not some:
+                break
+            for one in self._answers(torch.stack(some)):
                 places = one.argsort(descending=True, stable=True).tolist()
                 yield [(self.classes[place], float(one[place])) for place in places]
+        if broken is not None:
+            raise broken
+
+    def _answers(self, found: Tensor) -> Tensor:
+        """Probabilities, float64 on the CPU; in evaluation mode, whatever the module is in."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return self(found.to(memory_format=torch.channels_last)).double().softmax(1).cpu()
+        finally:
+            for module, training in modes:
+                module.training = training
 
 
 def load(path: str | Path) -> Deployed:
@@ -87,22 +110,39 @@ def load(path: str | Path) -> Deployed:
             f"A student is loaded from a folder that `kdsearch export` wrote, but '{folder}' has no config.yaml; "
             f"kdsearch.open(SEARCH).load(TRIAL) takes it from a search."
         )
+    _check_sums(folder)
     recipe = read_config(folder / "config.yaml")
     if recipe.made is None:
         raise Refusal(f"'{folder / 'config.yaml'}' does not say what its student saw (made); {MEND}")
     return made_of(recipe.pipeline, recipe.made, folder / "student.safetensors", _card(folder), MEND)
 
 
+def _check_sums(folder: Path) -> None:
+    """Raises Refusal where weights and recipe are not those that were exported together."""
+    told = _read(folder / "metrics.json") or {}
+    sums = told.get("files")
+    for name, known in sums.items() if isinstance(sums, dict) else ():
+        path = folder / name
+        if name in TOGETHER and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != known:
+            raise Refusal(f"'{path}' is damaged, or of another export: metrics.json beside it has another sum. {MEND}")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None where there is no such file; raises Refusal where it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refusal(f"'{path}' is damaged ({error}). {MEND}") from None
+    if not isinstance(found, dict):
+        raise Refusal(f"'{path}' is damaged (no JSON object). {MEND}")
+    return found
+
+
 def _card(folder: Path) -> dict[str, Any]:
-    for name in ("card.json", "metrics.json"):  # an older export has no card
-        try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RecursionError) as error:
-            raise Refusal(f"'{folder / name}' is damaged ({error}). {MEND}") from None
-        return found if isinstance(found, dict) else {}
-    return {}
+    """Of an older export, which has none, its metrics."""
+    return _read(folder / "card.json") or _read(folder / "metrics.json") or {}
 
 
 def of_trial(folder: Path, storage: Storage, row: Mapping[str, Any]) -> Deployed:

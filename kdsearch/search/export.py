@@ -36,6 +36,9 @@ FILES = (
 COLUMNS = ("trial", "parameters", "compression", "training_parameters", "macs", "epochs", "kd_epochs", "seed")
 """Of a trial's row, in metrics.json."""
 
+LATER = ("against", "macs_ratio", "bytes", "bytes_ratio", "latency_us", "latency_ratio")
+"""Likewise, of searches that know them."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -68,11 +71,17 @@ def chosen(tables: results_tables.Tables, trial: str | None, best: str | None, f
         found = members(tables.trials.values())
         if not found:
             raise Refusal("The front holds fully trained trials, but this search has none yet.")
-        return found
-    name = best_of(tables.trials, best) if best else trial
+        return [_typical(tables, name) for name in found]
+    name = best_of(tables.trials, best) if best else str(trial)
     if name not in tables.trials:
-        raise unknown("trial", str(name), tables.trials)
-    return [name]
+        raise unknown("trial", name, tables.trials)
+    return [_typical(tables, name)]
+
+
+def _typical(tables: results_tables.Tables, trial: str) -> str:
+    """Of the cell of a grid that a trial stands for the seed that is nearest to its mean; else itself."""
+    found = cells.typical(tables, trial) if tables.trials[trial]["replicate_of"] is None else None
+    return found.trial if found else trial
 
 
 @dataclass(frozen=True)
@@ -113,13 +122,12 @@ def export(
 
 
 def _leaving(folder: Path, tables: results_tables.Tables, trial: str, wanted: Wanted) -> _Leaving:
-    typical = cells.typical(tables, trial) if tables.trials[trial]["replicate_of"] is None else None
-    name = typical.trial if typical else trial
-    pipeline, made = deployed.told(folder, tables.trials[name])
-    target = wanted.output / folder.resolve().name / name
+    typical = cells.typical(tables, trial)
+    pipeline, made = deployed.told(folder, tables.trials[trial])
+    target = wanted.output / folder.resolve().name / trial
     return _Leaving(
-        tables.trials[name], pipeline, made, files.weights(folder, "students", name), target,
-        {**vars(typical), "others": list(typical.others)} if typical else None,
+        tables.trials[trial], pipeline, made, files.weights(folder, "students", trial), target,
+        {**vars(typical), "others": list(typical.others)} if typical and typical.trial == trial else None,
     )  # fmt: skip
 
 
@@ -132,8 +140,8 @@ def _recorded(folder: Path, one: _Leaving) -> dict[str, bytes]:
 
 def _check_target(one: _Leaving, meant: Mapping[str, bytes]) -> None:
     """Raises Refusal where a file would be replaced that export did not write, or wrote of another student."""
-    there = {name: _sum((one.target / name).read_bytes()) for name in FILES if (one.target / name).exists()}
-    sums = {name: _sum(content) for name, content in meant.items()}
+    there = {name: _sum(name, (one.target / name).read_bytes()) for name in FILES if (one.target / name).exists()}
+    sums = {name: _sum(name, content) for name, content in meant.items()}
     if all(sums.get(name) == found for name, found in there.items()):  # none, or an export that was cut short
         return
     try:
@@ -165,12 +173,9 @@ def _write(
         int8 = wanted.int8 if wanted.onnx or wanted.int8 else None
         made = formats(student, reader.judges(one.pipeline, one.made), int8, wanted.int8_loss)
     contents |= made.files
-    image = facts.image or one.made.image
-    try:
-        first, net = one.pipeline.links[0].net, one.pipeline.student.net
-        speed = speeds(student, first, image, made) if made.files else rough(net, first, image, len(student.classes))
-    except Refusal as error:  # the code of a teacher that is elsewhere, say
-        speed, found = [], found | {"unmeasured": str(error)}
+    teacher = (one.pipeline.links[0].net, facts.image or one.made.image)
+    speed, why = speeds(student, *teacher, made) if made.files else rough(student, one.pipeline.student.net, *teacher)
+    found |= {"unmeasured": why}
     sizes = {name: len(content) for name, content in contents.items() if name != "config.yaml"}
     found = card.complete(found, made.judged, speed, sizes)
     contents |= _words(one, found, contents)
@@ -186,7 +191,7 @@ def _words(one: _Leaving, found: Mapping[str, Any], there: Mapping[str, bytes]) 
     own = _is_file(net) or networks.own_terms([one.pipeline])
     more = (*there, "metrics.json", "model.py", "CARD.md", *(["code/"] if own else []))
     texts = {
-        "model.py": code.text, "CARD.md": results_card.card(found),
+        "model.py": code.text, "CARD.md": results_card.card(found, _licence(one.target / "CARD.md")),
         "card.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
         "README.md": readme(found, one.target.as_posix(), more, code.needs),
     }  # fmt: skip
@@ -196,9 +201,10 @@ def _words(one: _Leaving, found: Mapping[str, Any], there: Mapping[str, bytes]) 
 def _metrics(one: _Leaving, contents: Mapping[str, bytes]) -> bytes:
     made = one.made.plain()
     told = {name: one.row[name] for name in COLUMNS}
+    told |= {name: one.row[name] for name in LATER if one.row.get(name) is not None}
     told |= {"accuracy": made["accuracy"], **students.per_class(made), "made": made}
     told |= {"seeds": one.seeds} if one.seeds else {}
-    told["files"] = {name: _sum(content) for name, content in contents.items()}
+    told["files"] = {name: _sum(name, content) for name, content in contents.items()}
     return (json.dumps(told, indent=1) + "\n").encode()
 
 
@@ -229,5 +235,13 @@ def _is_file(net: Any) -> bool:
     return isinstance(net, Own) and net.factory.rpartition(":")[0].endswith(".py")
 
 
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _sum(name: str, content: bytes) -> str:
+    """Of a file, what is the user's to write in it aside."""
+    own = content.partition(results_card.LICENCE.encode())[0] if name == "CARD.md" else content
+    return hashlib.sha256(own).hexdigest()
+
+
+def _licence(page: Path) -> str:
+    """What a user wrote at the end of an earlier card; nothing where there is none."""
+    there = page.read_text(encoding="utf-8") if page.exists() else ""
+    return there.partition(results_card.LICENCE)[2]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kdsearch.config.datasets import Shape
@@ -17,6 +16,9 @@ from kdsearch.search.judges import Judges
 
 TORCH, ONNX, INT8 = "student.safetensors", "model.onnx", "model.int8.onnx"
 """Files of an export that hold weights."""
+
+ARCHITECTURE = "architecture"
+"""A network as it is drawn, in the runtime in which searches measure."""
 
 CLOSE = 1e-3
 """Logits of the same float32 network differ by less, whatever runs it; else something is wrong."""
@@ -79,38 +81,54 @@ def _check(judged: list[dict[str, Any]], most: float) -> None:
         lost = 100 * (before - after) / count
         if lost > most:
             raise Refusal(
-                f"int8 may lose {most:g} points (--int8-loss), but it loses {lost:.1f}: {100 * after / count:.1f} % "
-                f"instead of {100 * before / count:.1f} % of {count:,} validation images; allow more, or leave --int8 "
+                f"int8 may lose {most:g} points (--int8-loss), but it loses {lost:.2f}: {after:,} right "
+                f"instead of {before:,} of {count:,} validation images; allow more, or leave --int8 "
                 f"out."
             )
 
 
-def speeds(student: Deployed, teacher: AnyNet, image: Shape, made: Formats) -> list[dict[str, Any]]:
-    """Of each format, of one image alone and among 32: microseconds, and the teacher's time / its own, the teacher (in
-    float32) by the same runtime in the same rounds. `image`: the pipeline's."""
-    whole, seen = untaught(teacher, image, len(student.classes))
-    runs = {TORCH: (latency.eager(student.whole), student.image), "teacher": (latency.eager(whole), seen)}
-    if made.files:
-        runs["teacher.onnx"] = (onnx.Session(onnx.exported(whole, seen)), seen)
-    runs |= {name: (onnx.Session(model), student.image) for name, model in made.files.items()}
-    times = [
-        latency.passes({name: (run, latency.pixels(shape, count)) for name, (run, shape) in runs.items()})
-        for count in (latency.FEW, latency.MANY)
-    ]
-    found = []
+Speeds = tuple[list[dict[str, Any]], str]
+"""Of each format, of one image alone and among 32: microseconds, and the teacher's time / its own, None where the
+teacher cannot be measured, and why."""
+
+
+def speeds(student: Deployed, teacher: AnyNet, image: Shape, made: Formats) -> Speeds:
+    """Each format beside the teacher (in float32) by the same runtime, the two alone: what else took turns with them
+    would be in the caches. `image`: the pipeline's."""
+    found, why = [], ""
     for name in (TORCH, *made.files):
-        beside = "teacher" if name == TORCH else "teacher.onnx"
-        (one, its), (many, their) = ((some[name], some[beside]) for some in times)
-        by = f"torch {torch.__version__.partition('+')[0]} eager" if name == TORCH else latency.runtime()
-        found.append(
-            {"format": name, "runtime": by, "microseconds": one, "ratio": its / one, "many": many,
-             "many_ratio": their / many}
-        )  # fmt: skip
-    return found
+        run = latency.eager(student.whole) if name == TORCH else onnx.Session(made.files[name])
+        try:
+            its = _teacher(teacher, image, len(student.classes), name)
+        except Refusal as refused:  # its code is elsewhere, say
+            its, why = None, f"the teacher: {refused}"
+        found.append(_beside(name, (run, student.image), its))
+    return found, why
 
 
-def rough(student: AnyNet, teacher: AnyNet, image: Shape, classes: int) -> list[dict[str, Any]]:
-    """The same of a student that gets no other format, as its architecture is known to the cache."""
-    one = latency.beside(student, teacher, image, classes)
+def _teacher(net: AnyNet, image: Shape, classes: int, name: str) -> tuple[latency.Run, Shape]:
+    whole, seen = untaught(net, image, classes)
+    return (latency.eager(whole) if name == TORCH else onnx.Session(onnx.exported(whole, seen))), seen
+
+
+def _beside(name: str, own: tuple[latency.Run, Shape], its: tuple[latency.Run, Shape] | None) -> dict[str, Any]:
+    runs = {"own": own} | ({"its": its} if its else {})
+    one, many = (
+        latency.passes({key: (run, latency.pixels(shape, count)) for key, (run, shape) in runs.items()})
+        for count in (latency.FEW, latency.MANY)
+    )
+    by = latency.EAGER if name == TORCH else latency.runtime()
+    told = {"format": name, "runtime": by, "microseconds": one["own"], "many": many["own"]}
+    ratio, many_ratio = (times["its"] / times["own"] if its else None for times in (one, many))
+    return told | {"ratio": ratio, "many_ratio": many_ratio}
+
+
+def rough(student: Deployed, net: AnyNet, teacher: AnyNet, image: Shape) -> Speeds:
+    """The same of a student that gets no other format: as the cache knows its architecture, untrained."""
+    try:
+        one = latency.beside(net, teacher, image, len(student.classes))
+    except Refusal as refused:
+        return [_beside(TORCH, (latency.eager(student.whole), student.image), None)], f"the teacher: {refused}"
+    name = TORCH if latency.runtime() == latency.EAGER else ARCHITECTURE
     told = {"microseconds": one.microseconds, "ratio": one.ratio, "many": one.many, "many_ratio": one.many_ratio}
-    return [{"format": TORCH, "runtime": latency.runtime(), **told}]
+    return [{"format": name, "runtime": latency.runtime(), **told}], ""

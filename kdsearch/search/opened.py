@@ -117,9 +117,10 @@ class Search:
         wanted = export.Wanted(Path(output), onnx, int8, int8_loss, test, data, Path(data_dir))
         console = progress if isinstance(progress, Console) else show.console(stderr=True, quiet=not progress)
         found = []
-        with folder.readable(self.folder), Steps(console) as watch:
-            tables = self._tables()
-            chosen = export.chosen(tables, trial, best, front)
+        with Steps(console) as watch:
+            with folder.readable(self.folder):
+                tables = self._tables()
+                chosen = export.chosen(tables, trial, best, front)
             searches.bring_students(self._storage, self.folder, chosen)
             for path, sentences in export.export(
                 self.folder, self._students_storage, tables, chosen, wanted, watch.read
@@ -128,17 +129,16 @@ class Search:
                 told(path, sentences)
         return found
 
-    def load(self, trial: str) -> "Deployed":
+    def load(self, trial: str | int) -> "Deployed":
         """A trial's trained student as a torch.nn.Module in evaluation mode, with .classes, .preprocess, .predict, and
         .card. Raises Refusal where it has none."""
         from kdsearch.search.deployed import of_trial
 
-        with folder.readable(self.folder):
-            tables = self._tables()
-            if trial not in tables.trials:
-                raise unknown("trial", trial, tables.trials)
-            searches.bring_students(self._storage, self.folder, [trial])
-            return of_trial(self.folder, self._students_storage, tables.trials[trial])
+        tables, name = self._tables(), str(trial)
+        if name not in tables.trials:
+            raise unknown("trial", name, tables.trials)
+        searches.bring_students(self._storage, self.folder, [name])
+        return of_trial(self.folder, self._students_storage, tables.trials[name])
 
     @property
     def _students_storage(self) -> Storage:

@@ -1,5 +1,6 @@
 """A config.yaml: a pipeline, and what made it; written and read."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from kdsearch.config.net import Own
 from kdsearch.config.parse import load_yaml, parse
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.config.provenance import Made
-from kdsearch.errors import Refusal
+from kdsearch.errors import Refusal, first_line
 from kdsearch.storage import code
 
 CODE = "code"
@@ -44,7 +45,10 @@ def read_config(path: Path) -> Recipe:
         where = f" (line {mark.line + 1})" if mark else ""
         raise Refusal(f"The config '{path}' is not YAML: {str(error).splitlines()[0]}{where}.") from None
     for archive in (path.parent / CODE).glob("*.zip"):
-        code.unpack(archive)
+        try:
+            code.unpack(archive)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise Refusal(f"The archive '{archive}' cannot be read ({first_line(error)}); export again.") from None
         code.look_in(archive.parent)
     made = plain.pop("made", None) if isinstance(plain, dict) else None
     pipeline = parse(Pipeline, plain, f"The config '{path}'")

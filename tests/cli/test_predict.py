@@ -89,5 +89,19 @@ def test_what_cannot_be_is_a_sentence_and_exit_code_2(there, say, words, told):
 
 def test_what_was_answered_before_a_broken_picture_stays(there, say, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no")
-    code, _, err = say("out/digits/0", str(there / "test" / "0"), str(tmp_path / "broken.png"))
-    assert code == 2 and "broken.png" in err
+    code, out, err = say("out/digits/0", str(there / "test" / "0"), str(tmp_path / "broken.png"))
+    count = len(list((there / "test" / "0").iterdir()))
+    assert code == 2 and "broken.png" in err and len(out.splitlines()) == count > 30
+
+
+def test_a_picture_s_class_is_the_first_folder_below_what_was_asked_for(there, say, tmp_path):
+    (tmp_path / "3" / "9").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(there / "test" / "1")
+    for place in (tmp_path / "3" / "9" / "x.png", tmp_path / "3" / "y.png"):
+        Image.effect_noise((8, 8), 50).save(place)
+    _, out, _ = say("out/digits/0", str(tmp_path))
+    assert " 3            2 " in out and " 9 " not in out.partition("By class")[2]
+    _, out, _ = say("out/digits/0", str(tmp_path / "3"))
+    assert " 3            2 " in out
+    code, out, _ = say("out/digits/0", str(tmp_path / "linked"))
+    assert code == 0 and len(out.splitlines()) > 30

@@ -76,12 +76,18 @@ def test_a_library_s_network_is_called_by_its_name(tmp_path, name, arguments):
     logits_agree(tmp_path, told, whole, (3, 32, 32))
 
 
-@pytest.mark.parametrize("name, arguments", [("student", {"width": 5}), ("drawn", {"width": 4, "channels": 3})])
-def test_a_user_s_file_is_taken_from_the_export(tmp_path, name, arguments):
-    path = written(tmp_path / "there")
+@pytest.mark.parametrize(
+    "file, name, arguments",
+    [
+        ("my_nets.py", "student", {"width": 5}), ("my_nets.py", "drawn", {"width": 4, "channels": 3}),
+        ("model.py", "student", {}), ("my-nets.py", "student", {}),
+    ],
+)  # fmt: skip
+def test_a_user_s_file_of_any_name_is_taken_from_the_export(tmp_path, file, name, arguments):
+    path = written(tmp_path / "there").rename(tmp_path / "there" / file)
     net = own(f"{path}:{name}", arguments=arguments)
     told, whole = made(net, (3, 16, 16))
-    assert told.needs == "It needs what my_nets.py imports (it lies in code/) beside torch and safetensors."
+    assert told.needs == f"It needs what {file} imports (it lies in code/) beside torch and safetensors."
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / f"{net.source}.zip").write_bytes(packed(path))
     path.unlink()  # elsewhere there is none

@@ -8,11 +8,12 @@ FACTS = {
     "search": "s", "space": "depth", "trial": "3", "seed": 7, "parameters": 1234, "macs": 5678, "compression": 12.5,
     "classes": ["cat", "dog"], "network": "plain", "teacher": "resnet", "teacher_accuracy": 0.9, "account": None,
     "data": "photos", "fingerprint": "f", "bytes": {"model.onnx": 2000}, "machine": "m", "versions": {"torch": "2"},
-    "trained": {"torch": "2", "machine": "m"}, "speeds": [], "unmeasured": "its teacher's code is gone",
-    "input": {"image": [1, 8, 8], "mean": [0.5], "std": [0.25], "range": None, "order": "rgb"},
+    "trained": {"torch": "2", "machine": "m"}, "speeds": [], "unmeasured": "the teacher: its code is gone",
+    "input": {"image": [1, 8, 8], "mean": [0.5], "std": [0.25], "range": None, "order": "rgb", "brought": "turned"},
     "recipe": {"links": 2, "epochs": 9, "hint_epochs": 3, "pairs": "1→2", "lambda": "0.25", "tau": 4.0,
-               "augment": "none", "terms": ["at"]},
-    "chosen": {"sampler": "tpe", "trials": 20, "complete": 5, "front": True, "reference": None, "confirmed": None},
+               "augment": "none", "terms": ["at"], "virtual": None},
+    "chosen": {"sampler": "tpe", "trials": 20, "complete": 5, "front": True, "reference": None, "confirmed": None,
+               "metric": "accuracy", "against": "bytes"},
     "accuracies": [
         {"format": "search", "part": "validation", "precision": "bfloat16", "right": 9, "of": 10, "accuracy": 0.9,
          "low": 0.6, "high": 0.98},
@@ -33,10 +34,10 @@ def speed(name: str, alone: float, many: float) -> dict[str, object]:
         "| in the search | bfloat16 | validation, 10 images | 90.00 % | 60.0–98.0 % | – | – |",
         "| ONNX, int8 | int8 | test, 10 images | 80.00 % | 50.0–94.0 % | 9/10 | 1.2e-01 |",
         "| dog | 5 | 80.0 % | cat (1) |",
-        "- parameters: 1,234 (12.5× fewer than its teacher's)",
+        "- parameters: 1,234 (its teacher has 12.5× as many)",
         "- model.onnx: 2.0 kB",
-        "Not measured: its teacher's code is gone",
-        "one of 20 draws, on the front of accuracy and size; seed 7.",
+        "Without the teacher: its code is gone",
+        "one of 20 draws, on the front of accuracy and bytes; seed 7.",
         "Not confirmed with other seeds",
         "- of this network: (yours to fill in)",
         "λ 0.25 on labels, the rest on the teacher's answers at τ 4; further terms: at; images",
@@ -51,7 +52,7 @@ def test_a_card_tells_of_new_seeds_of_a_cell_and_of_pictures_of_16_bits():
     chosen = FACTS["chosen"] | {"confirmed": {"seeds": 5, "mean": 0.875, "half": 0.01}, "sampler": "grid"}
     seeds = {"trial": "3", "others": ["1", "2"], "mean": 0.88, "half": 0.02, "seeds": 3}
     page = card(FACTS | {"chosen": chosen, "seeds": seeds, "input": FACTS["input"] | {"range": [0, 4095]}})
-    assert "by a grid" in page and "Confirmed with 5 new seeds: 87.5 ± 1.0 %" in page
+    assert "by a grid" in page and "Confirmed with 5 new seeds: accuracy 87.5 ± 1.0 %" in page
     assert "Of the 3 seeds of its cell (88.0 ± 2.0 %), trial 3 is the nearest to the mean; the others: 1, 2." in page
     assert "0 became 0, and 4095 became 255" in page
 

@@ -17,6 +17,7 @@ from handed import searched
 from mine import written
 from packaging.requirements import Requirement
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import kdsearch
 from kdsearch.config.net import Net, Own, ResNet
@@ -163,7 +164,7 @@ def test_the_card_tells_what_was_found(digits):
     assert all(one in page for one in slow)
 
 
-@pytest.mark.parametrize("change", ["weights", "config", "card", "gone", "nothing"])
+@pytest.mark.parametrize("change", ["weights", "config", "card", "list", "gone", "another", "archive", "nothing"])
 def test_a_damaged_export_is_refused_with_the_way_to_mend_it(digits, tmp_path, change):
     there = tmp_path / "there"
     shutil.copytree(digits[1]["0"], there)
@@ -174,11 +175,19 @@ def test_a_damaged_export_is_refused_with_the_way_to_mend_it(digits, tmp_path, c
         file.write_bytes(raw)
     elif change in ("config", "card"):
         file.write_text("{")
+    elif change == "list":
+        (there / "card.json").write_text("[1]")
+    elif change == "another":  # of the same shapes
+        net = load_file(there / "student.safetensors")
+        save_file({name: one + 1 for name, one in net.items()}, there / "student.safetensors")
+    elif change == "archive":
+        (there / "code").mkdir()
+        (there / "code" / "0.zip").write_text("no")
     elif change == "gone":
         (there / "student.safetensors").unlink()
     else:
         shutil.rmtree(there)
-    with pytest.raises(Refusal, match=r"xport it again|is not YAML|has no config.yaml"):
+    with pytest.raises(Refusal, match=r"xport it again|; export again|has no config.yaml"):
         kdsearch.load(there)
 
 
@@ -199,6 +208,8 @@ def test_other_pictures_than_the_network_reads_are_refused(student, tmp_path):
     deep = Image.fromarray((np.arange(64).reshape(8, 8) * 500).astype(np.uint16))
     with pytest.raises(Refusal, match="more than 8 bits a value, but this network learned from pictures of 8 bits"):
         student.predict(deep)
+    with pytest.raises(Refusal, match="The picture has no pixels"):
+        student.predict(np.zeros((0, 0), np.uint8))
     for odd, said in ((np.zeros((8, 8)), "an array float64 of 8×8"), (np.zeros((8, 8, 2), np.uint8), "uint8 of 8×8×2"),
                       (7, "got int")):  # fmt: skip
         with pytest.raises(Refusal, match=f"A picture is a path, one of Pillow's, or an array uint8 .*{said}"):
@@ -212,12 +223,22 @@ def test_other_pictures_than_the_network_reads_are_refused(student, tmp_path):
     assert len(student.predict(picture(tmp_path, size=(31, 20)))) == 10
 
 
+def test_a_prediction_is_the_same_whatever_mode_the_module_is_in(student, tmp_path):
+    image = picture(tmp_path)
+    before = student.predict(image)
+    student.train()
+    assert student.predict(image) == before and student.training
+    state = {name: value.clone() for name, value in student.state_dict().items()}
+    student.predict(image)
+    assert all(torch.equal(state[name], value) for name, value in student.state_dict().items())
+
+
 def test_int8_that_loses_more_than_is_allowed_is_refused_with_the_number(digits, tmp_path, monkeypatch):
     search, _, _ = digits
     rights = iter([280, 280, 251])  # PyTorch's, ONNX's, int8's
     monkeypatch.setattr(judges.Part, "right", lambda part, logits: next(rights))
     with pytest.raises(
-        Refusal, match=r"may lose 1 points \(--int8-loss\), but it loses 10.1: 87.5 % instead of 97.6 %"
+        Refusal, match=r"may lose 1 points \(--int8-loss\), but it loses 10.10: 251 right instead of 280"
     ):
         search.export("0", output=tmp_path, int8=True, progress=False)
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -1,5 +1,6 @@
 """Where an export may write, and what it may hand out."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,33 @@ def test_an_export_that_was_cut_short_is_made_whole(tmp_path, there):
         (out / name).unlink(missing_ok=True)
     handed(tmp_path / "s", tables, ["2"], tmp_path / "out")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_what_a_user_wrote_under_a_card_stays_and_a_change_above_it_is_kept_from_being_replaced(tmp_path):
+    tables = searched(tmp_path / "s")
+    (there,) = handed(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    page = there / "CARD.md"
+    page.write_text(page.read_text().replace("(yours to fill in)", "CC0", 1))
+    handed(tmp_path / "s", tables, ["2"], tmp_path / "out")
+    assert "- of this network: CC0" in page.read_text()
+    page.write_text("mine\n" + page.read_text())
+    with pytest.raises(Refusal, match=r"CARD.md there changed since"):
+        handed(tmp_path / "s", tables, ["2"], tmp_path / "out")
+
+
+def test_of_a_cell_the_seed_nearest_its_mean_is_handed_over_unless_another_is_asked_for(tmp_path):
+    tables = searched(tmp_path / "s")
+    for name, accuracy in (("3", 0.9), ("4", 0.72)):
+        tables.trials[name] = tables.trials["2"] | {"trial": name, "replicate_of": "2", "accuracy": accuracy}
+        shutil.copy(tmp_path / "s" / "students" / "2.safetensors", tmp_path / "s" / "students" / f"{name}.safetensors")
+    assert export.chosen(tables, "2", None, False) == ["4"] == export.chosen(tables, None, "accuracy", False)
+    assert export.chosen(tables, "3", None, False) == ["3"]
+    (there,) = handed(tmp_path / "s", tables, ["4"], tmp_path / "out")
+    told = json.loads((there / "metrics.json").read_text())["seeds"]
+    assert told["others"] == ["2", "3"] and told["mean"] == pytest.approx(0.7067, abs=1e-4) and told["half"] > 0
+    assert "trial 4 is the nearest to the mean; the others: 2, 3." in (there / "CARD.md").read_text()
+    (other,) = handed(tmp_path / "s", tables, ["3"], tmp_path / "out")
+    assert "seeds" not in json.loads((other / "metrics.json").read_text())
 
 
 def test_an_export_of_the_folder_one_is_in_has_the_search_s_name(tmp_path, monkeypatch):
