@@ -1,6 +1,7 @@
 """The command that asks an exported student about pictures."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,9 @@ def test_a_picture_s_class_is_the_first_folder_below_what_was_asked_for(there, s
     for place in (tmp_path / "3" / "9" / "x.png", tmp_path / "3" / "y.png"):
         Image.effect_noise((8, 8), 50).save(place)
     _, out, _ = say("out/digits/0", str(tmp_path))
-    assert " 3            2 " in out and " 9 " not in out.partition("By class")[2]
+    table = out.partition("By class")[2]
+    assert re.search(r"\n 3 +2 ", table) and not re.search(r"\n 9 ", table)
     _, out, _ = say("out/digits/0", str(tmp_path / "3"))
-    assert " 3            2 " in out
+    assert re.search(r"\n 3 +2 ", out.partition("By class")[2])
     code, out, _ = say("out/digits/0", str(tmp_path / "linked"))
     assert code == 0 and len(out.splitlines()) > 30
