@@ -15,6 +15,7 @@ from kdsearch.nets.build import build
 from kdsearch.nets.factory import source
 from kdsearch.nets.plain import Code, code
 from kdsearch.nets.whole import Whole, backwards
+from kdsearch.storage import code as storage_code
 from kdsearch.storage.code import packed
 
 
@@ -104,7 +105,8 @@ def test_what_an_eye_says_is_in_the_code(tmp_path):
     logits_agree(tmp_path, told, whole, (3, 16, 16))
 
 
-def test_the_code_of_what_is_gone_is_refused(tmp_path):
+def test_the_code_of_what_is_gone_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage_code, "SHELVES", [])  # where other tests leave the same file
     path = written(tmp_path)
     net = own(f"{path}:student")
     path.unlink()
