@@ -2,7 +2,7 @@
 
 python benchmarks/latency.py
 
-On one thread, 10th percentile of thread time, all networks of a table in the same rounds. The ratio is measured
+On one thread, 10th percentile of thread time, each network by the same clock. The ratio is measured
 `--repeat` times beside `--busy` processes that do nothing but compute. A cost is the CPU time of one architecture that
 nobody has measured: its making, its export, its rounds; the first one, which imports what exports, is told alone.
 """
@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import tempfile
 import time
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -34,30 +33,22 @@ NETS: dict[str, tuple[AnyNet, tuple[int, int, int]]] = {
 
 def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=latency.ROUNDS, help="of each table")
     parser.add_argument("--repeat", type=int, default=5, help="how often the ratio is measured beside other work")
     parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1), help="processes that compute meanwhile")
     parser.add_argument("--architectures", type=int, default=20, help="whose measuring is timed")
     return parser.parse_args()
 
 
-def table(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+def table() -> dict[str, dict[str, dict[str, float]]]:
     """Microseconds of an image by network, format and count."""
-    runs: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for name, (net, image) in NETS.items():
         whole, _ = untaught(net, image, 10)
         model = onnx.exported(whole, image)
         small = onnx.quantised(model, torch.from_numpy(latency.pixels(image, 32)))
-        runs[name] = {"torch": latency.eager(whole), "onnx": onnx.Session(model), "int8": onnx.Session(small)}
-    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in NETS}
-    for count in (latency.FEW, latency.MANY):
-        given = {
-            f"{name}/{kind}": (run, latency.pixels(NETS[name][1], count))
-            for name, kinds in runs.items() for kind, run in kinds.items()
-        }  # fmt: skip
-        for both, value in latency.passes(given, rounds).items():
-            name, _, kind = both.rpartition("/")
-            found[name].setdefault(kind, {})[str(count)] = value
+        runs = {"torch": latency.eager(whole), "onnx": onnx.Session(model), "int8": onnx.Session(small)}
+        times = {kind: latency.timed(run, image) for kind, run in runs.items()}
+        found[name] = {kind: {"1": own.few, "32": own.many} for kind, own in times.items()}
     return found
 
 
@@ -67,23 +58,20 @@ def compute() -> None:
         sum(number * number for number in range(10_000))
 
 
-def steady(repeat: int, busy: int, rounds: int) -> list[float]:
+def steady(repeat: int, busy: int) -> list[float]:
     """The ratio of two networks, measured again and again while other processes compute."""
     (student, image), (teacher, _) = list(NETS.values())[1:]
-    runs = {
-        name: (onnx.Session(onnx.exported(untaught(net, image, 10)[0], image)), latency.pixels(image, 1))
-        for name, net in (("student", student), ("teacher", teacher))
-    }
+    runs = [onnx.Session(onnx.exported(untaught(net, image, 10)[0], image)) for net in (student, teacher)]
     others = [multiprocessing.get_context("spawn").Process(target=compute, daemon=True) for _ in range(busy)]
     for one in others:
         one.start()
     try:
-        times = [latency.passes(runs, rounds) for _ in range(repeat)]
+        times = [[latency.timed(run, image).few for run in runs] for _ in range(repeat)]
     finally:
         for one in others:
             one.kill()
             one.join()
-    return [found["teacher"] / found["student"] for found in times]
+    return [its / own for own, its in times]
 
 
 def costs(count: int) -> tuple[list[float], list[float]]:
@@ -103,7 +91,7 @@ def costs(count: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     told, console = asked(), Console()
-    times = table(told.rounds)
+    times = table()
     shown = Table(
         "network", "format", "alone", "among 32", "torch / it", "among 32", title="µs of an image, one thread"
     )
@@ -112,7 +100,7 @@ def main() -> None:
             ratios = [f"{kinds['torch'][count] / own[count]:.2f}×" for count in ("1", "32")]
             shown.add_row(name, kind, f"{own['1']:,.1f}", f"{own['32']:,.1f}", *ratios)
     console.print(shown)
-    ratios = steady(told.repeat, told.busy, told.rounds)
+    ratios = steady(told.repeat, told.busy)
     spread = max(ratios) / min(ratios) - 1
     console.print(f"Teacher / student beside {told.busy} busy processes: {ratios}, {100 * spread:.1f} % apart")
     with tempfile.TemporaryDirectory() as there:

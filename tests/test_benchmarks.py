@@ -75,7 +75,7 @@ def test_the_benchmark_of_images_reads_a_folder_mapped_held_and_cold(tmp_path, m
 
 
 def test_the_benchmark_of_latency_ends_with_times_ratios_and_costs():
-    found = last_line("latency.py", "--rounds", 2, "--repeat", 2, "--busy", 1, "--architectures", 2)
+    found = last_line("latency.py", "--repeat", 2, "--busy", 1, "--architectures", 2)
     assert len(found["microseconds"]) == 3 and len(found["ratios"]) == 2 and all(one > 1 for one in found["ratios"])
     assert all(own["1"] > 0 < own["32"] for kinds in found["microseconds"].values() for own in kinds.values())
     assert len(found["cpu_s"]) == 1 and sum(found["again_cpu_s"]) < 0.5 < found["first_cpu_s"]

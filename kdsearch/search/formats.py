@@ -93,8 +93,7 @@ teacher cannot be measured, and why."""
 
 
 def speeds(student: Deployed, teacher: AnyNet, image: Shape, made: Formats) -> Speeds:
-    """Each format beside the teacher (in float32) by the same runtime, the two alone: what else took turns with them
-    would be in the caches. `image`: the pipeline's."""
+    """Each format beside the teacher (in float32) by the same runtime. `image`: the pipeline's."""
     found, why = [], ""
     for name in (TORCH, *made.files):
         run = latency.eager(student.whole) if name == TORCH else onnx.Session(made.files[name])
@@ -112,15 +111,12 @@ def _teacher(net: AnyNet, image: Shape, classes: int, name: str) -> tuple[latenc
 
 
 def _beside(name: str, own: tuple[latency.Run, Shape], its: tuple[latency.Run, Shape] | None) -> dict[str, Any]:
-    runs = {"own": own} | ({"its": its} if its else {})
-    one, many = (
-        latency.passes({key: (run, latency.pixels(shape, count)) for key, (run, shape) in runs.items()})
-        for count in (latency.FEW, latency.MANY)
-    )
+    mine, theirs = latency.timed(*own), latency.timed(*its) if its else None
     by = latency.EAGER if name == TORCH else latency.runtime()
-    told = {"format": name, "runtime": by, "microseconds": one["own"], "many": many["own"]}
-    ratio, many_ratio = (times["its"] / times["own"] if its else None for times in (one, many))
-    return told | {"ratio": ratio, "many_ratio": many_ratio}
+    told = {"format": name, "runtime": by, "microseconds": mine.few, "many": mine.many}
+    return told | {
+        "ratio": theirs and theirs.few / mine.few, "many_ratio": theirs and theirs.many / mine.many
+    }  # fmt: skip
 
 
 def rough(student: Deployed, net: AnyNet, teacher: AnyNet, image: Shape) -> Speeds:

@@ -17,45 +17,77 @@ IMAGE = (1, 16, 16)
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
-    latency._runnable.cache_clear()
+    latency._clock.cache_clear()
 
 
-def test_a_smaller_network_is_faster_and_its_ratio_is_of_the_same_rounds():
+def test_a_smaller_network_is_faster_and_its_ratio_is_of_the_same_ticks():
     found = latency.beside(SMALL, LARGE, IMAGE, 10)
     assert found.ratio > 1 and found.teacher == pytest.approx(found.ratio * found.microseconds)
-    assert latency.beside(LARGE, LARGE, IMAGE, 10).ratio == pytest.approx(1, rel=0.3)
+    other = latency.beside(LARGE, SMALL, IMAGE, 10)
+    assert other.ratio == pytest.approx(1 / found.ratio) and other.microseconds == found.teacher
+    assert latency.beside(LARGE, LARGE, IMAGE, 10).ratio == 1
 
 
-def test_an_architecture_is_measured_once(monkeypatch):
+def test_an_architecture_is_measured_once_whoever_its_teacher_is(monkeypatch):
     found = latency.beside(SMALL, LARGE, IMAGE, 10)
-    (kept,) = cache.entries(cache.folder() / "latency")
+    assert len(cache.entries(cache.folder() / "latency")) == 3  # both, and a tick
     monkeypatch.setattr(latency, "passes", None)
     assert latency.beside(SMALL, LARGE, IMAGE, 10) == found
-    kept.path.write_text("{")
+    for entry in cache.entries(cache.folder() / "latency"):
+        entry.path.write_text("{")
     with pytest.raises(TypeError):  # measured again
         latency.beside(SMALL, LARGE, IMAGE, 10)
 
 
-@pytest.mark.parametrize(
-    "changed", [{"net": LARGE}, {"teacher": SMALL}, {"image": (1, 8, 8)}, {"classes": 3}, {"machine": "another"}]
-)
-def test_what_is_kept_belongs_to_the_networks_the_image_and_the_machine(monkeypatch, changed):
-    made = []
-    monkeypatch.setattr(latency, "_beside", lambda *told: made.append(told) or latency.Latency(1, 1, 1, 1, 1))
-    told = {"net": SMALL, "teacher": LARGE, "image": IMAGE, "classes": 10}
-    latency.beside(**told)
-    if "machine" in changed:
-        monkeypatch.setattr(cache, "machine", lambda: changed["machine"])
-    latency.beside(**(told | {name: value for name, value in changed.items() if name != "machine"}))
-    assert len(made) == 2
+def counted(monkeypatch) -> list[str]:
+    """What is measured from here on; nothing takes time."""
+    made: list[str] = []
+    monkeypatch.setattr(latency, "_ticks", lambda run, image: made.append("net") or latency.Times(2, 1))
+    monkeypatch.setattr(latency, "_tick", lambda: latency.Times(10, 5))
+    monkeypatch.setattr(latency, "_runnable", lambda net, image, classes: (None, image))
+    return made
+
+
+@pytest.mark.parametrize("changed", [{"image": (1, 8, 8)}, {"classes": 3}, {"machine": "another"}, {"runtime": "r"}])
+def test_what_is_kept_belongs_to_the_image_the_classes_the_machine_and_the_runtime(monkeypatch, changed):
+    made, told = counted(monkeypatch), {"net": SMALL, "teacher": LARGE, "image": IMAGE, "classes": 10}
+    found = latency.beside(**told)
+    assert found == latency.Latency(20, 1, 20, 5, 1) and len(made) == 2
+    for name in ("machine", "runtime"):
+        if name in changed:
+            monkeypatch.setattr(cache if name == "machine" else latency, name, lambda: "another")
+    latency.beside(**(told | {name: value for name, value in changed.items() if name in told}))
+    assert len(made) == 4
 
 
 def test_a_user_s_network_is_the_same_wherever_its_file_lies_and_whatever_its_weights(monkeypatch):
-    monkeypatch.setattr(latency, "_beside", lambda *told: latency.Latency(1, 1, 1, 1, 1))
+    made = counted(monkeypatch)
     for place, weights in (("/a/my.py:net", None), ("/b/my.py:net", "w.pt")):
         net = Own(kind="own", factory=place, source="1", weights=weights, weights_hash="2" if weights else "")
         latency.beside(net, LARGE, IMAGE, 10)
-    assert len(cache.entries(cache.folder() / "latency")) == 1
+    assert len(made) == 2
+
+
+def test_a_machine_that_is_slower_for_a_while_is_no_slower_network(monkeypatch):
+    pace = [1.0]
+    monkeypatch.setattr(
+        latency,
+        "passes",
+        lambda runs: {name: pace[0] * (1 if run == "clock" else 3) for name, (run, _) in runs.items()},
+    )
+    monkeypatch.setattr(latency, "_clock", lambda: "clock")
+    monkeypatch.setattr(latency, "_runnable", lambda net, image, classes: ("net", image))
+    first = latency.beside(SMALL, LARGE, IMAGE, 10)
+    pace[0] = 7.0
+    latency.beside(SMALL, SMALL, (1, 8, 8), 10)
+    assert first.microseconds == 3 == latency.beside(LARGE, SMALL, (1, 8, 8), 10).microseconds
+
+
+def test_rounds_end_when_enough_time_was_spent(monkeypatch):
+    monkeypatch.setattr(latency, "ENOUGH", 0.0)
+    calls: list[int] = []
+    latency.passes({"w": (lambda given: calls.append(1), np.zeros(1))})
+    assert len(calls) == latency.LEAST * (latency.BURST + 1)
 
 
 def test_what_the_thread_does_not_do_is_not_its_time():
