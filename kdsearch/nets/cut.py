@@ -49,7 +49,7 @@ def maps(
 def reached(net: nn.Module, images: Tensor, names: Sequence[str]) -> list[nn.Parameter]:
     """The parameters on which these maps depend, in the network's order; one pass in evaluation mode."""
     weights = [weight for weight in net.parameters() if weight.requires_grad]
-    with _as_it_was(net), torch.enable_grad():
+    with as_it_was(net), torch.enable_grad():
         total = torch.stack([found.float().sum() for found in maps(net.eval(), images, names).values()]).sum()
     if not total.requires_grad:
         return []
@@ -90,13 +90,13 @@ def read_last(net: nn.Module) -> Iterator[list[Tensor]]:
 def embedding(net: nn.Module, images: Tensor) -> int | None:
     """The width of what its last linear layer reads; None where no such layer reads one row an image. One pass in
     evaluation mode."""
-    with _as_it_was(net), torch.no_grad(), read_last(net) as read:
+    with as_it_was(net), torch.no_grad(), read_last(net) as read:
         net.eval()(images)
     return int(read[-1].shape[1]) if read and read[-1].dim() == 2 and len(read[-1]) == len(images) else None
 
 
 @contextmanager
-def _as_it_was(net: nn.Module) -> Iterator[None]:
+def as_it_was(net: nn.Module) -> Iterator[None]:
     """Each module's mode is put back: a user's own may be mixed."""
     modes = [(module, module.training) for module in net.modules()]
     try:
@@ -181,7 +181,7 @@ def heard(net: nn.Module, images: Tensor) -> list[_Heard]:
 
     handles = [module.register_forward_hook(hook(name)) for name, module in net.named_modules()]
     try:
-        with _as_it_was(net), torch.no_grad():
+        with as_it_was(net), torch.no_grad():
             net.eval()(images)
     finally:
         for handle in handles:

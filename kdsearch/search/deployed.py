@@ -18,6 +18,7 @@ from kdsearch.data import single
 from kdsearch.data.look import Look, Style
 from kdsearch.distill.store import check_net, restored
 from kdsearch.errors import Refusal
+from kdsearch.nets.cut import as_it_was
 from kdsearch.nets.whole import Whole, backwards
 from kdsearch.results import files
 from kdsearch.search.networks import bring
@@ -92,14 +93,8 @@ class Deployed(nn.Module):
 
     def _answers(self, found: Tensor) -> Tensor:
         """Probabilities, float64 on the CPU; in evaluation mode, whatever the module is in."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with torch.inference_mode():
-                return self(found.to(memory_format=torch.channels_last)).double().softmax(1).cpu()
-        finally:
-            for module, training in modes:
-                module.training = training
+        with as_it_was(self), torch.inference_mode():
+            return self.eval()(found.to(memory_format=torch.channels_last)).double().softmax(1).cpu()
 
 
 def load(path: str | Path) -> Deployed:
