@@ -1,41 +1,36 @@
-"""How long a network takes for an image: one thread, by the clock of a small network, on this machine.
+"""How long a network takes for an image: on one thread of this machine, warm.
 
-A median of wall time says more of a machine's other work than of a network: what holds is the 10th percentile of the
-thread's own CPU time, networks taking turns in a new order each round, each warm. Even so microseconds drift by half
-from minute to minute, and those of a large network, whose weights others push out of the caches, by more. So each is
-timed in rounds with one small network, the clock, and told in its ticks; what a tick takes is measured once a machine,
-and microseconds and ratios of all networks follow from the same ticks."""
+A median of wall time says more of a machine's other work than of a network. What the thread itself computes takes no
+less time than it must, and whatever disturbs it (other work, full caches, a lower frequency) only adds: so the shortest
+of many calls is told, once several others came close to it."""
 
 import hashlib
+import heapq
 import json
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.net import AnyNet, Net, Own
+from kdsearch.config.net import AnyNet, Own
 from kdsearch.nets import onnx
 from kdsearch.nets.whole import Whole, untaught
 from kdsearch.storage import cache
 from kdsearch.storage.files import whole as written_whole
 
-ROUNDS, BURST = 80, 5
-"""Each network is called so often in a burst, once more before it to be warm, and has so many bursts at most."""
+BURST = 5
+"""Calls one after another, behind one more that warms up."""
 
-LEAST, ENOUGH = 10, 1.5
-"""Rounds, and seconds of CPU time after which there are no more of them."""
+AGREE, CLOSE = 8, 1.01
+"""So many bursts whose shortest calls lie within this factor of the shortest of all end a measurement,"""
 
-PERCENTILE = 10
-"""Of a burst's calls: what other work of the machine adds lies above."""
-
-CLOCK, FACE, KINDS = Net(widths=(16, 32, 48), depth=3, hidden=64), (1, 8, 8), 10
-"""The clock, the image that it sees, and its classes: it stays in a processor's caches."""
+LEAST, MOST = 0.5, 3.0
+"""but not before so many seconds of CPU time, and whatever they say after so many. Many images at once, which nothing
+is decided by, get the former."""
 
 FEW, MANY = 1, 32
 """Images at once."""
@@ -65,7 +60,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Times:
-    """Of an image, alone and among 32."""
+    """Microseconds of an image, alone and among 32."""
 
     few: float
     many: float
@@ -82,72 +77,40 @@ def runtime() -> str:
         return EAGER
 
 
-def passes(runs: Mapping[str, tuple[Run, np.ndarray]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Microseconds of one image by name, each with the pixels that it is given: the 10th percentile of thread time."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    order, dice = list(runs), random.Random(0)
-    threads, begun = torch.get_num_threads(), time.thread_time()
+def timed(run: Run, image: Shape) -> Times:
+    """Microseconds of a network that runs. `image`: as it sees it."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for number in range(rounds):
-            if number >= LEAST and time.thread_time() - begun > ENOUGH:
-                break
-            dice.shuffle(order)
-            for name in order:
-                times[name] += _burst(*runs[name])
+        few = shortest(run, pixels(image, FEW), MOST)
+        many = shortest(run, pixels(image, MANY), LEAST)
+        return Times(1e6 * few / FEW, 1e6 * many / MANY)
     finally:
         torch.set_num_threads(threads)
-    return {name: 1e6 * float(np.percentile(own, PERCENTILE)) for name, own in times.items()}
 
 
-def _burst(run: Run, given: np.ndarray) -> list[float]:
-    """Seconds of an image in each call."""
+def shortest(run: Run, given: np.ndarray, most: float) -> float:
+    """Seconds of the thread's CPU time that a call takes at least, as far as `most` seconds of calls tell."""
+    bursts: list[float] = []
+    begun = time.thread_time()
+    while True:
+        bursts.append(_burst(run, given))
+        spent = time.thread_time() - begun
+        best = heapq.nsmallest(AGREE, bursts)
+        agreed = len(best) == AGREE and best[-1] <= CLOSE * best[0]
+        if spent >= most or (spent >= LEAST and agreed):
+            return best[0]
+
+
+def _burst(run: Run, given: np.ndarray) -> float:
+    """Seconds of its shortest call."""
     run(given)
     found = []
     for _ in range(BURST):
         begun = time.thread_time()
         run(given)
-        found.append((time.thread_time() - begun) / len(given))
-    return found
-
-
-def timed(run: Run, image: Shape) -> Times:
-    """Microseconds of a network that runs, by the clock. `image`: as it sees it."""
-    ticks, tick = _ticks(run, image), _tick()
-    return Times(ticks.few * tick.few, ticks.many * tick.many)
-
-
-def _ticks(run: Run, image: Shape) -> Times:
-    """In units of the clock's own times."""
-    found = []
-    for count in (FEW, MANY):
-        both = passes({"own": (run, pixels(image, count)), "clock": (_clock(), pixels(FACE, count))})
-        found.append(both["own"] / both["clock"])
-    return Times(*found)
-
-
-@lru_cache(maxsize=1)
-def _clock() -> Run:
-    return _runnable(CLOCK, FACE, KINDS)[0]
-
-
-def _tick() -> Times:
-    """Microseconds of the clock, as they were when this machine was first asked."""
-    return _kept(["tick"], lambda: Times(*(passes({"": (_clock(), pixels(FACE, n))})[""] for n in (FEW, MANY))))
-
-
-def _kept(told: Sequence[Any], measure: Callable[[], Times]) -> Times:
-    """From the cache, else measured and kept there, by this machine and what runs networks."""
-    key = json.dumps([*told, cache.machine(), runtime()])
-    path = cache.folder() / "latency" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    try:
-        return Times(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none, or one that was cut short
-        found = measure()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as draft:
-        draft.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    return found
+        found.append(time.thread_time() - begun)
+    return min(found)
 
 
 def eager(whole: Whole) -> Run:
@@ -161,16 +124,24 @@ def eager(whole: Whole) -> Run:
 
 
 def beside(net: AnyNet, teacher: AnyNet, image: Shape, classes: int) -> Latency:
-    """Of an architecture, as it is drawn: a trained one takes as long. Its ticks are kept in the cache, so that it is
-    measured once. `image`: the pipeline's. Raises Refusal."""
+    """Of an architecture, as it is drawn: a trained one takes as long. Each is measured once and kept in the
+    cache. `image`: the pipeline's. Raises Refusal."""
     own, its = (_architecture(one, image, classes) for one in (net, teacher))
-    tick = _tick()
-    return Latency(own.few * tick.few, its.few / own.few, its.few * tick.few, own.many * tick.many, its.many / own.many)
+    return Latency(own.few, its.few / own.few, its.few, own.many, its.many / own.many)
 
 
 def _architecture(net: AnyNet, image: Shape, classes: int) -> Times:
-    """In ticks."""
-    return _kept([_plain(net), list(image), classes], lambda: _ticks(*_runnable(net, image, classes)))
+    """From the cache, else measured and kept there, by this machine and what runs networks."""
+    key = json.dumps([_plain(net), list(image), classes, cache.machine(), runtime()])
+    path = cache.folder() / "latency" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    try:
+        return Times(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # none, or one that was cut short
+        found = timed(*_runnable(net, image, classes))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as draft:
+        draft.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    return found
 
 
 def _plain(net: AnyNet) -> dict[str, Any]:

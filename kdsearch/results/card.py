@@ -154,7 +154,7 @@ def _speed(found: Facts) -> Iterator[str]:
          _time(one["many"]), _faster(one["many_ratio"])]
         for one in found["speeds"]
     ]  # fmt: skip
-    yield f"CPU time of an image, a thread of {found['machine']}: 10th percentile, warm, by one clock.\n"
+    yield f"CPU time of an image, a thread of {found['machine']}: the shortest of many calls, warm.\n"
     yield from _table(("as", "run by", "alone", "teacher / it", "among 32", "teacher / it"), rows)
     if found["unmeasured"]:
         yield f"Without {found['unmeasured']}\n"

@@ -1,10 +1,9 @@
 """Draws within the limits of a search, before anything is trained: what is counted of all of them, and what is measured
 of a few, since a measurement takes seconds."""
 
-import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -79,13 +78,11 @@ def _begun(plan: Plan, progress: Progress) -> Plan:
     found = _measured(plan, _sample(plan), progress)
     said = ""
     if plan.asked.max_latency is not None:
-        teacher = statistics.median(one.teacher for one in found.values())
-        limit = microseconds_of(plan.asked.max_latency)
-        plan = replace(plan, limits=replace(plan.limits, min_speed=teacher / limit))
-        fastest = teacher / max(one.ratio for one in found.values())
-        if fastest > limit:
-            raise _too_slow(plan, limit, fastest, teacher, len(found))
-        said = _said(plan, limit, teacher)
+        limit, fastest = microseconds_of(plan.asked.max_latency), _fastest(found)
+        plan = replace(plan, limits=replace(plan.limits, min_speed=fastest.teacher / limit))
+        if fastest.microseconds > limit:
+            raise _too_slow(plan, limit, fastest, len(found))
+        said = _said(plan, limit, fastest.teacher)
     if plan.looked_at.measured:
         ratios = [one.ratio for one in found.values()]
         plan = replace(plan, sizes=(millionths(max(ratios)), millionths(min(ratios))))
@@ -133,19 +130,22 @@ def cells(plan: Plan, progress: Progress) -> Plan:
     speed = Limits(min_speed=plan.limits.min_speed)
     kept = [draw for draw in plan.draws if speed.met(plan.costs(draw.pipeline))]
     if not kept:
-        teacher = statistics.median(one.teacher for one in found.values())
-        fastest = teacher / max(one.ratio for one in found.values())
-        raise _too_slow(plan, teacher / plan.limits.min_speed, fastest, teacher, len(found))
+        fastest = _fastest(found)
+        raise _too_slow(plan, fastest.teacher / plan.limits.min_speed, fastest, len(found))
     # On another machine a search that goes on may find fewer than it has drawn.
     return _with(plan, kept, plan.place.before.trials if plan.place.before else 0)
 
 
-def _too_slow(plan: Plan, limit: float, fastest: float, teacher: float, count: int) -> Refusal:
+def _fastest(found: "Mapping[AnyNet, Latency]") -> "Latency":
+    return min(found.values(), key=lambda one: one.microseconds)
+
+
+def _too_slow(plan: Plan, limit: float, fastest: "Latency", count: int) -> Refusal:
     return Refusal(
         f"No pipeline of '{plan.space.name}' is known to take {limit:,.4g} µs or less: the fastest of "
-        f"{len(plan.draws):,} draws takes {amount(TIME, fastest)} (measured on a sample of {count}, the "
-        f"smallest of each depth), the teacher {amount(TIME, teacher)} ({_in(plan)}). Give "
-        f"--max-latency {_rounded(fastest)}us or more, or a space with faster students."
+        f"{len(plan.draws):,} draws takes {amount(TIME, fastest.microseconds)} (measured on a sample of {count}, the "
+        f"smallest of each depth), the teacher {amount(TIME, fastest.teacher)} ({_in(plan)}). Give "
+        f"--max-latency {_rounded(fastest.microseconds)}us or more, or a space with faster students."
     )
 
 

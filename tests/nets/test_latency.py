@@ -17,10 +17,9 @@ IMAGE = (1, 16, 16)
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("KDSEARCH_CACHE", str(tmp_path))
-    latency._clock.cache_clear()
 
 
-def test_a_smaller_network_is_faster_and_its_ratio_is_of_the_same_ticks():
+def test_a_smaller_network_is_faster_and_its_ratio_is_of_the_same_times():
     found = latency.beside(SMALL, LARGE, IMAGE, 10)
     assert found.ratio > 1 and found.teacher == pytest.approx(found.ratio * found.microseconds)
     other = latency.beside(LARGE, SMALL, IMAGE, 10)
@@ -30,8 +29,8 @@ def test_a_smaller_network_is_faster_and_its_ratio_is_of_the_same_ticks():
 
 def test_an_architecture_is_measured_once_whoever_its_teacher_is(monkeypatch):
     found = latency.beside(SMALL, LARGE, IMAGE, 10)
-    assert len(cache.entries(cache.folder() / "latency")) == 3  # both, and a tick
-    monkeypatch.setattr(latency, "passes", None)
+    assert len(cache.entries(cache.folder() / "latency")) == 2
+    monkeypatch.setattr(latency, "timed", None)
     assert latency.beside(SMALL, LARGE, IMAGE, 10) == found
     for entry in cache.entries(cache.folder() / "latency"):
         entry.path.write_text("{")
@@ -42,8 +41,7 @@ def test_an_architecture_is_measured_once_whoever_its_teacher_is(monkeypatch):
 def counted(monkeypatch) -> list[str]:
     """What is measured from here on; nothing takes time."""
     made: list[str] = []
-    monkeypatch.setattr(latency, "_ticks", lambda run, image: made.append("net") or latency.Times(2, 1))
-    monkeypatch.setattr(latency, "_tick", lambda: latency.Times(10, 5))
+    monkeypatch.setattr(latency, "timed", lambda run, image: made.append("net") or latency.Times(20, 5))
     monkeypatch.setattr(latency, "_runnable", lambda net, image, classes: (None, image))
     return made
 
@@ -68,29 +66,43 @@ def test_a_user_s_network_is_the_same_wherever_its_file_lies_and_whatever_its_we
     assert len(made) == 2
 
 
-def test_a_machine_that_is_slower_for_a_while_is_no_slower_network(monkeypatch):
-    pace = [1.0]
-    monkeypatch.setattr(
-        latency,
-        "passes",
-        lambda runs: {name: pace[0] * (1 if run == "clock" else 3) for name, (run, _) in runs.items()},
-    )
-    monkeypatch.setattr(latency, "_clock", lambda: "clock")
-    monkeypatch.setattr(latency, "_runnable", lambda net, image, classes: ("net", image))
-    first = latency.beside(SMALL, LARGE, IMAGE, 10)
-    pace[0] = 7.0
-    latency.beside(SMALL, SMALL, (1, 8, 8), 10)
-    assert first.microseconds == 3 == latency.beside(LARGE, SMALL, (1, 8, 8), 10).microseconds
+class Thread:
+    """A network whose calls take the seconds that are given, the last of them for ever."""
+
+    def __init__(self, monkeypatch, *calls: float):
+        self.now, self.calls, self.number = 0.0, calls, 0
+        monkeypatch.setattr(latency.time, "thread_time", lambda: self.now)
+
+    def __call__(self, pixels: np.ndarray) -> None:
+        self.now += self.calls[min(self.number, len(self.calls) - 1)]
+        self.number += 1
 
 
-def test_rounds_end_when_enough_time_was_spent(monkeypatch):
-    monkeypatch.setattr(latency, "ENOUGH", 0.0)
-    calls: list[int] = []
-    latency.passes({"w": (lambda given: calls.append(1), np.zeros(1))})
-    assert len(calls) == latency.LEAST * (latency.BURST + 1)
+def test_what_disturbs_a_network_only_adds_so_the_shortest_call_is_told(monkeypatch):
+    run = Thread(monkeypatch, *[0.02, 0.011, 0.03, 0.01] * 40)
+    assert latency.shortest(run, np.zeros(1), latency.MOST) == pytest.approx(0.01)
 
 
-def test_what_the_thread_does_not_do_is_not_its_time():
+def test_calls_go_on_until_several_bursts_agree(monkeypatch):
+    steady = Thread(monkeypatch, 0.001)
+    latency.shortest(steady, np.zeros(1), latency.MOST)
+    assert latency.LEAST <= steady.now < latency.LEAST + 0.01
+    calls = [0.002 - number * 1e-6 for number in range(500)]  # the machine calms down
+    calming = Thread(monkeypatch, *calls, 0.0015)
+    assert latency.shortest(calming, np.zeros(1), latency.MOST) == pytest.approx(0.0015, abs=2e-6)
+    assert calming.number >= len(calls)
+
+
+def test_calls_that_never_agree_end_when_enough_time_was_spent(monkeypatch):
+    run = Thread(monkeypatch, *(0.05 * 0.9**number for number in range(300)), 0.2)
+    latency.shortest(run, np.zeros(1), latency.MOST)
+    assert latency.MOST <= run.now < latency.MOST + 1.3
+
+
+def test_what_the_thread_does_not_do_is_not_its_time(monkeypatch):
+    monkeypatch.setattr(latency, "LEAST", 0.02)
+    monkeypatch.setattr(latency, "MOST", 0.02)
+
     def sleeping(pixels: np.ndarray) -> None:
         time.sleep(0.002)
 
@@ -99,8 +111,8 @@ def test_what_the_thread_does_not_do_is_not_its_time():
         while time.thread_time() < end:
             pass
 
-    found = latency.passes({"s": (sleeping, np.zeros(1)), "w": (working, np.zeros(1))}, rounds=4)
-    assert found["s"] < 500 and found["w"] == pytest.approx(1000, rel=0.2)
+    assert latency.timed(sleeping, IMAGE).few < 500
+    assert latency.timed(working, IMAGE).few == pytest.approx(1000, rel=0.2)
 
 
 def test_a_time_is_of_one_image_of_those_that_are_given_together():
@@ -109,8 +121,8 @@ def test_a_time_is_of_one_image_of_those_that_are_given_together():
         while time.thread_time() < end:
             pass
 
-    found = latency.passes({"w": (working, np.zeros(10))}, rounds=3)
-    assert found["w"] == pytest.approx(100, rel=0.3)
+    found = latency.timed(working, IMAGE)
+    assert found.many == pytest.approx(found.few / latency.MANY, rel=0.2)
 
 
 def test_without_onnxruntime_pytorch_is_measured_and_said(monkeypatch):
