@@ -58,6 +58,14 @@ def test_what_is_kept_belongs_to_the_image_the_classes_the_machine_and_the_runti
     assert len(made) == 4
 
 
+def test_times_that_meant_another_thing_are_not_read(monkeypatch):
+    made = counted(monkeypatch)
+    latency.beside(SMALL, LARGE, IMAGE, 10)
+    monkeypatch.setattr(latency, "MEANT", "ticks")
+    latency.beside(SMALL, LARGE, IMAGE, 10)
+    assert len(made) == 4
+
+
 def test_a_user_s_network_is_the_same_wherever_its_file_lies_and_whatever_its_weights(monkeypatch):
     made = counted(monkeypatch)
     for place, weights in (("/a/my.py:net", None), ("/b/my.py:net", "w.pt")):
