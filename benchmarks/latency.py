@@ -4,7 +4,7 @@ python benchmarks/latency.py
 
 On one thread, the shortest thread time of many calls. The ratio is measured
 `--repeat` times beside `--busy` processes that do nothing but compute. A cost is the CPU time of one architecture that
-nobody has measured: its making, its export, its rounds; the first one, which imports what exports, is told alone.
+nobody has measured: its making, its export, its calls; the first one, which imports what exports, is told alone.
 """
 
 import argparse

@@ -5,7 +5,6 @@ less time than it must, and whatever disturbs it (other work, full caches, a low
 of many calls is told, once several others came close to it."""
 
 import hashlib
-import heapq
 import json
 import time
 from collections.abc import Callable
@@ -94,12 +93,11 @@ def timed(run: Run, image: Shape) -> Times:
 
 def shortest(run: Run, given: np.ndarray, most: float) -> float:
     """Seconds of the thread's CPU time that a call takes at least, as far as `most` seconds of calls tell."""
-    bursts: list[float] = []
+    best: list[float] = []
     begun = time.thread_time()
     while True:
-        bursts.append(_burst(run, given))
+        best = sorted([*best, _burst(run, given)])[:AGREE]
         spent = time.thread_time() - begun
-        best = heapq.nsmallest(AGREE, bursts)
         agreed = len(best) == AGREE and best[-1] <= CLOSE * best[0]
         if spent >= most or (spent >= LEAST and agreed):
             return best[0]
