@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from kdsearch.config.methods import Ramp, Weight
+from kdsearch.config.part import Ramp, Weight
 from kdsearch.config.pipeline import Pipeline
 from kdsearch.results.metric import column, score
 from kdsearch.results.objectives import objective

@@ -102,9 +102,9 @@ def epochs_of(kind: str, told: argparse.Namespace, images: Any, folder: Path) ->
     endless = pipeline_of(kind, told, 10_000)
     means = means_with(images, folder)
     student = distill_pipeline.untrained(endless, 1, images)
-    lesson = next(distill_pipeline.lessons(endless, 1, student, teacher(endless, images), means))
-    if lesson.answers:
-        list(lesson.answers.ready(range(images.views)))
+    lesson = next(distill_pipeline.lessons(endless, 1, student, {0: teacher(endless, images)}, means))
+    for answers in lesson.answers:
+        list(answers.ready(range(images.views)))
     work = train(lesson, images, endless.student.fit, (0, 1, 2))
     return lambda: next(work).seconds
 
@@ -129,11 +129,11 @@ def teacher(pipeline: Any, images: Any) -> Any:
 def recording(images: Any, folder: Path) -> float:
     """Hint 2 and the logits of one view, written to disk."""
     from kdsearch.distill.recorded import Recorded
-    from kdsearch.distill.teacher import survey_of_teacher
+    from kdsearch.distill.teacher import survey_of
 
     told = argparse.Namespace(batch_size=128)
     pipeline = pipeline_of("kd", told, 2)
-    taught, survey = teacher(pipeline, images), survey_of_teacher(pipeline, 1, images)
+    taught, survey = teacher(pipeline, images), survey_of(pipeline.links[0].net, images)
     taught.net  # noqa: B018 (loaded before the clock starts)
     place = folder / "recorded anew" / "again"
     one = replace(images, views=1)

@@ -1,60 +1,18 @@
-"""Pairs of layers, weights that change, and the further terms by which a link is taught."""
+"""Pairs of layers, and the further terms by which a link is taught."""
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from kdsearch.config.net import Part
+from kdsearch.config.part import MOST, Part, Ramp, Share, Weight
 
-__all__ = ["AT", "BSS", "FSP", "PKT", "RKD", "SP", "OwnTerm", "Pair", "Ramp"]
-
-MOST = 1e6
-"""Of a weight."""
+__all__ = ["AT", "BSS", "FSP", "PKT", "RKD", "SP", "OwnTerm", "Pair"]
 
 Layer = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9][0-9]*/[1-9][0-9]*|[A-Za-z_][\w.]*)$")]
 """Its number from 1; a part of the depth, `2/3`; or a submodule's name, of a network of the user's own."""
 
 Pooling = Literal["average", "max"]
-
-
-class Ramp(Part, frozen=True):
-    """A weight that changes from epoch to epoch of its stage."""
-
-    start: Annotated[float, Field(ge=0, le=MOST)]
-    """Before the first epoch."""
-    end: Annotated[float, Field(ge=0, le=MOST)]
-    """From the epoch on in which it has arrived."""
-    over: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the stage's epochs in which it changes."""
-    shape: Literal["linear", "sigmoid"] = "linear"
-    """sigmoid: by exp(−5·(1 − t)²), where t goes from 0 to 1 (Lan et al. 2018)."""
-
-    def at(self, epoch: int, epochs: int) -> float:
-        """In an epoch, from 1, of so many."""
-        part = min(epoch / (self.over * epochs), 1.0)
-        part = math.exp(-5 * (1 - part) ** 2) if self.shape == "sigmoid" else part
-        return self.start + (self.end - self.start) * part
-
-    def __rsub__(self, whole: float) -> "Ramp":
-        """What it leaves of a whole."""
-        return Ramp(start=whole - self.start, end=whole - self.end, over=self.over, shape=self.shape)
-
-    def __format__(self, how: str) -> str:
-        return f"{self.start:{how}}–{self.end:{how}}"
-
-
-def _changes(value: Any) -> str:
-    return "ramp" if isinstance(value, dict | Ramp) else "float"
-
-
-Weight = Annotated[
-    Annotated[float, Field(ge=0, le=MOST), Tag("float")] | Annotated[Ramp, Tag("ramp")], Discriminator(_changes)
-]
-"""Of a term's loss: a number, or one that changes."""
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Pair(Part, frozen=True):

@@ -1,22 +1,20 @@
 """What a network can be: plain, frozen, validated data. Imports neither torch nor ray."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Discriminator,
     Field,
     PlainSerializer,
-    SerializationInfo,
-    SerializerFunctionWrapHandler,
     Tag,
-    model_serializer,
     model_validator,
 )  # fmt: skip
 
-__all__ = ["Eye", "Net", "Own", "Part", "ResNet"]
+from kdsearch.config.part import Part, Side
+
+__all__ = ["Eye", "Net", "Own", "ResNet"]
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -25,29 +23,6 @@ Units = Annotated[int, Field(ge=1, le=65_536)]
 Multiplier = Annotated[float, Field(gt=0, le=16)]
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-
-
-WHOLE = {"whole": True}
-"""Told to what writes a part with all of its fields."""
-
-
-class Part(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True):
-    """Keyword-only, unknown keys refused, never changed after it is made."""
-
-    LATER: ClassVar[tuple[str, ...]] = ()
-    """Fields that are written only where they are told: older configs lack them, and their keys in the store stay."""
-
-    @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler, how: SerializationInfo) -> dict[str, Any]:
-        if how.context == WHOLE:
-            return write(self)
-        fields = type(self).model_fields
-        unsaid = {name for name in self.LATER if getattr(self, name) == fields[name].default}
-        return {name: value for name, value in write(self).items() if name not in unsaid}
-
-    def whole(self) -> dict[str, Any]:
-        """As plain data with all of its fields, also those that are left out where they are written."""
-        return self.model_dump(mode="json", context=WHOLE)
 
 
 class Net(Part, frozen=True):
@@ -139,8 +114,6 @@ class ResNet(Part, frozen=True):
         """The layers at the ends of stages."""
         return tuple(1 + self.blocks * stage for stage in range(1, len(self.widths) + 1))
 
-
-Side = Annotated[int, Field(ge=8, le=1024)]
 
 Shares = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
 

@@ -4,9 +4,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kdsearch.config.methods import MOST, AnyTerm, Pair, Pooling, Ramp, Share, Weight, once, pairs_of
+from kdsearch.config.companions import BYOT, ONE, AnyCompanions
+from kdsearch.config.methods import AnyTerm, Pair, Pooling, once, pairs_of
 from kdsearch.config.methods import Layer as Layer
-from kdsearch.config.net import AnyNet, Own, Part
+from kdsearch.config.net import AnyNet, Own
+from kdsearch.config.part import MOST, Part, Ramp, Share, Weight
 from kdsearch.config.recipe import SEEDS as SEEDS
 from kdsearch.config.recipe import Budget, Data, Fit, Seed
 from kdsearch.config.recipe import Choice as Choice
@@ -59,7 +61,7 @@ class KD(Part, frozen=True):
     """Stage 2's softened answers: loss = (1 − weight)·CE + weight·τ²·KL(teacher ‖ student)."""
 
     LATER: ClassVar[tuple[str, ...]] = (
-        "form", "alpha", "beta", "between", "within", "standardise", "squared", "labels", "share",
+        "form", "alpha", "beta", "between", "within", "standardise", "squared", "labels", "share", "blend",
     )  # fmt: skip
 
     weight: Weight = 0.5
@@ -88,6 +90,9 @@ class KD(Part, frozen=True):
     """Of cross-entropy; None: 1 − weight, or 1 where a share is told."""
     share: Share | None = None
     """Of the gradient: `weight` is set each epoch so that the term has it."""
+    blend: Literal["mean", "entropy"] = "mean"
+    """Of several teachers' softened answers; entropy: for each image, those weigh more that are surer (as the baseline
+    EBKD of Zhang et al. 2022)."""
 
     @property
     def labels_weight(self) -> Weight:
@@ -121,7 +126,7 @@ class KD(Part, frozen=True):
 class Link(Part, frozen=True):
     """One network of the chain, taught by the one before it."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("terms",)
+    LATER: ClassVar[tuple[str, ...]] = ("terms", "companions", "taught_by")
 
     net: AnyNet
     fit: Fit = Fit()
@@ -133,6 +138,18 @@ class Link(Part, frozen=True):
     """Draws the weights, the order of images and the dropout: a replicate, never a hyperparameter."""
     terms: Annotated[tuple[AnyTerm, ...], Field(max_length=16)] = ()
     """Further terms of stage 2: at, fsp, sp, rkd, pkt, bss, or the user's own."""
+    companions: AnyCompanions | None = None
+    """What trains beside it in stage 2 and is dropped then: dml, one or byot."""
+    taught_by: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], Field(max_length=15)] = ()
+    """The links, from 0, that teach it, in rising order: of all of them the answers, of the last one what hints and
+    further terms compare; empty: the one before it."""
+
+    @property
+    def labels_weight(self) -> Weight:
+        """Of cross-entropy in stage 2."""
+        if self.kd:
+            return self.kd.labels_weight
+        return 1 - self.companions.weight if isinstance(self.companions, BYOT) else 1.0
 
     @property
     def hint_epochs(self) -> int:
@@ -140,6 +157,14 @@ class Link(Part, frozen=True):
         if self.hints is None or self.fit.epochs is None:
             return 0
         return min(max(round(self.hints.share * self.fit.epochs), 1), self.fit.epochs - 1)
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """Layers behind which its companions begin; 0: its network has none where they usually would."""
+        ends, told = self.net.ends, self.companions
+        if isinstance(told, ONE):
+            return (told.split or (ends[-2] if len(ends) > 1 else 0),)
+        return (told.exits or ends[:-1]) if isinstance(told, BYOT) else ()
 
     @property
     def paired(self) -> tuple[Pair, ...]:
@@ -168,7 +193,7 @@ class Link(Part, frozen=True):
             raise ValueError(
                 f"shares of the gradient leave something to the other terms, but they add up to {sum(shares):g}."
             )
-        fixed = [self.kd.labels_weight if self.kd else 1.0, *(one.weight for one in told if one and one.share is None)]
+        fixed = [self.labels_weight, *(one.weight for one in told if one and one.share is None)]
         if shares and not any(isinstance(weight, Ramp) or weight != 0 for weight in fixed):
             raise ValueError("a share is of the gradient beside terms of a told weight, but all others have weight 0.")
         return self
@@ -205,9 +230,30 @@ class Pipeline(Part, frozen=True):
             raise ValueError("the first link has no teacher, so its hints, kd and terms must be left out.")
         return self
 
+    @model_validator(mode="after")
+    def _teachers_come_before(self) -> "Pipeline":
+        for number, link in enumerate(self.links):
+            told = link.taught_by
+            if told and (list(told) != sorted(set(told)) or told[-1] >= number):
+                raise ValueError(
+                    f"taught_by names links before its own, in rising order, but link {number} has {list(told)}."
+                )
+        return self
+
+    def teachers(self, number: int) -> tuple[int, ...]:
+        """Who teaches link `number`, all by their numbers from 0: nobody the first one; of the last of them the maps
+        count."""
+        return self.links[number].taught_by or ((number - 1,) if number else ())
+
     @property
     def student(self) -> Link:
         return self.links[-1]
+
+    @property
+    def hinting(self) -> AnyNet | None:
+        """The network whose maps the student's are compared with."""
+        own = self.teachers(len(self.links) - 1)
+        return self.links[own[-1]].net if own else None
 
     def on(self, data: str) -> "Pipeline":
         """The same, with its images in another place."""

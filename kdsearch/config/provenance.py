@@ -1,13 +1,14 @@
 """What a trained student's number depends on, beside its pipeline."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from kdsearch.config.net import Part
+from kdsearch.config.part import Part
 from kdsearch.config.pipeline import Choice, Count, Precision
 
-Stage = Literal["hint", "kd"]
+Stage = Annotated[str, Field(pattern=r"^(hint|kd)(/\d+)?$")]
+"""Of a link; with a number what another teacher, of several, is asked there."""
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """Of a network in the store, whose file it names."""

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kdsearch.config.datasets import KNOWN, Augment
-from kdsearch.config.net import Part, Side
+from kdsearch.config.part import Part, Side
 
 __all__ = ["Budget", "Data", "Fit"]
 

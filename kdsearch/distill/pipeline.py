@@ -1,7 +1,7 @@
 """Running a pipeline: each link learns from the one before it, stage after stage. Knows nothing of Ray."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,46 +18,23 @@ from kdsearch.data.memory import Images
 from kdsearch.data.sight import seen_by
 from kdsearch.distill.checkpoint import Checkpoint, Keeping, Paused
 from kdsearch.distill.recorded import Recorded
+from kdsearch.distill.row import Row
 from kdsearch.distill.store import Store, key_of, read_facts, restored
-from kdsearch.distill.teacher import Live, Targets, sides_of, stages_of, survey_of_teacher
+from kdsearch.distill.teacher import Live, Targets, asked_in, sides_of, stages_of, survey_of
 from kdsearch.distill.terms import Answers, Lesson, Stage
 from kdsearch.distill.train import Epoch, Judged, judge, optimizer, seed_of, train, views_of
 from kdsearch.distill.weights import Taught, digest
 from kdsearch.errors import Refusal, nobody
 from kdsearch.nets import build, filled, pairs
+from kdsearch.nets.beside import Companions
 from kdsearch.nets.build import placed
-from kdsearch.nets.survey import survey
+from kdsearch.nets.derived import Asked
+from kdsearch.nets.survey import companions, survey
 from kdsearch.nets.taps import Regressor
 from kdsearch.storage.cache import machine
 
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch of one link, or one recording of what a link answers."""
-
-    link: int
-    """From 0, the teacher."""
-    stage: str
-    """labels, hint or kd; record, where the link was asked about every training image."""
-    epoch: int
-    """Of the link, both stages together, from 1; of a recording, the view, from 0."""
-    kd_epoch: int | None
-    """Of the link's last stage, from 1; None in stage 1, and for links before the student."""
-    accuracy: float | None
-    """On the validation images, 0–1; None in stage 1, whose classifier is untrained."""
-    seconds: float
-    losses: dict[str, float]
-    shares: dict[str, float]
-    balanced_accuracy: float | None = None
-    """The mean over classes."""
-    weights: dict[str, float] = field(default_factory=dict)
-    """Of terms whose weights are not the same in all epochs."""
-
-    def flat(self) -> dict:
-        """As a row of the table: loss.<term>, gradient.<term> and, where they change, weight.<term> columns."""
-        plain = asdict(self)
-        told = {"loss": plain.pop("losses"), "gradient": plain.pop("shares"), "weight": plain.pop("weights")}
-        return plain | {f"{kind}.{name}": value for kind, own in told.items() for name, value in own.items()}
+Teachers = dict[int, Taught]
+"""Of one link, by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +87,12 @@ def made_with(pipeline: Pipeline, means: Means, judged: Judged | None) -> dict[s
     return Made.model_validate(made).plain()
 
 
-def untrained(pipeline: Pipeline, number: int, images: Images) -> nn.Module:
+def untrained(pipeline: Pipeline, number: int, images: Images, twin: int = 0) -> nn.Module:
     """The network of a link with weights drawn by the link's seed, or with those that are given, channels last, on the
-    images' device. Raises Refusal for given ones that do not fit."""
+    images' device; or the first, second … twin of it, drawn otherwise. Raises Refusal for given weights that do not
+    fit."""
     link = pipeline.links[number]
-    torch.manual_seed(seed_of(link.seed, number, "weights"))
+    torch.manual_seed(seed_of(link.seed, number, "weights", *([twin] if twin else [])))
     net = build.build(link.net, images.shape, len(images.classes))
     if isinstance(link.net, Own) and link.net.weights:
         filled.given(net, link.net)
@@ -139,9 +117,16 @@ def run(pipeline: Pipeline, means: Means, student: nn.Module, path: Path | None 
     if any(link.fit.epochs is None or link.fit.batch_size is None for link in pipeline.links):
         raise Refusal("A pipeline that runs needs fit.epochs and fit.batch_size, but a link leaves one to the budget.")
     last = len(pipeline.links) - 1
-    teacher = (yield from taught(pipeline, last - 1, means)) if last and asked(pipeline) else None
+    teachers = (yield from _teachers(pipeline, last, means)) if asked(pipeline) else {}
     kept = means.checkpoint(path, key_of(pipeline, last, means.images.fingerprint)) if path else None
-    yield from learn(pipeline, last, student, teacher, means, kept)
+    yield from learn(pipeline, last, student, teachers, means, kept)
+
+
+def _teachers(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Teachers]:
+    found: Teachers = {}
+    for one in pipeline.teachers(number):
+        found[one] = yield from taught(pipeline, one, means)
+    return found
 
 
 def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None, Taught]:
@@ -152,10 +137,10 @@ def taught(pipeline: Pipeline, number: int, means: Means) -> Generator[Row, None
     with store.lock(key):
         if key in store:
             return Taught(read_facts(path), partial(loaded, link, path, images), names)
-        teacher = (yield from taught(pipeline, number - 1, means)) if number else None
+        teachers = yield from _teachers(pipeline, number, means)
         row, net = None, untrained(pipeline, number, images)
         kept = means.checkpoint(store.checkpoint(key), key)
-        for row in learn(pipeline, number, net, teacher, means, kept):
+        for row in learn(pipeline, number, net, teachers, means, kept):
             yield row
         judged = validated(net, means.seen(link.net)) if row is None else None  # it is taken as it is
         facts = {
@@ -183,7 +168,7 @@ def learn(
     pipeline: Pipeline,
     number: int,
     net: nn.Module,
-    teacher: Taught | None,
+    teachers: Teachers,
     means: Means,
     kept: Checkpoint | None = None,
 ) -> Iterator[Row]:
@@ -194,7 +179,7 @@ def learn(
     if begun:
         yield from (Row(**row) for row in begun.rows)
         begun.fill(net)
-    for order, lesson in enumerate(lessons(pipeline, number, net, teacher, means)):
+    for order, lesson in enumerate(lessons(pipeline, number, net, teachers, means)):
         judged, steps = lesson.judged, optimizer(link.fit, lesson.trained)
         first = begun.past_of(order, lesson, steps) if begun else 0
         epoch += first
@@ -203,12 +188,14 @@ def learn(
         work = train(lesson, images, link.fit, (link.seed, number, 2 if judged else 1), steps, first, before)
         for past in range(first, lesson.stage.epochs):
             views = views_of(lesson.stage, images, link.fit, past)
-            for view, seconds in lesson.answers.ready(views or []) if lesson.answers else ():
-                yield Row(number - 1, "record", view, None, None, seconds, {}, {})
+            for who, answers in zip(pipeline.teachers(number)[::-1], lesson.answers, strict=False):
+                for view, seconds in answers.ready(views or []):
+                    yield Row(who, "record", view, None, None, seconds, {}, {})
             done = next(work)
             epoch += 1
-            if epoch == 1 and teacher and teacher.names is not None:
-                teacher.check()
+            for teacher in teachers.values() if epoch == 1 else ():
+                if teacher.names is not None:
+                    teacher.check()
             reached = validated(net, images) if judged else None
             row = _row(number, lesson.stage.name, epoch, done, reached, last and judged)
             if kept:
@@ -218,18 +205,20 @@ def learn(
                 raise Paused
 
 
-def lessons(pipeline: Pipeline, number: int, net: nn.Module, teacher: Taught | None, means: Means) -> Iterator[Lesson]:
+def lessons(pipeline: Pipeline, number: int, net: nn.Module, teachers: Teachers, means: Means) -> Iterator[Lesson]:
     """The stages of a link with its network, each made when the one before has ended."""
     link = pipeline.links[number]
     more: dict[str, Any] = {"names": names_of(link.net)}
     if isinstance(link.net, Own):
         more |= {"sample": _sample(means.seen(link.net)), "head": link.net.head if link.fit.trains == "head" else ""}
     for stage in stages_of(pipeline, number, means.images):
-        answers = answers_for(stage, pipeline, number, teacher, means) if stage.asks else None
+        answers = answers_for(stage, pipeline, number, teachers, means) if stage.asks else ()
         if stage.live:
-            assert teacher is not None
             mean, std = means.seen(link.net).mean, means.seen(link.net).std
+            teacher = teachers[pipeline.teachers(number)[-1]]
             more |= {"teacher": teacher.net, "bounds": (-mean / std, (1 - mean) / std)}
+        if stage.beside:
+            more["companions"] = _companions(pipeline, number, means.images)
         yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images), **more)
 
 
@@ -237,16 +226,28 @@ def _sample(images: Images) -> Tensor:
     return images.prepare(images.train[torch.arange(2)])
 
 
-def answers_for(stage: Stage, pipeline: Pipeline, number: int, teacher: Taught | None, means: Means) -> Answers:
-    """Who tells a stage of link `number` what the teacher, the link before it, shows."""
-    assert teacher is not None
+def answers_for(stage: Stage, pipeline: Pipeline, number: int, teachers: Teachers, means: Means) -> tuple[Answers, ...]:
+    """Who tells a stage of link `number` what its teachers show; first the one whose maps count."""
     images, targets, sides = means.images, means.targets, sides_of(stage, pipeline, number, means.images)
-    there = means.seen(pipeline.links[number - 1].net)
-    if targets.choices(pipeline, number, images)[stage.name] == "live":
-        sight = None if there is means.seen(pipeline.links[number].net) else there
-        return Live(teacher, stage.asks, sides, sight)
-    survey, place = survey_of_teacher(pipeline, number, images), targets.place(teacher, images)
-    return Recorded(teacher, survey, stage.asks, there, place, targets.limit, targets.progress, means.tell, sides)
+    choices = targets.choices(pipeline, number, images)
+
+    def of(one: int, word: str, asks: tuple[Asked, ...]) -> Answers:
+        net, teacher = pipeline.links[one].net, teachers[one]
+        there = means.seen(net)
+        if choices[word] == "live":
+            return Live(teacher, asks, sides, None if there is means.seen(pipeline.links[number].net) else there)
+        place, survey = targets.place(teacher, images), survey_of(net, images)
+        return Recorded(teacher, survey, asks, there, place, targets.limit, targets.progress, means.tell, sides)
+
+    return tuple(of(one, *told) for one, told in asked_in(stage, pipeline, number).items())
+
+
+def _companions(pipeline: Pipeline, number: int, images: Images) -> Companions | None:
+    """Of link `number`, drawn by its seed."""
+    link = pipeline.links[number]
+    torch.manual_seed(seed_of(link.seed, number, "companions"))
+    found = companions(link, images.shape, len(images.classes), lambda twin: untrained(pipeline, number, images, twin))
+    return found and placed(found, images.mean.device)
 
 
 def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[str, Regressor]:
@@ -255,7 +256,8 @@ def _bridges(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
     if not any(term.bridge for term in stage.terms):
         return found
     link, shape = pipeline.links[number], (images.shape, len(images.classes))
-    guided, hints = (survey(one.net, *shape).maps for one in (link, pipeline.links[number - 1]))
+    teacher = pipeline.links[pipeline.teachers(number)[-1]]
+    guided, hints = (survey(one.net, *shape).maps for one in (link, teacher))
     torch.manual_seed(seed_of(link.seed, number, "regressors"))
     for term in stage.terms:
         if term.bridge:

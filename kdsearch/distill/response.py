@@ -1,5 +1,9 @@
 """Losses of answers beyond plain distillation. Logits are (N, C); natural logarithms; means over the batch."""
 
+import math
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +20,23 @@ def standardised(logits: Tensor) -> Tensor:
     centred, told = moved(logits)
     deviation = (torch.where(told, centred, 1.0).square().sum(1, keepdim=True) / max(logits.shape[1] - 1, 1)).sqrt()
     return torch.where(told, centred / (deviation + 1e-7), 0.0)
+
+
+def blended(told: Sequence[Tensor], temperature: float, how: Literal["mean", "entropy"] = "mean") -> Tensor:
+    """Logits whose softmax at τ is the mean of several teachers' softened probabilities: by it the student gets the
+    mean of the gradients that each would give. entropy: each image's answer of teacher k weighs (1 − H_k/ΣH)/(K − 1),
+    where H is the entropy of its probabilities at temperature 1 (the baseline EBKD in the code of Zhang et al. 2022).
+
+    All (N, C), of one shape.
+    """
+    soft = torch.stack([F.log_softmax(logits / temperature, dim=1) for logits in told])
+    if how == "mean":
+        return temperature * (soft.logsumexp(0) - math.log(len(told)))
+    plain = torch.stack([F.log_softmax(logits, dim=1) for logits in told])
+    entropies = -(plain.exp() * plain).sum(2, keepdim=True)
+    whole = entropies.sum(0)
+    unsure = torch.where(whole > 0, entropies / torch.where(whole > 0, whole, 1.0), 1 / len(told))
+    return temperature * (soft + ((1 - unsure) / (len(told) - 1)).log()).logsumexp(0)
 
 
 @exact

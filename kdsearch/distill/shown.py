@@ -7,7 +7,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
-from kdsearch.config.methods import Weight
+from kdsearch.config.part import Weight
+from kdsearch.nets.beside import Beside
 from kdsearch.nets.derived import Asked
 
 Net = Callable[[Tensor], Tensor]
@@ -51,6 +52,10 @@ class Shown:
     """By their term's name."""
     again: Again | None = None
     """Where a term asks live."""
+    others: tuple[Tensor, ...] = ()
+    """The logits of its other teachers, in float32."""
+    beside: Beside | None = None
+    """What its companions say."""
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,7 @@ class Term:
     """Of the gradient, by which its weight is set."""
     live: bool = False
     """It asks the teacher itself, and the student again, about images that it makes."""
+    all: bool = False
+    """It asks all of its teachers for their logits."""
+    beside: bool = False
+    """It is about what companions say; their layers are among those that it reads."""

@@ -61,14 +61,15 @@ class Targets:
         """How the teacher of link `number` answers, for each stage that asks it."""
         if number == 0:
             return {}
-        survey = survey_of_teacher(pipeline, number, images)
-        return {
-            stage.name: "live"
-            if stage.live
-            else (images.views and self.told.get(stage.name))
-            or self._choice(stage.asks, survey, images, sides_of(stage, pipeline, number, images))
-            for stage in _asking(pipeline, number, images)
-        }
+        found: dict[str, Choice] = {}
+        for stage in _asking(pipeline, number, images):
+            sides = sides_of(stage, pipeline, number, images)
+            for teacher, (word, asks) in asked_in(stage, pipeline, number).items():
+                survey = survey_of(pipeline.links[teacher].net, images)
+                told = images.views and self.told.get(word)
+                live = stage.live and word == stage.name
+                found[word] = "live" if live else told or self._choice(asks, survey, images, sides)
+        return found
 
     def _choice(
         self,
@@ -94,7 +95,8 @@ class Targets:
 
 def stages_of(pipeline: Pipeline, number: int, images: Images) -> Iterator[Stage]:
     """Those of link `number`."""
-    link, teacher = pipeline.links[number].net, pipeline.links[number - 1].net if number else None
+    told = pipeline.teachers(number)
+    link, teacher = pipeline.links[number].net, pipeline.links[told[-1]].net if told else None
 
     def shapes() -> Shapes:
         assert teacher is not None
@@ -108,6 +110,16 @@ def _asking(pipeline: Pipeline, number: int, images: Images) -> list[Stage]:
     return [stage for stage in stages_of(pipeline, number, images) if stage.asks]
 
 
+def asked_in(stage: Stage, pipeline: Pipeline, number: int) -> dict[int, tuple[str, tuple[Asked, ...]]]:
+    """Which of its teachers a stage of link `number` asks, by their numbers, for what, and under which word it is
+    written down how they answer; first the one whose maps count."""
+    *others, last = pipeline.teachers(number)
+    found = {last: (stage.name, stage.asks)}
+    for teacher in others if stage.others else ():
+        found[teacher] = (f"{stage.name}/{teacher}", (pipeline.links[teacher].net.layers + 1,))
+    return found
+
+
 def _side(answer: Asked, sides: Mapping[int, tuple[int, int]]) -> tuple[int, int] | None:
     return sides.get(answer) if isinstance(answer, int) else None
 
@@ -115,7 +127,7 @@ def _side(answer: Asked, sides: Mapping[int, tuple[int, int]]) -> tuple[int, int
 def sides_of(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> dict[int, tuple[int, int]]:
     """To which side a map of a user's own teacher is averaged before it is told, by its layer: the largest of the
     pairs' sides. Its maps may be many times larger than its student's; those of built-in ones are told whole."""
-    teacher, link = pipeline.links[number - 1].net, pipeline.links[number]
+    teacher, link = pipeline.links[pipeline.teachers(number)[-1]].net, pipeline.links[number]
     found: dict[int, tuple[int, int]] = {}
     if not isinstance(teacher, Own):
         return found
@@ -126,11 +138,6 @@ def sides_of(stage: Stage, pipeline: Pipeline, number: int, images: Images) -> d
             side, known = (min(guided[1], hint[1]), min(guided[2], hint[2])), found.get(asked, (1, 1))
             found[asked] = (max(side[0], known[0]), max(side[1], known[1]))
     return found
-
-
-def survey_of_teacher(pipeline: Pipeline, number: int, images: Images) -> nets_survey.Survey:
-    """Of the network that teaches link `number`."""
-    return survey_of(pipeline.links[number - 1].net, images)
 
 
 def survey_of(net: AnyNet, images: Images) -> nets_survey.Survey:
@@ -157,9 +164,11 @@ def bytes_a_view(pipelines: Iterable[Pipeline], images: Images) -> int:
     asked = set()
     for pipeline in pipelines:
         for number in range(1, len(pipeline.links)):
-            survey = survey_of_teacher(pipeline, number, images)
             for stage in _asking(pipeline, number, images):
                 sides = sides_of(stage, pipeline, number, images)
-                for answer in stage.asks if not stage.live else ():
-                    asked.add((pipeline.links[:number], answer, bytes_of(survey, answer, _side(answer, sides))))
+                for teacher, (word, asks) in asked_in(stage, pipeline, number).items():
+                    survey = survey_of(pipeline.links[teacher].net, images)
+                    for answer in asks if not (stage.live and word == stage.name) else ():
+                        size = bytes_of(survey, answer, _side(answer, sides))
+                        asked.add((pipeline.links[: teacher + 1], answer, size))
     return len(images.train) * sum(size for _, _, size in asked)

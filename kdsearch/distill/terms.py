@@ -7,14 +7,15 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from kdsearch.config.methods import Ramp, Weight
 from kdsearch.config.net import AnyNet
+from kdsearch.config.part import Ramp, Weight
 from kdsearch.config.pipeline import KD, Hints, Link, Pair
 from kdsearch.data.views import Batch
-from kdsearch.distill import joint, losses, response
+from kdsearch.distill import joint, losses, online, response
 from kdsearch.distill.joint import Shapes
 from kdsearch.distill.shown import Again, Shown, Term
 from kdsearch.nets import cut, taps
+from kdsearch.nets.beside import Companions
 from kdsearch.nets.derived import Asked, ordered
 from kdsearch.nets.taps import Regressor
 
@@ -41,6 +42,16 @@ class Stage:
     def live(self) -> bool:
         """Whether a term asks the teacher itself."""
         return any(term.live for term in self.terms)
+
+    @property
+    def others(self) -> bool:
+        """Whether a term asks all teachers, if there are several."""
+        return any(term.all for term in self.terms)
+
+    @property
+    def beside(self) -> bool:
+        """Whether companions train."""
+        return any(term.beside for term in self.terms)
 
     @cached_property
     def reads(self) -> set[int]:
@@ -81,13 +92,14 @@ def stages(link: Link, teacher: AnyNet | None, shapes: Callable[[], Shapes] = un
     if link.hints:
         reach = max(pair.layers[1] for pair in link.hints.pairs) if link.hints.scope == "guided" else link.net.layers
         yield Stage("hint", tuple(_hints(link.hints, logits)), link.hint_epochs, reach)
-    terms = [_labels(link.kd.labels_weight if link.kd else 1.0, logits)]
+    terms = [_labels(link.labels_weight, logits)]
     if link.kd:
         assert teacher is not None
         terms.append(_softened(link.kd, logits, teacher.layers + 1))
     if link.terms:
         assert teacher is not None
         terms += joint.terms(link.terms, (link.net, teacher, shapes))
+    terms += online.terms(link)
     rest = (link.fit.epochs or 0) - link.hint_epochs
     name = "kd" if link.kd or link.terms else "labels"
     yield Stage(name, tuple(terms), rest, logits, replayed=teacher is not None)
@@ -121,9 +133,13 @@ def _softened(kd: KD, logits: int, theirs: int) -> Term:
 
     def value(shown: Shown) -> Tensor:
         ours = shown.ours[logits]
-        soft = losses.virtual(shown.labels, ours.shape[1], kd.virtual) if kd.virtual else shown.theirs[theirs]
+        if kd.virtual:
+            told = (losses.virtual(shown.labels, ours.shape[1], kd.virtual),)
+        else:
+            told = (shown.theirs[theirs], *shown.others)
         if kd.standardise:
-            ours, soft = response.standardised(ours), response.standardised(soft)
+            ours, told = response.standardised(ours), tuple(map(response.standardised, told))
+        soft = told[0] if len(told) == 1 else response.blended(told, kd.temperature, kd.blend)
         if kd.form == "kl":
             return losses.distillation(ours, soft, kd.temperature, kd.squared)
         if kd.form == "dkd":
@@ -132,7 +148,8 @@ def _softened(kd: KD, logits: int, theirs: int) -> Term:
             loss = response.correlated(ours, soft, kd.temperature, kd.between, kd.within)
         return loss if kd.squared else loss / kd.temperature**2
 
-    return Term("kd", kd.weight, value, (logits,), () if kd.virtual else (theirs,), share=kd.share)
+    asks = () if kd.virtual else (theirs,)
+    return Term("kd", kd.weight, value, (logits,), asks, share=kd.share, all=not kd.virtual)
 
 
 class Answers(Protocol):
@@ -154,8 +171,8 @@ class Lesson:
     stage: Stage
     net: nn.Module
     """The student."""
-    answers: Answers | None = None
-    """None: no term asks."""
+    answers: tuple[Answers, ...] = ()
+    """Of the teacher whose maps count, then, where a term asks them, of the others; empty: no term asks."""
     bridges: Mapping[str, Regressor] = field(default_factory=dict)
     """By their term's name, in the order of the terms."""
     names: tuple[str, ...] | None = None
@@ -168,11 +185,14 @@ class Lesson:
     """Itself, where a term asks live."""
     bounds: tuple[Tensor, Tensor] | None = None
     """The least and the largest value of a pixel, of each channel, as both networks see it."""
+    companions: Companions | None = None
+    """What trains beside the student."""
 
     @cached_property
     def trained(self) -> nn.ModuleList:
         """All of it trains, and nothing else."""
-        return nn.ModuleList([self._part(), *self.bridges.values()])
+        beside = [self.companions] if self.companions else []
+        return nn.ModuleList([self._part(), *self.bridges.values(), *beside])
 
     def _part(self) -> nn.Module:
         """Of the student."""
@@ -204,12 +224,14 @@ class Lesson:
 
         Of terms that are `idle` in this epoch those that would ask live, which is dear, are left out.
         """
-        theirs = self.answers(batch) if self.answers else {}
+        theirs, *others = [ask(batch) for ask in self.answers] or [{}]
         ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads, self.names), self._logits
         if logits in ours:
             # Once for all terms: gradients of several conversions add up in bfloat16, and round otherwise.
             ours[logits] = ours[logits].float()
-        shown = Shown(ours, theirs, batch.labels, self.bridges, self._again(batch))
+        beside = self.companions(batch.pixels, ours) if self.companions else None
+        more = tuple(told for one in others for told in one.values())
+        shown = Shown(ours, theirs, batch.labels, self.bridges, self._again(batch), more, beside)
         terms = [term for term in self.stage.terms if not (term.live and term.name in idle)]
         return {term.name: term.value(shown) for term in terms}
 

@@ -1,8 +1,8 @@
 """Layers that are compared, and networks that are to show an embedding: whether they fit."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
+from kdsearch.config.companions import DML, ONE
 from kdsearch.config.datasets import Shape
 from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, OwnTerm, Pair
 from kdsearch.config.net import AnyNet, Eye, Own
@@ -15,10 +15,16 @@ from kdsearch.nets.survey import survey
 
 
 def check(pipeline: Pipeline, image: Shape, classes: int) -> None:
-    """Do all pairs and terms of a pipeline fit? Raises Refusal that says which dimension differs and what would fit."""
-    for teacher, link in pairwise(pipeline.links):
+    """Do all pairs, terms and companions of a pipeline fit? Raises Refusal that says which dimension differs and what
+    would fit."""
+    told = {number: pipeline.teachers(number) for number in range(len(pipeline.links))}
+    if idle := set(range(len(pipeline.links) - 1)) - {teacher for own in told.values() for teacher in own}:
+        raise Refusal(f"Each link but the last teaches another one, but link {min(idle)} teaches nobody; leave it out.")
+    for number, link in enumerate(pipeline.links):
+        _check_companions(link, image, classes)
         if not link.paired and not link.terms:
             continue
+        teacher = pipeline.links[told[number][-1]]
         hints, guided = survey(teacher.net, image, classes).maps, survey(link.net, image, classes).maps
         flow = link.hints is not None and link.hints.match == "flow"
         alike = link.hints.pairs if link.hints and (flow or link.hints.regressor == "none") else ()
@@ -108,3 +114,20 @@ def _called(net: AnyNet) -> str:
 
 def _eye(net: AnyNet) -> Eye:
     return net.eye if isinstance(net, Own) else Eye()
+
+
+def _check_companions(link: Link, image: Shape, classes: int) -> None:
+    """Raises Refusal where a network cannot have these companions."""
+    told, layers = link.companions, link.begins
+    if told is None:
+        return
+    name, there = told.method, len(survey(link.net, image, classes).maps)
+    if isinstance(told, ONE) and isinstance(link.net, Own):
+        raise Refusal(
+            f"one cuts a network in two, which only those built in can be, but '{link.net.called}' is of your own; dml "
+            f"and byot, which need no cut, would fit."
+        )
+    if not isinstance(told, DML) and (not layers or not all(1 <= layer <= there for layer in layers)):
+        most = f"1 to {there} would fit" if there > 1 else "dml, which needs none, would fit"
+        told_of = ", ".join(map(str, layers)) if any(layers) else "none but the last"
+        raise Refusal(f"{name} begins behind layers of its network, which has {there}, but got {told_of}; {most}.")

@@ -30,10 +30,12 @@ def settled(pipeline: Pipeline, image: Shape, classes: tuple[str, ...]) -> Pipel
     links = list(pipeline.links)
     for number, link in enumerate(links):
         if isinstance(link.net, Own):
-            after = links[number + 1].paired if number + 1 < len(links) else ()
-            names = [*_names(link.paired, "guided"), *_names(after, "hint")]
+            learners = [own for place, own in enumerate(links) if number in pipeline.teachers(place)[-1:]]
+            hints = [name for own in learners for name in _names(own.paired, "hint")]
+            names = [*_names(link.paired, "guided"), *hints]
             links[number] = link.model_copy(update={"net": certain(link.net, image, classes, names)})
-    links = [_numbered(link, links[number - 1].net if number else None) for number, link in enumerate(links)]
+    before = [pipeline.teachers(number)[-1:] for number in range(len(links))]
+    links = [_numbered(link, links[own[0]].net if own else None) for link, own in zip(links, before, strict=True)]
     return pipeline if tuple(links) == pipeline.links else pipeline.model_copy(update={"links": tuple(links)})
 
 

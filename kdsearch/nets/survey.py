@@ -1,7 +1,7 @@
 """What a network without memory tells: shapes, parameters, multiply-accumulates."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdsearch.config.companions import BYOT, DML, ONE
 from kdsearch.config.datasets import Shape
 from kdsearch.config.net import AnyNet, Own, sees
 from kdsearch.config.pipeline import Link
 from kdsearch.nets import cut
+from kdsearch.nets.beside import Branches, Companions, Exits, Gate, Peers, head
 from kdsearch.nets.build import build
 from kdsearch.nets.derived import EMBEDDING, Asked, Derived
 from kdsearch.nets.settle import shown
@@ -174,10 +176,38 @@ def regressors(link: Link, teacher: AnyNet, image: Shape, classes: int) -> list[
     return [Regressor(guided[there - 1], hints[here - 1], kind) for here, there in layers]
 
 
+def companions(link: Link, image: Shape, classes: int, twin: Callable[[int], nn.Module]) -> Companions | None:
+    """A link's companions, None where it has none. `twin`: makes a network of its kind, by number, from 1."""
+    told, layers, own = link.companions, link.begins, survey(link.net, image, classes)
+    if isinstance(told, DML) and told.peers > 1:
+        return Peers([twin(number) for number in range(1, told.peers)])
+    if isinstance(told, ONE):
+        tails = [sections(twin(number))[layers[0] :] for number in range(1, told.branches)]
+        return Branches(tails, Gate(own.maps[layers[0] - 1][0], told.branches), layers[0])
+    if isinstance(told, BYOT):
+        return Exits([head(own.maps[layer - 1], own.maps[-1], classes) for layer in layers], layers)
+    return None
+
+
+def extra(link: Link, image: Shape, classes: int) -> tuple[int, int]:
+    """Learned numbers of a link's companions, and their multiply-accumulates for one image."""
+    told, own = link.companions, survey(link.net, image, classes)
+    if isinstance(told, DML):  # a user's own network has been counted already
+        return (told.peers - 1) * own.parameters, (told.peers - 1) * own.macs
+    with torch.device("meta"), torch.no_grad():
+        found = companions(link, image, classes, lambda _: build(link.net, own.image, classes))
+        if found is None:
+            return 0, 0
+        ours = {layer: torch.empty(1, *own.maps[layer - 1]) for layer in link.begins}
+        with FlopCounterMode(display=False) as counter:
+            found.eval()(torch.empty(1, *own.image), ours)
+    return parameters(found), counter.get_total_flops() // 2
+
+
 def training_parameters(link: Link, teacher: AnyNet | None, image: Shape, classes: int) -> int:
-    """The student's and its regressors'."""
-    extra = 0
-    if teacher is not None and link.hints is not None:
-        with torch.device("meta"):
-            extra = sum(parameters(bridge) for bridge in regressors(link, teacher, image, classes))
-    return survey(link.net, image, classes).parameters + extra
+    """The student's, its regressors' and its companions'."""
+    found = survey(link.net, image, classes).parameters + extra(link, image, classes)[0]
+    if teacher is None or link.hints is None:
+        return found
+    with torch.device("meta"):
+        return found + sum(map(parameters, regressors(link, teacher, image, classes)))

@@ -14,8 +14,7 @@ def sizes(protocol: Protocol, row: str, image: Shape, classes: int) -> dict[str,
     pipeline = protocol.rows[row]
     pairs.check(pipeline, image, classes)
     found = survey(pipeline.student.net, image, classes)
-    teacher = pipeline.links[-2].net if len(pipeline.links) > 1 else None
-    training = training_parameters(pipeline.student, teacher, image, classes)
+    training = training_parameters(pipeline.student, pipeline.hinting, image, classes)
     return {
         "parameters": found.parameters,
         "training_parameters": training,

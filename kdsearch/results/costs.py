@@ -8,9 +8,9 @@ from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
 COSTS = ("epochs", "weighted_epochs", "seconds")
-"""Passes over the training images; these, each times the multiply-accumulates of the whole network's forward pass for
-one image (a hint stage, which trains the first layers alone, counts no less); seconds of training, validation aside,
-added up over what ran side by side."""
+"""Passes over the training images; these, each times the multiply-accumulates of the forward pass of all that trains,
+companions too, for one image (a hint stage, which trains the first layers alone, counts no less); seconds of training,
+validation aside, added up over what ran side by side."""
 
 KINDS = ("students", "references", "teachers", "recording")
 
@@ -29,7 +29,7 @@ def spent(tables: Tables, facts: Facts) -> dict[str, dict[str, Any]]:
     links = _student_links(tables)
     for row in tables.epochs:
         rows[_kind(row, tables, links)].append(row)
-    students = {name: trial["macs"] for name, trial in tables.trials.items()}
+    students = {name: _macs(trial) for name, trial in tables.trials.items()}
     teachers = {name: network.macs for name, network in facts.networks.items()}
     return {
         "students": _sum(rows["students"], students, _trial),
@@ -54,7 +54,7 @@ def growth(tables: Tables, facts: Facts) -> list[dict[str, Any]]:
         own = tables.trials[row["trial"]]
         costs = {
             "epochs": costs["epochs"] + 1,
-            "weighted_epochs": costs["weighted_epochs"] + own["macs"],
+            "weighted_epochs": costs["weighted_epochs"] + _macs(own),
             "seconds": costs["seconds"] + row["seconds"],
         }
         if place in ends:
@@ -76,6 +76,11 @@ def _sum(rows: list[Row], macs: Mapping[str, int | None], of: Callable[[Row], An
         "weighted_epochs": sum(known) if len(known) == len(rows) else None,
         "seconds": sum(row["seconds"] for row in rows),
     }
+
+
+def _macs(trial: Row) -> int:
+    """In training; older tables lack what companions add, as none had any."""
+    return trial.get("training_macs") or trial["macs"]
 
 
 def _trial(row: Row) -> str:

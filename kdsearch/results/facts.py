@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
-from kdsearch.config.net import Part
+from kdsearch.config.part import Part
 from kdsearch.errors import Refusal, listed
 from kdsearch.results.objectives import Against
 from kdsearch.storage.files import whole

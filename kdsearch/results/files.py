@@ -27,7 +27,8 @@ def _schema(*columns: tuple[Any, ...]) -> pa.Schema:
 TRIALS = _schema(
     ("trial", TEXT), ("reference", TEXT, EMPTY), ("replicate_of", TEXT, EMPTY), ("state", TEXT), ("cause", TEXT, EMPTY),
     ("accuracy", NUMBER, EMPTY), ("balanced_accuracy", NUMBER, EMPTY), ("metric", TEXT, EMPTY), ("parameters", COUNT),
-    ("compression", NUMBER), ("training_parameters", COUNT), ("macs", COUNT), ("macs_ratio", NUMBER, EMPTY),
+    ("compression", NUMBER), ("training_parameters", COUNT), ("training_macs", COUNT, EMPTY), ("macs", COUNT),
+    ("macs_ratio", NUMBER, EMPTY),
     ("bytes", COUNT, EMPTY), ("bytes_ratio", NUMBER, EMPTY), ("latency_us", NUMBER, EMPTY),
     ("latency_ratio", NUMBER, EMPTY), ("against", TEXT, EMPTY), ("epochs", COUNT), ("kd_epochs", COUNT),
     ("seconds", NUMBER), ("seed", COUNT), ("front", FLAG), ("pipeline", TEXT),
@@ -56,7 +57,10 @@ ENDED = ("complete", "stopped", "failed")
 
 STATES = ("waiting", "running", *ENDED)
 
-NEW = ("balanced_accuracy", "metric", "macs_ratio", "bytes", "bytes_ratio", "latency_us", "latency_ratio", "against")
+NEW = (
+    "balanced_accuracy", "metric", "macs_ratio", "bytes", "bytes_ratio", "latency_us", "latency_ratio", "against",
+    "training_macs",
+)  # fmt: skip
 """Columns that older tables lack."""
 
 IMPOSSIBLE = (

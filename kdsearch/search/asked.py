@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from kdsearch.config.net import Part
+from kdsearch.config.part import Part
 from kdsearch.config.pipeline import SEEDS
 from kdsearch.errors import Refusal, listed
 from kdsearch.results import folder

@@ -13,7 +13,7 @@ from kdsearch.config.provenance import RECIPE
 from kdsearch.data.images import Images
 from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import Store
-from kdsearch.nets.survey import Survey, survey, training_parameters
+from kdsearch.nets.survey import Survey, extra, survey, training_parameters
 from kdsearch.results.facts import Facts
 from kdsearch.results.objectives import OBJECTIVES, Objective, objective
 from kdsearch.search import spaces
@@ -157,10 +157,10 @@ class Plan:
     def known(self, pipeline: Pipeline) -> dict[str, Any]:
         """A trial's columns that are known before it is trained."""
         costs = self.costs(pipeline)
-        *before, last = pipeline.links
-        taught_by, shape, classes = before[-1].net if before else None, self.images.shape, len(self.images.classes)
+        student, shape, classes = pipeline.student, self.images.shape, len(self.images.classes)
         told = {
-            "training_parameters": training_parameters(last, taught_by, shape, classes),
+            "training_parameters": training_parameters(student, pipeline.hinting, shape, classes),
+            "training_macs": costs.student.macs + extra(student, shape, classes)[1],
             "metric": self.asked.metric,
             "against": self.asked.against,
         }

@@ -14,8 +14,9 @@ from typing import Any, Literal, cast
 from pydantic import ValidationError
 
 from kdsearch import config
-from kdsearch.config.net import NETS, AnyNet, Part
+from kdsearch.config.net import NETS, AnyNet
 from kdsearch.config.parse import explain
+from kdsearch.config.part import Part
 from kdsearch.config.pipeline import Budget, Link, Pipeline
 from kdsearch.errors import Refusal, listed, unknown
 from kdsearch.interrupts import Late, at_most

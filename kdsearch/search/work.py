@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from kdsearch.config.net import Part
+from kdsearch.config.part import Part
 from kdsearch.config.pipeline import Choice, Count, Pipeline
 from kdsearch.config.provenance import Made, MadeTeacher
 from kdsearch.results import files

@@ -5,9 +5,10 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, OwnTerm, Ramp
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, OwnTerm
 from kdsearch.config.net import Eye, Net, Own, ResNet
 from kdsearch.config.parse import parse
+from kdsearch.config.part import Ramp
 from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.distill.store import key_of
 from kdsearch.errors import Refusal

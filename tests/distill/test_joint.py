@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Ramp
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP
 from kdsearch.config.net import Net
+from kdsearch.config.part import Ramp
 from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.distill import pipeline
 from kdsearch.distill.checkpoint import Keeping, Paused

@@ -110,7 +110,7 @@ def test_a_given_teacher_stays_as_it_is_while_it_teaches(asked, means, how):
     teacher.register_forward_hook(lambda module, *_: modes.add((module.training, torch.is_grad_enabled())))
     student = running.untrained(asked, 1, means.images)
     taught = Taught({"key": "k", "digest": before}, lambda: teacher, names(asked.links[0].net))
-    assert list(running.learn(asked, 1, student, taught, answering(means, how)))
+    assert list(running.learn(asked, 1, student, {0: taught}, answering(means, how)))
     assert digest(teacher) == before and modes == {(False, False)}
     assert all(weight.grad is None for weight in teacher.parameters())
 
@@ -181,8 +181,7 @@ def shown(asked: Pipeline, means: Means, samples: torch.Tensor) -> dict[str, Map
     batch = Batch(means.images.pixels(samples), means.images.labels[samples % len(means.images.train)], samples)
     found = {}
     for how in ("live", "recorded"):
-        answers = next(running.lessons(asked, 1, student, taught, answering(means, how))).answers
-        assert answers is not None
+        answers = next(running.lessons(asked, 1, student, {0: taught}, answering(means, how))).answers[0]
         list(answers.ready([0, 1]))
         found[how] = answers(batch)
     return found

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kdsearch.config.methods import PKT, OwnTerm, Ramp
+from kdsearch.config.methods import PKT, OwnTerm
 from kdsearch.config.net import Net
+from kdsearch.config.part import Ramp
 from kdsearch.config.pipeline import Data, Fit, Link, Pipeline
 from kdsearch.distill import pipeline
 from kdsearch.distill.checkpoint import Keeping, Paused

@@ -45,7 +45,7 @@ def hint_lesson(taught, means, **told) -> Lesson:
     """Stage 1, its teacher asked live unless told otherwise."""
     asked, student, teacher = taught
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, told or {"hint": "live"}))
-    return next(distill_pipeline.lessons(asked, 1, student, teacher, live))
+    return next(distill_pipeline.lessons(asked, 1, student, {0: teacher}, live))
 
 
 def test_the_hint_s_gradient_reaches_the_layers_up_to_the_guided_one_and_none_beyond(taught, means):
@@ -108,7 +108,7 @@ def test_the_teacher_stays_as_it_was_in_eval_mode_and_without_gradients(means, b
         lambda module, *_: modes.append((module.training, torch.is_grad_enabled()))
     )
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"hint": "live", "kd": "live"}))
-    for row in distill_pipeline.learn(asked, 1, student, teaching(teacher), live):
+    for row in distill_pipeline.learn(asked, 1, student, {0: teaching(teacher)}, live):
         assert row.link == 1
     assert digest(teacher) == before and set(modes) == {(False, False)}
     assert all(weight.grad is None for weight in teacher.parameters())
@@ -125,7 +125,7 @@ def test_stage_2_s_loss_is_the_convention_s(means):
     asked = pipeline(hints=None, kd=KD(weight=0.3, temperature=5.0))
     student, teacher = (distill_pipeline.untrained(asked, number, means.images).eval() for number in (1, 0))
     live = dataclasses.replace(means, targets=Targets(means.targets.folder, 10**9, {"kd": "live"}))
-    (lesson,) = distill_pipeline.lessons(asked, 1, student, teaching(teacher), live)
+    (lesson,) = distill_pipeline.lessons(asked, 1, student, {0: teaching(teacher)}, live)
     batch = first(means.images, 16)
     x, y = batch.pixels, batch.labels
     weights = {name: weight for name, weight in lesson.stage.weights.items() if isinstance(weight, float)}
@@ -245,7 +245,7 @@ def learned(
     own = dataclasses.replace(means, images=images, targets=dataclasses.replace(means.targets, told=told))
     asked = pipeline()
     student, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
-    rows = list(distill_pipeline.learn(asked, 1, student, teaching(teacher), own))
+    rows = list(distill_pipeline.learn(asked, 1, student, {0: teaching(teacher)}, own))
     return rows, student.state_dict()
 
 
@@ -291,8 +291,8 @@ def test_a_first_link_sees_fresh_views_and_a_taught_one_fixed_ones(means):
     images = dataclasses.replace(means.images, augment="crop+flip", views=2)
     own = dataclasses.replace(means, images=images)
     teacher, student = (distill_pipeline.untrained(pipeline(kd=None, hints=None), number, images) for number in (0, 1))
-    (alone,) = distill_pipeline.lessons(pipeline(), 0, teacher, None, own)
-    (taught,) = distill_pipeline.lessons(pipeline(kd=None, hints=None), 1, student, teaching(teacher), own)
+    (alone,) = distill_pipeline.lessons(pipeline(), 0, teacher, {}, own)
+    (taught,) = distill_pipeline.lessons(pipeline(kd=None, hints=None), 1, student, {0: teaching(teacher)}, own)
     assert views_of(alone.stage, images, FIT, 3) is None and views_of(taught.stage, images, FIT, 3) == [1]
     assert views_of(taught.stage, dataclasses.replace(images, views=0), FIT, 3) is None
 
@@ -312,7 +312,7 @@ def test_a_teacher_whose_answers_are_all_recorded_is_not_even_loaded(means):
     asked = pipeline()
     student, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
     unloaded = Taught({"key": "random", "digest": digest(teacher)}, lambda: 1 / 0)  # pyright: ignore
-    assert len(list(distill_pipeline.learn(asked, 1, student, unloaded, own))) == 4
+    assert len(list(distill_pipeline.learn(asked, 1, student, {0: unloaded}, own))) == 4
 
 
 def test_a_stored_teacher_is_not_read_where_its_answers_are(means, monkeypatch):

@@ -33,7 +33,7 @@ def lessons(images, folder: Path, **student) -> tuple[torch.nn.Module, list[Less
     net, teacher = (distill_pipeline.untrained(asked, number, images) for number in (1, 0))
     means = distill_pipeline.Means(images, Store(folder), Targets(folder, 10**9, {"hint": "live", "kd": "live"}))
     taught = Taught({"key": "random", "digest": digest(teacher)}, lambda: teacher)
-    return net, list(distill_pipeline.lessons(asked, 1, net, taught, means))
+    return net, list(distill_pipeline.lessons(asked, 1, net, {0: taught}, means))
 
 
 def test_labels_in_stage_1_train_all_convolutions_through_the_classifier_as_it_was_drawn(images, tmp_path):

@@ -101,7 +101,7 @@ def test_a_choice_makes_the_answers(images):
     (stage, _), chain = stages(asked(1, 2).student, SEED_1), asked(1, 2)
     for choice, kind in kinds.items():
         means = Means(images, Store(Path("s")), Targets(Path("t"), 10**12, {"hint": choice}))
-        found = answers_for(stage, chain, 1, teacher, means)
+        (found,) = answers_for(stage, chain, 1, {0: teacher}, means)
         assert isinstance(found, Live | Recorded) and isinstance(found, kind) and found.asks == (1, 2)
         assert isinstance(found, Live) or found.folder == means.targets.place(teacher, images)
 

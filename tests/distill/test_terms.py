@@ -34,7 +34,7 @@ def lessons(images, teaching: Net = TEACHER, **link) -> list[Lesson]:
     taught = Taught({"key": "random", "digest": "0"}, lambda: teacher)
     targets = Targets(Path("nowhere"), 10**9, {"hint": "live", "kd": "live"})
     means = distill_pipeline.Means(images, Store(Path("nowhere")), targets)
-    return list(distill_pipeline.lessons(asked, 1, student, taught, means))
+    return list(distill_pipeline.lessons(asked, 1, student, {0: taught}, means))
 
 
 @pytest.mark.parametrize(
