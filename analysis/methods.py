@@ -1,8 +1,8 @@
 """Which way to distil teaches one student the most, each by its published weight?
 
-Left, what each method adds to labels alone: a filled dot is the difference of both means over seeds, the line through it
-its 95 % interval; where that reaches zero the method is not told apart from labels. Middle, what an epoch of it takes,
-in epochs of labels, as measured in this search; recording a teacher's answers, once, is not part of it. Right, how the
+Left, what each method adds to labels alone: a dot is the difference of both means over seeds, the line through it its
+95 % interval; where that reaches zero the method is not told apart from labels. Middle, what an epoch of it takes, in
+epochs of labels, as measured in this search; recording a teacher's answers, once, is not part of it. Right, how the
 gradient is shared: a term that has none of it does not teach, one that has all of it leaves nothing to the labels, and
 a method whose term is at one of these ends says more of its weight than of itself.
 """

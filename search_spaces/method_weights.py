@@ -11,13 +11,25 @@ DKD's β is free as its authors varied it; all methods that soften share one tem
 import optuna
 
 from kdsearch.config import (
-    AT, DML, FSP, KD, PKT, RKD, SP, Budget, Data, Fit, Link, Pipeline, ResNet,
+    AT,
+    DML,
+    FSP,
+    KD,
+    PKT,
+    RKD,
+    SP,
+    Budget,
+    Data,
+    Fit,
+    Link,
+    Pipeline,
+    ResNet,
 )  # fmt: skip
 
 BUDGET = Budget(trials=44, epochs=10, teacher_epochs=10, batch_size=32, rule="none")
 FULL_BUDGET = Budget(trials=220, epochs=30, teacher_epochs=60, rule="none")
 
-TEACHER = ResNet(kind="resnet", widths=(16, 32, 64), blocks=4)
+TEACHER = ResNet(kind="resnet", widths=(16, 32, 64), blocks=2)
 REFERENCE = ResNet(kind="resnet", widths=(16, 32, 64), blocks=1)
 FIT = Fit(batch_size=None, optimizer="sgd", learning_rate=0.1, momentum=0.9, weight_decay=5e-4, schedule="cosine")
 
