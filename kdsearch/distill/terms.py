@@ -101,8 +101,7 @@ def stages(link: Link, teacher: AnyNet | None, shapes: Callable[[], Shapes] = un
         terms += joint.terms(link.terms, (link.net, teacher, shapes))
     terms += online.terms(link)
     rest = (link.fit.epochs or 0) - link.hint_epochs
-    name = "kd" if link.kd or link.terms else "labels"
-    yield Stage(name, tuple(terms), rest, logits, replayed=teacher is not None)
+    yield Stage("kd" if len(terms) > 1 else "labels", tuple(terms), rest, logits, replayed=teacher is not None)
 
 
 def _hints(hints: Hints, logits: int) -> Iterator[Term]:

@@ -49,7 +49,7 @@ class Gate(nn.Module):
         self.linear, self.norm = nn.Linear(channels, branches), nn.BatchNorm1d(branches)
 
     def forward(self, trunk: Tensor) -> Tensor:
-        return self.norm(self.linear(trunk.mean((2, 3)))).relu().float().softmax(1)
+        return self.norm(self.linear(trunk.mean((2, 3)))).relu().softmax(1)
 
 
 class Branches(Companions):

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from kdsearch.config.companions import BYOT, DML, ONE
 from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP
 from kdsearch.config.net import Net
 from kdsearch.config.part import Ramp
@@ -31,6 +32,9 @@ WAYS: dict[str, dict] = {
     "share": {"terms": (AT(share=0.3), SP(share=0.2)), "kd": KD(share=0.25)},
     "dkd": {"kd": KD(form="dkd", labels=1, weight=Ramp(start=0, end=1, over=0.5), standardise=True)},
     "dist": {"kd": KD(form="dist", labels=1, weight=2, temperature=1)},
+    "dml": {"companions": DML(peers=3), "kd": KD()},
+    "one": {"companions": ONE(branches=2, split=1)},
+    "byot": {"companions": BYOT(), "hints": Hints(pairs=PAIRS[:1])},
 }
 
 
@@ -86,13 +90,14 @@ def test_a_term_reaches_the_student_in_every_epoch_that_it_weighs_in(means, way)
     names = {name for row in rows for name in row["losses"]}
     assert names - {"ce", "kd"} == {
         "rkd": {"rkd-d", "rkd-a"}, "share": {"at", "sp"}, "fsp first": {"fsp"}, "dkd": set(), "dist": set(),
+        "dml": {"peers", "dml"}, "one": {"branches", "one"}, "byot": {"exits", "byot", "1→1"},
     }.get(way, {way})  # fmt: skip
     for row in rows:
         assert sum(row["shares"].values()) == pytest.approx(1)
         assert all(share > 0 for name, share in row["shares"].items() if name != "bss")
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "bss"])
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in ("bss", "one")])
 def test_recorded_and_live_answers_train_alike(means, way):
     """Halves differ from single precision by 2⁻¹¹; losses of five epochs by less than a hundredth of their own."""
     ends = []
@@ -105,7 +110,19 @@ def test_recorded_and_live_answers_train_alike(means, way):
 
 
 @pytest.mark.parametrize(
-    "way, after", [("at", 2), ("bss", 3), ("fsp first", 1), ("fsp first", 3), ("share", 2), ("dkd", 1)]
+    "way, after",
+    [
+        ("at", 2),
+        ("bss", 3),
+        ("fsp first", 1),
+        ("fsp first", 3),
+        ("share", 2),
+        ("dkd", 1),
+        ("dml", 2),
+        ("one", 3),
+        ("byot", 1),
+        ("byot", 4),
+    ],
 )
 def test_a_student_broken_off_ends_with_the_very_numbers(means, tmp_path, way, after):
     unbroken, path, ends = ran(chain(way), means), tmp_path / "kept.safetensors", iter(range(1, 99))
