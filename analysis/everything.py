@@ -1,4 +1,4 @@
-"""Which knobs matter when all of them are free: shape, hints, softening, assistant, amount of data?
+"""Which knobs matter when all of them are free: shape, hints, method, softening, assistant, amount of data?
 
 Left, trials by their assistant (colour) and the share of the images that the student saw (size): a colour or a size
 that lies above the others at equal compression pays. Right, the importances: a knob whose line reaches zero may not

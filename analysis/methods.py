@@ -124,9 +124,14 @@ def _costs(told: pd.DataFrame, order: Sequence[str]) -> Any:
 
 
 def _shares(told: pd.DataFrame, order: Sequence[str]) -> Any:
-    across = alt.X("share:Q", title="mean over epochs").scale(domain=[0, 1]).axis(format="%", tickCount=5)
-    bars = alt.Chart(told).mark_bar().encode(
-        _y(order, labels=False), across, alt.Color("term:N", title="term").scale(scheme="tableau20"),
+    across = (
+        alt.X("share:Q", title="mean over epochs").scale(domain=[0, 1]).axis(format="%", values=[0, 0.25, 0.5, 0.75, 1])
+    )
+    terms = list(dict.fromkeys(["ce", *told["term"]]))  # labels first, in every bar
+    ranked = told.assign(place=[terms.index(term) for term in told["term"]])
+    bars = alt.Chart(ranked).mark_bar().encode(
+        _y(order, labels=False), across, alt.Color("term:N", title="term", sort=terms).scale(scheme="tableau20"),
+        alt.Order("place:Q"),
         tooltip=["method:N", "term:N", alt.Tooltip("share:Q", format=".1%")],
     )  # fmt: skip
     return _sized(bars, order, 240, "Shares of the gradient")

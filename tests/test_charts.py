@@ -152,3 +152,46 @@ def test_two_grids_colours_reach_equally_far():
     assert grid["points"].round(6).tolist() == [-2, 2]
     drawn = alpha_temperature.printed_grid(grid, 7.0).to_dict()
     assert drawn["layer"][0]["encoding"]["stroke"]["scale"]["domain"] == [-7.0, 7.0]
+
+
+def by_method(folder, **accuracies: tuple[float, ...]) -> Tables:
+    """A grid over methods, two seeds a cell; an epoch of AT takes three of labels, and its term does nothing."""
+    told = [(method, accuracy) for method, own in accuracies.items() for accuracy in own]
+    rows = [(str(place), None, 50_000, accuracy) for place, (_, accuracy) in enumerate(told)]
+    tables = searched(folder, *rows, method=[method for method, _ in told])
+    firsts = {method: next(place for place, own in enumerate(told) if own[0] == method) for method in accuracies}
+    for place, (method, _) in enumerate(told):
+        name = str(place)
+        tables.trials[name]["replicate_of"] = None if place == firsts[method] else str(firsts[method])
+        shares = {"gradient.ce": 0.9999, "gradient.at": 0.0001} if method == "AT" else {"gradient.ce": 1.0}
+        row = {"link": 1, "stage": "kd", "kd_epoch": 1, "accuracy": 0.5, "balanced_accuracy": 0.5, **shares}
+        tables.epochs.append({"trial": name, "epoch": 1, "seconds": 3.0 if method == "AT" else 1.0, **row})
+    return tables
+
+
+def test_methods_are_told_by_what_they_add_to_labels_and_what_they_cost(tmp_path):
+    methods = analysis("methods")
+    tables = by_method(tmp_path, labels=(0.80, 0.82), AT=(0.90, 0.92), KD=(0.79, 0.84))
+    own = {str(cell.knobs["method"]): cell for cell in analysis("intervals").found(tables, FACTS)}
+    gains = methods.gained(own, own["labels"], FACTS).set_index("method")
+    assert dict(gains["gain"]) == pytest.approx({"AT": 10.0, "KD": 0.5})
+    assert gains["low"]["AT"] > 0 and gains["low"]["KD"] < 0 < gains["high"]["KD"]
+    assert "not told apart" in gains["said"]["KD"] and "not told apart" not in gains["said"]["AT"]
+    shown = methods.shown(tables, own, ["AT", "KD"])
+    assert dict(shown.drop_duplicates("method").set_index("method")["cost"]) == {"AT": 3.0, "KD": 1.0}
+    assert "so that it does nothing: at of AT" in drawn(methods.chart(tables, FACTS))
+
+
+def test_without_labels_there_is_nothing_to_count_methods_from(tmp_path):
+    said = drawn(analysis("methods").chart(by_method(tmp_path, AT=(0.9, 0.9)), FACTS))
+    assert "counts from 'labels', which no trial here" in said
+
+
+def test_a_method_s_weight_is_told_in_units_of_the_published_one(tmp_path):
+    own = [{"method": "AT", "AT weight": 100.0}, {"method": "KD", "KD weight": 0.9, "tau": 4.0}]
+    tables = searched(tmp_path, ("0", None, 50_000, 0.9), ("1", None, 50_000, 0.8))
+    for name, knobs in enumerate(own):
+        tables.trials[str(name)] |= {f"knob.{key}": value for key, value in knobs.items()}
+    points = analysis("method_weights").weighed(tables).set_index("method")
+    assert dict(points["times"]) == pytest.approx({"AT": 0.1, "KD": 1.0})
+    assert analysis("method_weights").chart(tables, FACTS).to_dict()

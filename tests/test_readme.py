@@ -25,6 +25,7 @@ from kdsearch import config
 from kdsearch.cli import init
 from kdsearch.cli.app import app, main
 from kdsearch.cluster.session import start_ray
+from kdsearch.papers import methods
 from kdsearch.results import files
 from kdsearch.search import spaces
 from kdsearch.storage.code import load
@@ -35,7 +36,10 @@ README = PAGES["README.md"]
 SMALL = ["--trials", "2", "--epochs", "2", "--teacher-epochs", "1"]
 FIRST = ["kdsearch", "tune", "depth_vs_hint"]
 OWN = ["kdsearch", "tune", "./my_space.py", "--trials", "6"]
+METHOD = ["kdsearch", "tune", "./my_method.py", "--seeds", "3"]
 NETS = "my_nets.py"
+WRITTEN = {"docs/own_space.md": "my_space.py", "docs/methods.md": "my_method.py"}
+"""Files that a page has its reader save."""
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -78,6 +82,8 @@ def lightened(words: list[str], page: str) -> list[str]:
         return [*words[:-1], "1", "--epochs", "2", "--teacher-epochs", "1"]
     if "--rule" in words:  # judged by replay: after the first of several epochs
         return [*words, *SMALL, "--epochs", "4"]
+    if words == METHOD:  # its report comes next
+        return [*words[:-1], "1", "--epochs", "1", "--teacher-epochs", "1"]
     return [*words, *SMALL] if words == OWN else [*words, *SMALL[2:], "--dry-run"]
 
 
@@ -85,7 +91,8 @@ def lightened(words: list[str], page: str) -> list[str]:
 def where(tmp_path_factory) -> Any:
     """A user's folder with photos and a space, after the README's first search, which is a process of its own."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "my_space.py").write_text(next(text for _, text in steps("docs/own_space.md") if "BUDGET" in text))
+    for page, name in WRITTEN.items():
+        (folder / name).write_text(next(text for _, text in steps(page) if "BUDGET" in text))
     for name in ("cat", "dog"):
         (folder / "photos" / "train" / name).mkdir(parents=True)
         for number in range(20):
@@ -204,6 +211,10 @@ def test_every_field_of_a_pipeline_is_told_with_its_default(kind):
         value = f"{type(value).__name__}()" if isinstance(value, config.Part) else value
         assert rows.pop(name) == (f"`{value}`" if value != "" else ""), name
     assert not rows
+
+
+def test_the_table_of_methods_is_that_of_the_code():
+    assert methods.table() in PAGES["docs/methods.md"]
 
 
 def test_every_space_is_in_the_readme_with_its_cells():

@@ -17,7 +17,7 @@ SIZES = ("depth_vs_hint", "everything")
 """Spaces that search over the student's size."""
 GRIDS = {
     "hint_location": 5, "depth": 4, "multi_hint": 7, "mnist_basics": 2, "alpha_temperature": 25, "data_fraction": 14,
-    "teacher_free": 6, "distilled_teacher": 4, "assistant_size": 6,
+    "teacher_free": 6, "distilled_teacher": 4, "assistant_size": 6, "methods": 17,
 }  # fmt: skip
 """Grids and how many cells they have."""
 DRAWS = 200

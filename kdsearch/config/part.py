@@ -15,7 +15,7 @@ from pydantic import (
 
 __all__ = ["Part", "Ramp"]
 
-MOST = 1e6
+MOST = 1e8
 """Of a weight."""
 
 Side = Annotated[int, Field(ge=8, le=1024)]

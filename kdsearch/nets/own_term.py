@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdsearch.config.methods import OwnTerm
 from kdsearch.config.net import AnyNet
+from kdsearch.config.part import MOST
 from kdsearch.errors import Refusal, first_line, listed, unknown
 from kdsearch.nets.derived import EMBEDDING
 from kdsearch.storage import code
@@ -47,8 +48,8 @@ def found(term: OwnTerm) -> Formula:
         raise unknown(f"function in '{place}'", name, there)
     reads, asks = (_words(call, term, kind) for kind in ("reads", "asks"))
     weight = getattr(call, "weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1e6:
-        raise Refusal(f"A term's weight is a number from 0 to 1,000,000, but that of '{term.called}' is {weight!r}.")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST:
+        raise Refusal(f"A term's weight is a number from 0 to {MOST:,.0f}, but that of '{term.called}' is {weight!r}.")
     formula: Any = call
     return Formula(formula, reads, asks, float(weight), len(inspect.signature(call).parameters) > 2)
 

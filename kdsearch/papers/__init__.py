@@ -1,4 +1,4 @@
-"""The papers: their printed tables made again; their networks, as spaces name them."""
+"""The papers: their printed tables made again; their networks and methods, as spaces name them."""
 
 from kdsearch.config.papers import (
     CHAIN,
@@ -9,5 +9,6 @@ from kdsearch.config.papers import (
     SIX_CONV,
     STUDENTS,
 )
+from kdsearch.config.published import METHODS
 
-__all__ = ["CHAIN", "HINTING", "MNIST_STUDENT", "MNIST_TEACHER", "RESNET18", "SIX_CONV", "STUDENTS"]
+__all__ = ["CHAIN", "HINTING", "METHODS", "MNIST_STUDENT", "MNIST_TEACHER", "RESNET18", "SIX_CONV", "STUDENTS"]

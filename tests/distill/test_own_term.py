@@ -149,7 +149,7 @@ def test_its_words_are_layers_of_both_networks(file, images):
         ("cosin", "Did you mean 'cosine'"),
         ("silent", "says what it reads, of logits, embedding, map, but 'my_terms.py:silent' does not: below it,"),
         ("strange", "no answer that 'my_terms.py:strange' reads 'attention'"),
-        ("heavy", "a number from 0 to 1,000,000, but that of 'my_terms.py:heavy' is '10'"),
+        ("heavy", "a number from 0 to 100,000,000, but that of 'my_terms.py:heavy' is '10'"),
     ],
 )
 def test_what_cannot_be_a_term_is_refused(file, name, said):

@@ -1,0 +1,62 @@
+"""Which way to distil, with which weight, for this pair?
+
+A panel a method: each dot is a fully trained trial at its weight, in units of the published one, which the line marks
+and which was drawn first. All panels share their axis of accuracies, so that a method whose dots lie low everywhere is
+worse, and one whose dots rise to one side wants another weight. Methods stand in the order of their best trial; the
+best of a few draws is high by luck, too, and of two methods with four draws each the better one is not known to be so.
+"""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from kdsearch.results.facts import Facts
+from kdsearch.results.tables import Tables
+
+from . import captions, frames, intervals
+
+KNOB = "method"
+COLUMNS = 4
+WIDTH, HEIGHT = 150, 120
+
+
+def chart(tables: Tables, facts: Facts) -> Any:
+    """Accuracy by weight, a panel a method."""
+    points = weighed(tables)
+    if points.empty:
+        return frames.sentence(f"This chart needs fully trained trials with the knob '{KNOB}' and its weight.")
+    order = list(points.groupby("method")["accuracy"].max().sort_values(ascending=False).index)
+    across = alt.X("times:Q", title="weight / published").scale(type="log", domain=[0.01, 100])
+    base = alt.Chart(points).encode(
+        across.axis(values=[0.01, 0.1, 1, 10, 100], format="~g", grid=False), intervals.y("accuracy (validation)")
+    )
+    dots = base.mark_circle(size=60, opacity=0.9).encode(
+        color=alt.Color("tau:Q", title="τ").scale(type="log", scheme="viridis"),
+        tooltip=["trial:N", "method:N", "weight:Q", "tau:Q", alt.Tooltip("accuracy:Q", format=".2%")],
+    )
+    usual = base.mark_rule(color=intervals.BLACK, opacity=0.5, strokeDash=[3, 3]).encode(x=alt.datum(1))
+    layers = alt.layer(usual, frames.ring(base), dots.add_params(frames.PICKED)).properties(width=WIDTH, height=HEIGHT)
+    panels = layers.facet(alt.Facet("method:N", title=None, sort=order), columns=COLUMNS)
+    told = f"Dots: here, {captions.made(facts)}, {len(points)} fully trained trials{captions.epochs(facts, 'each')}, "
+    return captions.under([panels], [told + "one seed each."])
+
+
+def weighed(tables: Tables) -> pd.DataFrame:
+    """A row a fully trained draw: `trial`, `method`, `weight`, that in `times` the published one, `tau` (empty where
+    nothing is softened), `accuracy`."""
+    from kdsearch.search_spaces.method_weights import WEIGHTS  # here, since it imports Optuna
+
+    rows = []
+    for _, row in frames.drawn(tables).iterrows():
+        method = row.get(f"knob {KNOB}")
+        weight = row.get(f"knob {method} weight")
+        if row["state"] == "complete" and method in WEIGHTS and weight is not None:
+            tau = row.get("knob tau")
+            rows.append(
+                {
+                    "trial": row["trial"], "method": method, "weight": weight, "times": weight / WEIGHTS[method],
+                    "tau": tau, "accuracy": row["accuracy"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=["trial", "method", "weight", "times", "tau", "accuracy"])
