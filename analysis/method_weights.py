@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from kdsearch.papers import WEIGHTS
 from kdsearch.results.facts import Facts
 from kdsearch.results.tables import Tables
 
@@ -26,7 +27,8 @@ def chart(tables: Tables, facts: Facts) -> Any:
     points = weighed(tables)
     if points.empty:
         return frames.sentence(f"This chart needs fully trained trials with the knob '{KNOB}' and its weight.")
-    order = list(points.groupby("method")["accuracy"].max().sort_values(ascending=False).index)
+    best = {str(method): float(own["accuracy"].max()) for method, own in points.groupby("method")}
+    order = sorted(best, key=lambda method: -best[method])
     across = alt.X("times:Q", title="weight / published").scale(type="log", domain=[0.01, 100])
     base = alt.Chart(points).encode(
         across.axis(values=[0.01, 0.1, 1, 10, 100], format="~g", grid=False), intervals.y("accuracy (validation)")
@@ -45,8 +47,6 @@ def chart(tables: Tables, facts: Facts) -> Any:
 def weighed(tables: Tables) -> pd.DataFrame:
     """A row a fully trained draw: `trial`, `method`, `weight`, that in `times` the published one, `tau` (empty where
     nothing is softened), `accuracy`."""
-    from kdsearch.search_spaces.method_weights import WEIGHTS  # here, since it imports Optuna
-
     rows = []
     for _, row in frames.drawn(tables).iterrows():
         method = row.get(f"knob {KNOB}")

@@ -10,21 +10,8 @@ DKD's β is free as its authors varied it; all methods that soften share one tem
 
 import optuna
 
-from kdsearch.config import (
-    AT,
-    DML,
-    FSP,
-    KD,
-    PKT,
-    RKD,
-    SP,
-    Budget,
-    Data,
-    Fit,
-    Link,
-    Pipeline,
-    ResNet,
-)  # fmt: skip
+from kdsearch.config import AT, DML, FSP, KD, PKT, RKD, SP, Budget, Data, Fit, Link, Pipeline, ResNet
+from kdsearch.papers import TEMPERATURES, WEIGHTS
 
 BUDGET = Budget(trials=44, epochs=10, teacher_epochs=10, batch_size=32, rule="none")
 FULL_BUDGET = Budget(trials=220, epochs=30, teacher_epochs=60, rule="none")
@@ -33,17 +20,10 @@ TEACHER = ResNet(kind="resnet", widths=(16, 32, 64), blocks=2)
 REFERENCE = ResNet(kind="resnet", widths=(16, 32, 64), blocks=1)
 FIT = Fit(batch_size=None, optimizer="sgd", learning_rate=0.1, momentum=0.9, weight_decay=5e-4, schedule="cosine")
 
-WEIGHTS = {
-    "KD": 0.9, "DKD": 1.0, "DIST": 2.0, "standardised KD": 9.0, "DML": 1.0,
-    "AT": 1000.0, "SP": 3000.0, "RKD-D": 25.0, "RKD-A": 50.0, "PKT": 30000.0, "FSP": 50.0,
-}  # fmt: skip
-"""As published."""
-SOFT = {"KD": 4.0, "DKD": 4.0, "DIST": 4.0, "standardised KD": 2.0, "DML": 1.0}
-"""Temperatures as published, of those that soften."""
 BETA = 8.0
 PUBLISHED = tuple(
     {"method": method, f"{method} weight": weight}
-    | ({"tau": SOFT[method]} if method in SOFT else {})
+    | ({"tau": TEMPERATURES[method]} if method in TEMPERATURES else {})
     | ({"DKD beta": BETA} if method == "DKD" else {})
     for method, weight in WEIGHTS.items()
 )
@@ -60,7 +40,7 @@ def space(trial: optuna.Trial) -> Pipeline:
     method = trial.suggest_categorical("method", list(WEIGHTS))
     usual = WEIGHTS[method]
     told: dict = {"weight": trial.suggest_float(f"{method} weight", usual / 100, usual * 100, log=True)}
-    if method in SOFT:
+    if method in TEMPERATURES:
         told["temperature"] = trial.suggest_float("tau", 1.0, 20.0, log=True)
     if method == "DKD":
         told["beta"] = trial.suggest_float("DKD beta", 0.5, 16.0, log=True)

@@ -114,3 +114,12 @@ METHODS = {
     ),
 }  # fmt: skip
 """By the name that tables have for them."""
+
+WEIGHTS = {
+    "KD": 0.9, "DKD": 1.0, "DIST": 2.0, "standardised KD": 9.0, "DML": 1.0,
+    "AT": 1000.0, "SP": 3000.0, "RKD-D": 25.0, "RKD-A": 50.0, "PKT": 30000.0, "FSP": 50.0,
+}  # fmt: skip
+"""Of methods that are one term beside labels; FSP's where it is one."""
+
+TEMPERATURES = {"KD": 4.0, "DKD": 4.0, "DIST": 4.0, "standardised KD": 2.0, "DML": 1.0}
+"""Of those that soften."""

@@ -9,6 +9,17 @@ from kdsearch.config.papers import (
     SIX_CONV,
     STUDENTS,
 )
-from kdsearch.config.published import METHODS
+from kdsearch.config.published import METHODS, TEMPERATURES, WEIGHTS
 
-__all__ = ["CHAIN", "HINTING", "METHODS", "MNIST_STUDENT", "MNIST_TEACHER", "RESNET18", "SIX_CONV", "STUDENTS"]
+__all__ = [
+    "CHAIN",
+    "HINTING",
+    "METHODS",
+    "MNIST_STUDENT",
+    "MNIST_TEACHER",
+    "RESNET18",
+    "SIX_CONV",
+    "STUDENTS",
+    "TEMPERATURES",
+    "WEIGHTS",
+]

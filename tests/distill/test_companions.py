@@ -1,6 +1,7 @@
 """What trains beside a student and is dropped: peers, branches, exits; and several teachers of one student."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def ran(told: Pipeline, means: Means) -> tuple[list[dict], str]:
     return [row for row in rows if row["link"] == last or row["stage"] == "record"], digest(student)
 
 
-def lesson(told: Pipeline, means: Means):
+def lesson(told: Pipeline, means: Means) -> Any:
     number = len(told.links) - 1
     student = pipeline.untrained(told, number, means.images)
     return next(pipeline.lessons(told, number, student, {}, means))
@@ -107,7 +108,7 @@ def test_what_companions_cost_is_told_beside_the_student(companions, net):
     link = Link(net=net, companions=companions)
     numbers, macs = survey.extra(link, IMAGE, 10)
     alone = survey.survey(net, IMAGE, 10)
-    made = survey.companions(link, IMAGE, 10, lambda _: survey.build(net, IMAGE, 10))
+    made: Any = survey.companions(link, IMAGE, 10, lambda _: survey.build(net, IMAGE, 10))
     assert numbers == sum(value.numel() for value in made.parameters()) > 0 < macs
     assert survey.training_parameters(link, None, IMAGE, 10) == alone.parameters + numbers
     if isinstance(companions, DML):
@@ -115,7 +116,8 @@ def test_what_companions_cost_is_told_beside_the_student(companions, net):
     if isinstance(companions, ONE):
         split = net.ends[-2]
         gate = 2 * (alone.maps[split - 1][0] + 3)
-        tail = sum(value.numel() for value in survey.build(net, IMAGE, 10)[split:].parameters())
+        whole: Any = survey.build(net, IMAGE, 10)
+        tail = sum(value.numel() for value in whole[split:].parameters())
         assert numbers == tail + gate and macs == alone.macs - alone.reach[split - 1] + gate - 6
 
 
