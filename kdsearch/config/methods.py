@@ -1,7 +1,7 @@
 """Pairs of layers, and the further terms by which a link is taught."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -146,6 +146,8 @@ class PKT(Joint, frozen=True):
 class BSS(Joint, frozen=True):
     """What a teacher says of images that were moved to its boundary (Heo et al. 2019): the teacher runs live."""
 
+    LATER: ClassVar[tuple[str, ...]] = ("recorded",)
+
     method: Literal["bss"] = "bss"
     weight: Weight = Ramp(start=2, end=0, over=0.75)
     """In epochs in which it is 0 nothing is attacked."""
@@ -155,6 +157,9 @@ class BSS(Joint, frozen=True):
     """Of an attack at most."""
     size: Annotated[int, Field(ge=2, le=4096)] = 64
     """Images of a batch that are attacked at most."""
+    recorded: bool = False
+    """Each image is moved once for all trials, in each view, towards one class that is drawn then; the paper draws
+    another one each time. What is learned from is still chosen at each step."""
 
 
 class OwnTerm(Joint, frozen=True):

@@ -81,6 +81,11 @@ class Images:
         """Networks called inside multiply in this precision."""
         return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """What 0 and 255 become, of each channel."""
+        return -self.mean / self.std, (1 - self.mean) / self.std
+
     @cached_property
     def line(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of the values of one row of an image, channels last: long vectors instead of triples."""

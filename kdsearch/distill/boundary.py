@@ -8,10 +8,14 @@ from torch import Tensor
 
 from kdsearch.distill.exact import unit
 from kdsearch.distill.losses import distillation
+from kdsearch.nets.derived import Views
 
 STEP, BEYOND = 0.30000001192092896, 1e-4
 """Of a difference of logits that one step goes, 0.3 in single precision; and what is added to the difference, so that
 the boundary is crossed: both as in their code."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, less their whole parts, are spread evenly over 0–1."""
 
 
 def based(logits: Tensor, teacher_logits: Tensor, labels: Tensor, most: int) -> Tensor:
@@ -59,6 +63,16 @@ def attacked(
             still = logits.detach().argmax(1) == first
             images = torch.where(still[:, None, None, None], moved.clamp(*bounds), images)
     return images
+
+
+def moved_once(net: Callable[[Tensor], Tensor], views: Views, steps: int) -> Tensor:
+    """Each image moved from the class that the net has for it towards one other, drawn by the image's number; then the
+    net's logits: (N, pixels + C). Whoever asks again about the same numbers gets the same."""
+    logits = net(views.pixels).float()
+    uniform = (views.samples.to(logits.device).double() * GOLDEN % 1).float()
+    first, aim = logits.argmax(1), aimed(logits, uniform)
+    pixels = attacked(net, views.pixels, first, aim, steps, views.bounds)
+    return torch.cat((pixels.flatten(1).float(), net(pixels).float()), 1)
 
 
 def supported(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

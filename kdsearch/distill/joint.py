@@ -14,7 +14,7 @@ from kdsearch.config.net import AnyNet
 from kdsearch.distill import boundary, feature, relation
 from kdsearch.distill.shown import Shown, Term
 from kdsearch.nets import own_term
-from kdsearch.nets.derived import EMBEDDING, Derived
+from kdsearch.nets.derived import EMBEDDING, Derived, Moved
 from kdsearch.nets.ends import compared
 
 Shapes = tuple[Sequence[Shape], Sequence[Shape]]
@@ -121,6 +121,8 @@ def _bss(term: BSS, networks: Networks) -> Term:
     student, teacher, _ = networks
     logits, theirs = student.layers + 1, teacher.layers + 1
 
+    moved = Moved(f"boundary{term.steps}", partial(boundary.moved_once, steps=term.steps))
+
     def value(shown: Shown) -> Tensor:
         ours, soft, again = shown.ours[logits].detach(), shown.theirs[theirs], shown.again
         assert again is not None
@@ -129,13 +131,19 @@ def _bss(term: BSS, networks: Networks) -> Term:
         uniform = torch.rand(len(ours), device=ours.device)[: len(some)]
         if len(some) < 2:  # batch normalisation has no statistics of one
             return shown.ours[logits].sum() * 0.0
+        if term.recorded:
+            told = shown.theirs[moved][some].float()
+            pixels = told[:, : -ours.shape[1]].view_as(again.pixels[some])
+            return boundary.supported(again.student(pixels), told[:, -ours.shape[1] :], term.temperature)
+        assert again.teacher is not None and again.bounds is not None
         first, aim = shown.labels[some], boundary.aimed(soft[some], uniform)
         pixels = boundary.attacked(again.teacher, again.pixels[some], first, aim, term.steps, again.bounds)
         with torch.no_grad():
             soft = again.teacher(pixels)
         return boundary.supported(again.student(pixels), soft, term.temperature)
 
-    return Term(term.name, term.weight, value, (logits,), (theirs,), live=True)
+    asks = (theirs, moved) if term.recorded else (theirs,)
+    return Term(term.name, term.weight, value, (logits,), asks, again=True, live=not term.recorded)
 
 
 @_term.register

@@ -214,9 +214,8 @@ def lessons(pipeline: Pipeline, number: int, net: nn.Module, teachers: Teachers,
     for stage in stages_of(pipeline, number, means.images):
         answers = answers_for(stage, pipeline, number, teachers, means) if stage.asks else ()
         if stage.live:
-            mean, std = means.seen(link.net).mean, means.seen(link.net).std
             teacher = teachers[pipeline.teachers(number)[-1]]
-            more |= {"teacher": teacher.net, "bounds": (-mean / std, (1 - mean) / std)}
+            more |= {"teacher": teacher.net, "bounds": means.seen(link.net).bounds}
         if stage.beside:
             more["companions"] = _companions(pipeline, number, means.images)
         yield Lesson(stage, net, answers, _bridges(stage, pipeline, number, means.images), **more)
@@ -235,7 +234,9 @@ def answers_for(stage: Stage, pipeline: Pipeline, number: int, teachers: Teacher
         net, teacher = pipeline.links[one].net, teachers[one]
         there = means.seen(net)
         if choices[word] == "live":
-            return Live(teacher, asks, sides, None if there is means.seen(pipeline.links[number].net) else there)
+            return Live(
+                teacher, asks, there.bounds, sides, None if there is means.seen(pipeline.links[number].net) else there
+            )
         place, survey = targets.place(teacher, images), survey_of(net, images)
         return Recorded(teacher, survey, asks, there, place, targets.limit, targets.progress, means.tell, sides)
 

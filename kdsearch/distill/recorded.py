@@ -22,7 +22,7 @@ from kdsearch.data.views import Batch
 from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal, first_line, nobody
 from kdsearch.nets import survey as nets_survey
-from kdsearch.nets.derived import Asked, ordered
+from kdsearch.nets.derived import Asked, Views, ordered
 from kdsearch.nets.survey import Survey
 from kdsearch.nets.taps import answered
 from kdsearch.storage import cache
@@ -148,9 +148,10 @@ class Recorded:
     def _answers(self, view: int, answers: list[Asked]) -> Iterator[tuple[int, dict[Asked, Tensor]]]:
         count, teacher = len(self.images.train), self.teacher.net
         for rows in torch.arange(count).split(CHUNK):
-            pixels = self.images.pixels(view * count + rows)
+            samples = view * count + rows
+            views = Views(self.images.pixels(samples), samples, self.images.bounds)
             with self.images.autocast():
-                found = answered(teacher, pixels, answers, self.teacher.names, self.sides)
+                found = answered(teacher, views, answers, self.teacher.names, self.sides)
             # Channels last, as the student's maps will be.
             plain = {n: a.permute(0, 2, 3, 1) if a.dim() == 4 else a for n, a in found.items()}
             yield int(rows[-1]) + 1, {n: a.cpu().contiguous() for n, a in plain.items()}

@@ -32,8 +32,9 @@ class Again:
     """Of the batch, as both see them."""
     student: Net
     """Pixels -> logits, in float32."""
-    teacher: Net
-    bounds: tuple[Tensor, Tensor]
+    teacher: Net | None
+    """None: no term asks it live."""
+    bounds: tuple[Tensor, Tensor] | None
     """The least and the largest value of a pixel, of each channel."""
 
 
@@ -51,7 +52,7 @@ class Shown:
     bridges: Mapping[str, Bridge]
     """By their term's name."""
     again: Again | None = None
-    """Where a term asks live."""
+    """Where a term asks about other images."""
     others: tuple[Tensor, ...] = ()
     """The logits of its other teachers, in float32."""
     beside: Beside | None = None
@@ -75,8 +76,10 @@ class Term:
     """Makes its regressor of the shapes of the first map that it reads and of the first that it asks for."""
     share: float | None = None
     """Of the gradient, by which its weight is set."""
+    again: bool = False
+    """It asks the student again, about other images."""
     live: bool = False
-    """It asks the teacher itself, and the student again, about images that it makes."""
+    """It asks the teacher itself about images that it makes."""
     all: bool = False
     """It asks all of its teachers for their logits."""
     beside: bool = False

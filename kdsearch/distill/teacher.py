@@ -17,7 +17,7 @@ from kdsearch.distill.joint import Shapes
 from kdsearch.distill.terms import Stage, stages
 from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
-from kdsearch.nets.derived import EMBEDDING, Asked, layers_of
+from kdsearch.nets.derived import EMBEDDING, Asked, Views, layers_of
 from kdsearch.nets.taps import answered
 
 
@@ -27,6 +27,8 @@ class Live:
 
     teacher: Taught
     asks: tuple[Asked, ...]
+    bounds: tuple[Tensor, Tensor]
+    """The least and the largest value of a pixel, of each channel, as the teacher sees it."""
     sides: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Of maps that are averaged to them."""
     images: Images | None = None
@@ -39,7 +41,8 @@ class Live:
     def __call__(self, batch: Batch) -> dict[Asked, Tensor]:
         """The answers about a batch, by layer."""
         pixels = self.images.pixels(batch.samples, batch.changes) if self.images else batch.pixels
-        return answered(self.teacher.net, pixels, self.asks, self.teacher.names, self.sides)
+        views = Views(pixels, batch.samples, self.bounds)
+        return answered(self.teacher.net, views, self.asks, self.teacher.names, self.sides)
 
 
 WORTH = {"cpu": 20, "cuda": 5000}
@@ -81,7 +84,7 @@ class Targets:
         cost = sum(bytes_of(survey, answer, _side(answer, sides)) for answer in asks)
         fits = cost * len(images.train) * images.views <= self.limit
         layers = layers_of(asks)
-        reach = survey.macs if EMBEDDING in layers else survey.reach[max(layers) - 1]
+        reach = survey.macs if EMBEDDING in layers or not layers else survey.reach[max(layers) - 1]
         worth = reach >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
 

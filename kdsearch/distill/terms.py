@@ -221,7 +221,7 @@ class Lesson:
     def losses(self, batch: Batch, idle: Container[str] = ()) -> dict[str, Tensor]:
         """Each term of a batch, unweighted, by name: one forward pass shows what all of them read.
 
-        Of terms that are `idle` in this epoch those that would ask live, which is dear, are left out.
+        Of terms that are `idle` in this epoch those that would ask again, which is dear, are left out.
         """
         theirs, *others = [ask(batch) for ask in self.answers] or [{}]
         ours, logits = taps.maps(self.net, batch.pixels, self.stage.reads, self.names), self._logits
@@ -231,12 +231,12 @@ class Lesson:
         beside = self.companions(batch.pixels, ours) if self.companions else None
         more = tuple(told for one in others for told in one.values())
         shown = Shown(ours, theirs, batch.labels, self.bridges, self._again(batch), more, beside)
-        terms = [term for term in self.stage.terms if not (term.live and term.name in idle)]
+        terms = [term for term in self.stage.terms if not (term.again and term.name in idle)]
         return {term.name: term.value(shown) for term in terms}
 
     def _again(self, batch: Batch) -> Again | None:
-        if self.teacher is None:
+        if not any(term.again for term in self.stage.terms):
             return None
         net, teacher = self.net, self.teacher
-        assert self.bounds is not None
-        return Again(batch.pixels, lambda some: net(some).float(), lambda some: teacher(some).float(), self.bounds)
+        asked = None if teacher is None else lambda some: teacher(some).float()
+        return Again(batch.pixels, lambda some: net(some).float(), asked, self.bounds)

@@ -28,9 +28,31 @@ class Derived:
         return self.kind + "+".join(map(str, self.layers))
 
 
-Asked = int | Derived
+@dataclass(frozen=True)
+class Moved:
+    """Images that are moved by what the network says of them, and what it says then: pixels and logits, flat."""
+
+    kind: str
+    """boundary10: how."""
+    make: Callable[[Callable[[Tensor], Tensor], "Views"], Tensor] = field(compare=False)
+    """Of the network and the images: (N, pixels + classes)."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Images as a network sees them."""
+
+    pixels: Tensor
+    """(N, C, H, W), normalised."""
+    samples: Tensor
+    """int64 (N,): the number of each image in its view, that of no other one."""
+    bounds: tuple[Tensor, Tensor]
+    """The least and the largest value of a pixel, of each channel."""
+
+
+Asked = int | Derived | Moved
 """What a teacher is asked for: what shows at a layer (from 1; the logits have the number after the last one, the
-embedding 0), or what is made of it."""
+embedding 0), what is made of it, or moved images."""
 
 
 def ordered(answers: Iterable[Asked]) -> tuple[Asked, ...]:
@@ -39,9 +61,11 @@ def ordered(answers: Iterable[Asked]) -> tuple[Asked, ...]:
     plain = [one for one in known if isinstance(one, int)]
     made = [one for one in known if isinstance(one, Derived)]
     made.sort(key=lambda one: (one.kind, one.layers, one.side or ()))
-    return (*sorted(plain), *made)
+    moved = sorted((one for one in known if isinstance(one, Moved)), key=lambda one: one.kind)
+    return (*sorted(plain), *made, *moved)
 
 
 def layers_of(answers: Iterable[Asked]) -> set[int]:
-    """The layers whose maps show all of these."""
-    return {layer for one in answers for layer in (one.layers if isinstance(one, Derived) else (one,))}
+    """The layers whose maps show all of these; moved images are shown by the network alone."""
+    shown = (one for one in answers if not isinstance(one, Moved))
+    return {layer for one in shown for layer in (one.layers if isinstance(one, Derived) else (one,))}

@@ -16,7 +16,7 @@ from kdsearch.config.pipeline import Link
 from kdsearch.nets import cut
 from kdsearch.nets.beside import Branches, Companions, Exits, Gate, Peers, head
 from kdsearch.nets.build import build
-from kdsearch.nets.derived import EMBEDDING, Asked, Derived
+from kdsearch.nets.derived import EMBEDDING, Asked, Derived, Moved
 from kdsearch.nets.settle import shown
 from kdsearch.nets.taps import Regressor, embedded, sections
 
@@ -131,7 +131,8 @@ class Answer:
     """What a teacher shows of an image."""
 
     kind: str
-    """logits; embedding; map5: what the section after layer 5 reads; attention5, flow1+5: what is made of maps."""
+    """logits; embedding; map5: what the section after layer 5 reads; attention5, flow1+5: what is made of maps;
+    boundary10: moved images."""
     shape: tuple[int, ...]
     """(classes,), (width,), or (channels, height, width)."""
 
@@ -142,6 +143,8 @@ class Answer:
             with torch.device("meta"):
                 made = answer.make(*(torch.empty(1, *survey.maps[layer - 1]) for layer in answer.layers))
             return cls(answer.name, tuple(made.shape[1:]))
+        if isinstance(answer, Moved):
+            return cls(answer.kind, (math.prod(survey.image) + survey.classes,))
         if answer == EMBEDDING:
             return cls("embedding", (survey.embedding or 0,))
         if answer > len(survey.maps):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
 from kdsearch.nets import cut
-from kdsearch.nets.derived import EMBEDDING, Asked, Derived, layers_of
+from kdsearch.nets.derived import EMBEDDING, Asked, Derived, Moved, Views, layers_of
 
 HIGHEST = 65504.0
 """Of half precision; larger values of a hint are cut there."""
@@ -17,7 +17,7 @@ HIGHEST = 65504.0
 
 def answered(
     teacher: nn.Module,
-    pixels: Tensor,
+    views: Views,
     answers: Iterable[Asked],
     names: Sequence[str] | None = None,
     sides: Mapping[int, tuple[int, int]] = MappingProxyType({}),
@@ -25,22 +25,34 @@ def answered(
     """One forward pass: hints, embeddings and what is made of maps in half precision, logits (by the number after the
     last layer) in float32.
 
-    Runs no further than the last layer asked for. pixels: (N, C, H, W), normalised. `names`: as for `maps`; `sides`:
-    of maps that are averaged to them.
+    Runs no further than the last layer asked for, but for images that it moves. `names`: as for `maps`; `sides`: of
+    maps that are averaged to them.
     """
     answers, logits = list(answers), count(teacher, names) + 1
     with torch.no_grad():
-        found = maps(teacher, pixels, layers_of(answers), names)
-        return {one: _answer(one, found, one == logits, sides) for one in answers}
+        layers = layers_of(answers)
+        found = maps(teacher, views.pixels, layers, names) if layers else {}
+        return {
+            one: _half(one.make(teacher, views))
+            if isinstance(one, Moved)
+            else _answer(one, found, one == logits, sides)
+            for one in answers
+        }
 
 
-def _answer(answer: Asked, found: Mapping[int, Tensor], logits: bool, sides: Mapping[int, tuple[int, int]]) -> Tensor:
+def _half(told: Tensor) -> Tensor:
+    return told.half().clamp_(-HIGHEST, HIGHEST)
+
+
+def _answer(
+    answer: int | Derived, found: Mapping[int, Tensor], logits: bool, sides: Mapping[int, tuple[int, int]]
+) -> Tensor:
     if isinstance(answer, Derived):
         with torch.autocast(found[answer.layers[0]].device.type, enabled=False):
             told = answer.make(*(found[layer].float() for layer in answer.layers))
     else:
         told = found[answer].float() if logits else smaller(found[answer], sides.get(answer))
-    return told if logits else told.half().clamp_(-HIGHEST, HIGHEST)
+    return told if logits else _half(told)
 
 
 def count(net: nn.Module, names: Sequence[str] | None = None) -> int:

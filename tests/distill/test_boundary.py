@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kdsearch.distill import boundary, losses
+from kdsearch.nets.derived import Views
 
 BOUNDS = torch.tensor(-2.5), torch.tensor(2.5)
 
@@ -51,6 +52,20 @@ def test_without_steps_nothing_moves_and_what_has_crossed_stays():
     assert torch.equal(boundary.attacked(net, images, first, aim, 0, BOUNDS), images)
     crossed = boundary.attacked(net, images, aim, first, 5, BOUNDS)  # none of them is taken for `aim`
     assert torch.equal(crossed, images)
+
+
+def test_images_that_are_moved_once_are_the_same_whoever_asks_together_with_whom():
+    """As if they were attacked here, towards a class that their number draws; then what the net says of them."""
+    net, images, first, _ = drawn(5)
+    views = Views(images, torch.arange(100, 112), BOUNDS)
+    found = boundary.moved_once(net, views, 3)
+    uniform = (views.samples.double() * (5**0.5 - 1) / 2 % 1).float()
+    expected = slow_attack(net, images, first, boundary.aimed(net(images).detach(), uniform), 3)
+    assert torch.allclose(found[:, :48].view(12, 3, 4, 4), expected, atol=1e-5)
+    assert torch.allclose(found[:, 48:], net(expected), atol=1e-4)
+    some = torch.tensor([7, 2])
+    again = boundary.moved_once(net, Views(images[some], views.samples[some], BOUNDS), 3)
+    assert torch.allclose(again, found[some], atol=1e-6)
 
 
 def test_images_cross_the_boundary():

@@ -28,6 +28,7 @@ WAYS: dict[str, dict] = {
     "rkd": {"terms": (RKD(), RKD(form="angles"))},
     "pkt": {"terms": (PKT(),)},
     "bss": {"terms": (BSS(size=16, steps=3),), "kd": KD(weight=Ramp(start=4, end=1), labels=1, squared=False)},
+    "bss recorded": {"terms": (BSS(size=16, steps=3, recorded=True),), "kd": KD(labels=1)},
     "fsp first": {"hints": Hints(pairs=PAIRS, match="flow", pooling="max", share=0.4), "kd": KD()},
     "share": {"terms": (AT(share=0.3), SP(share=0.2)), "kd": KD(share=0.25)},
     "dkd": {"kd": KD(form="dkd", labels=1, weight=Ramp(start=0, end=1, over=0.5), standardise=True)},
@@ -69,6 +70,7 @@ def test_a_term_asks_for_what_its_loss_sees_and_no_more(images):
     assert asked("fsp first", images) == {"hint": ["maxflow1+2-4x4", "maxflow2+3-4x6"], "kd": ["logits-10"]}
     assert asked("sp", images)["kd"] == ["map3-6x1x1"]
     assert asked("rkd", images)["kd"] == asked("pkt", images)["kd"] == ["embedding-8"]
+    assert asked("bss recorded", images)["kd"] == ["logits-10", "boundary3-74"]
     assert asked("bss", images)["kd"] == asked("dkd", images)["kd"] == ["logits-10"]
 
 
@@ -89,7 +91,8 @@ def test_a_term_reaches_the_student_in_every_epoch_that_it_weighs_in(means, way)
     rows, _ = ran(chain(way), means)
     names = {name for row in rows for name in row["losses"]}
     assert names - {"ce", "kd"} == {
-        "rkd": {"rkd-d", "rkd-a"}, "share": {"at", "sp"}, "fsp first": {"fsp"}, "dkd": set(), "dist": set(),
+        "rkd": {"rkd-d", "rkd-a"}, "share": {"at", "sp"}, "fsp first": {"fsp"}, "bss recorded": {"bss"},
+        "dkd": set(), "dist": set(),
         "dml": {"peers", "dml"}, "one": {"branches", "one"}, "byot": {"exits", "byot", "1→1"},
     }.get(way, {way})  # fmt: skip
     for row in rows:
@@ -114,6 +117,7 @@ def test_recorded_and_live_answers_train_alike(means, way):
     [
         ("at", 2),
         ("bss", 3),
+        ("bss recorded", 2),
         ("fsp first", 1),
         ("fsp first", 3),
         ("share", 2),

@@ -15,6 +15,7 @@ from kdsearch.distill.teacher import Live
 from kdsearch.distill.weights import Taught
 from kdsearch.errors import Refusal, nobody
 from kdsearch.nets import build, taps
+from kdsearch.nets.derived import Views
 from kdsearch.nets.survey import survey
 
 LOGITS = TEACHER.depth + 1
@@ -47,7 +48,7 @@ def recorded(
 
 
 def live_one(teacher) -> Live:
-    return Live(Taught({}, lambda: teacher), (2, LOGITS))
+    return Live(Taught({}, lambda: teacher), (2, LOGITS), (torch.zeros(()), torch.ones(())))
 
 
 def batch(images: Images, samples: torch.Tensor) -> Batch:
@@ -210,7 +211,7 @@ def test_a_file_that_is_open_is_read_on_when_others_needed_its_room(teacher, vie
 def test_hints_beyond_half_precision_are_cut_and_not_infinite(teacher, viewed):
     with torch.no_grad():
         teacher[0][0].bias += 1e6
-    found = taps.answered(teacher, viewed.pixels(torch.arange(4)), [1])[1]
+    found = taps.answered(teacher, Views(viewed.pixels(torch.arange(4)), torch.arange(4), viewed.bounds), [1])[1]
     assert float(found.max()) == taps.HIGHEST
 
 
