@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kdsearch.papers import METHODS
+
 pytestmark = pytest.mark.benchmark
 HERE = Path(__file__).parents[1] / "benchmarks"
 
@@ -26,6 +28,13 @@ def test_the_step_s_benchmark_ends_with_images_a_second_of_both_sides():
     assert found["images"] == 100
     assert all(found[f"{side}{kind}_images_per_s"] > 0 for kind in kinds for side in ("", "textbook_", "float32_"))
     assert {"kd_over_labels", "recording_over_forward", "together_2_images_per_s"} <= set(found)
+
+
+def test_the_methods_benchmark_ends_with_what_an_epoch_of_each_costs():
+    words = ("--data", "digits", "--images", 100, "--rounds", 1, "--batch-size", 50)
+    found = last_line("methods.py", *words)
+    assert {"KD", "AT", "RKD-A", "FSP, joint", "BSS", "BSS, recorded", "DML", "ONE", "BYOT"} <= set(found)
+    assert all(found[name] > 0 for name in METHODS)
 
 
 def test_a_search_of_trials_that_do_nothing_completes_them():

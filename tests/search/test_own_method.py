@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,5 +83,6 @@ def test_a_search_with_a_term_of_one_s_own_goes_on_after_a_kill_and_its_export_n
     shutil.move(broken / "exports" / "s" / trial, export)
     (broken / "my_method.py").unlink()
     done([sys.executable, "-m", "kdsearch.cli", "train", str(export / "config.yaml")], tmp_path)
-    image = (load_digits().images[0] * 255 / 16).astype(np.uint8)
+    digits: Any = load_digits()
+    image = (digits.images[0] * 255 / 16).astype(np.uint8)
     assert kdsearch.load(export).predict(image)
