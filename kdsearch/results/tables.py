@@ -97,7 +97,7 @@ class Tables:
         """All trials' images lie there: of a search that goes on they may have moved."""
         for row in self.trials.values():
             if json.loads(row["pipeline"])["data"]["name"] != name:
-                row["pipeline"] = _on(row["pipeline"], name)
+                row["pipeline"] = placed(row["pipeline"], name)
 
     def catch_up(self) -> None:
         """Take over what was noted after the tables were last written, however much of it they hold.
@@ -221,7 +221,8 @@ class Tables:
         self.written, self.cost = time.monotonic(), time.monotonic() - now
 
 
-def _on(pipeline: str, data: str) -> str:
+def placed(pipeline: str, data: str) -> str:
+    """A trial's pipeline with its images in another place."""
     told = json.loads(pipeline)
     return json.dumps(told | {"data": told["data"] | {"name": data}})
 

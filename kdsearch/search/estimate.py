@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from kdsearch.cluster.session import joined
+from kdsearch.config.methods import BSS
 from kdsearch.config.net import AnyNet
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.data.memory import Images
@@ -18,6 +19,7 @@ from kdsearch.distill.device import precision_of
 from kdsearch.distill.store import key_of
 from kdsearch.errors import Refusal
 from kdsearch.nets.build import build, placed
+from kdsearch.nets.survey import extra
 from kdsearch.results import files
 from kdsearch.results import tables as results_tables
 from kdsearch.results.format import duration
@@ -84,12 +86,25 @@ def _estimate(plan: Plan) -> Estimate:
         each = _seconds(student, images)
     finally:
         torch.set_num_threads(threads)
+    each *= statistics.fmean(_times(plan, draw.pipeline) for draw in plan.draws[:100])
     side = _together(plan, kind)
     if not (plan.data.fixed_views and plan.cache_limit) and plan.teacher is not student and student.kd:
         each *= 1 + FORWARD * _macs(plan, plan.teacher.net) / _macs(plan, student.net)  # asked anew in every step
     left = plan.total - _ended(plan)
     said = f"{left:,} students of up to {plan.epochs} epochs, {side} side by side"
     return Estimate(teachers, math.ceil(left / side) * each, said)
+
+
+def _times(plan: Plan, pipeline: Pipeline) -> float:
+    """How many steps of labels a step of its student takes, by multiplications: companions train as it does; of an
+    image that is attacked its teacher's gradient is asked step after step, then the student learns from it again."""
+    link, macs = pipeline.student, _macs(plan, pipeline.student.net)
+    found = 1 + extra(link, plan.images.shape, len(plan.images.classes))[1] / macs
+    for term in link.terms:
+        if isinstance(term, BSS) and pipeline.hinting:
+            teacher = 0 if term.recorded else _macs(plan, pipeline.hinting) / macs * (1 + 2 * term.steps)
+            found += min(term.size / (link.fit.batch_size or 128), 1) * (FORWARD * teacher + 1)
+    return found
 
 
 def _ended(plan: Plan) -> int:

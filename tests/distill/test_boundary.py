@@ -91,7 +91,7 @@ def test_a_network_that_says_the_same_of_all_images_moves_none():
     assert torch.equal(boundary.attacked(net, images, first, aim, 3, BOUNDS), images)
 
 
-@pytest.mark.parametrize("seed, most", [(0, 4), (1, 1), (2, 40)])
+@pytest.mark.parametrize("seed, most", [(0, 4), (1, 1), (2, 40), (3, 40), (4, 40)])
 def test_attacks_begin_where_both_are_right_and_differ_most(seed, most):
     numbers = np.random.default_rng(seed)
     ours, theirs = (torch.from_numpy(2 * numbers.standard_normal((40, 4))) for _ in range(2))

@@ -138,6 +138,7 @@ def test_a_student_equal_to_its_teacher_has_no_loss_and_the_teacher_no_gradient(
 HARD = {
     "equal rows": lambda rows: rows[:1].expand_as(rows).clone(),
     "two equal rows": lambda rows: torch.cat((rows[:1], rows[:-1])),
+    "two nearly equal rows": lambda rows: torch.cat((rows[:1] * (1 + 1e-7), rows[:-1])),
     "zero": lambda rows: 0 * rows,
     "one row zero": lambda rows: rows * (torch.arange(len(rows)) > 0)[:, None],
     "large": lambda rows: 1e3 * rows,

@@ -38,6 +38,19 @@ def test_it_is_steps_times_epochs_times_trials(plan):
     assert found.students == pytest.approx(1.2 * 0.5 * steps * 4 * 7)
 
 
+@pytest.mark.parametrize(
+    "more, times",
+    [("companions=DML(peers=3)", 3.0), ("terms=(BSS(size=128, steps=4),)", 2 + 9 / 3), ("terms=(AT(),)", 1)],
+)
+def test_what_trains_beside_a_student_and_who_is_asked_again_take_their_time(tmp_path, monkeypatch, more, times):
+    """Of an attack of 4 steps, 9 passes of a teacher as large as its student, and one more step of the student."""
+    monkeypatch.setattr(search_estimate, "step", lambda link, images: 0.5)
+    text = SPACE.replace("net=net, kd=KD()", f"net=Net(widths=(8, 8), depth=2, hidden=8), {more}")
+    (tmp_path / "s.py").write_text(text)
+    found = estimate(planned(tmp_path / "s.py", results=str(tmp_path / "r"), max_concurrent=1))
+    assert found and found.students / found.teachers == pytest.approx(times * 7 * 4 / 3)
+
+
 def test_a_teacher_that_the_store_has_costs_nothing(plan):
     from kdsearch.distill.store import key_of
     from kdsearch.search.teachers import distinct_chains
