@@ -1,12 +1,11 @@
 """Searches that were kept as evidence: analysis/found/, each a folder that reports and charts read as any search's.
 
-python -m kdsearch.analysis.found results/methods-cifar10 --data cifar10     keeps one, with the commit that ran it
-python -m kdsearch.analysis.found                                            prints what the pages say of all
+python -m kdsearch.analysis.found results/NAME --data cifar10 --commit c27cb3e   keeps one, with the commit that ran it
+python -m kdsearch.analysis.found                                                prints what the pages say of all
 """
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
 from kdsearch.results import cells, costs, files, seeds
@@ -27,6 +26,7 @@ def keep(folder: Path, data: str, commit: str, into: Path = FOUND) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     told = facts.model_dump(mode="json", exclude_unset=True) | {"data": data, "commit": commit}
     told["options"] = {**(facts.options or {}), "data": data}
+    told["command"] = facts.command.replace(facts.data, data)
     told["account"] = (facts.account or "").replace(f"{Path(facts.data).name}:", f"{data}:", 1)
     (target / "search.json").write_text(json.dumps(told, indent=1) + "\n")
     rows = [row | {"pipeline": results_tables.placed(row["pipeline"], data)} for row in tables.trials.values()]
@@ -64,7 +64,8 @@ def said(name: str, into: Path = FOUND) -> str:
             "",
             *lines,
             "",
-            f"Terms with less than 0.1 % of the gradient in a whole stage: {', '.join(faint) or 'none'}.",
+            f"Terms with less than {100 * results_tables.FAINT:g} % of the gradient in a whole stage: "
+            f"{', '.join(faint) or 'none'}.",
         ]
     )
 
@@ -77,11 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="of a search that ended")
     parser.add_argument("--data", help="the data set's name, in the place of a folder of this machine")
-    parser.add_argument("--commit", help="of the code that ran it; unless told the present one")
+    parser.add_argument("--commit", help="of the code that ran it")
     told = parser.parse_args()
     if told.folder:
-        now = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        keep(told.folder, told.data or read_facts(told.folder).data, told.commit or now.stdout.strip())
+        if not told.commit:
+            parser.error("--commit says which code ran it, since that of today may be another")
+        kept = keep(told.folder, told.data or read_facts(told.folder).data, told.commit)
+        if str(Path.home()) in (kept / "search.json").read_text():
+            print(f"Look at {kept / 'search.json'}: it names a folder of this machine.")
     for path in sorted(FOUND.glob("*/search.json")):
         print(f"## {path.parent.name}\n\n{said(path.parent.name)}\n")
 

@@ -50,7 +50,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
         "hints": "+".join(str(pair.hint) for pair in student.hints.pairs) if student.hints else "none",
         "depth": student.net.layers,
         "width": getattr(student.net, "width", None),
-        "lambda": _number(student.kd.labels_weight) if student.kd else 1.0,
+        "lambda": _number(student.labels_weight),
         "tau": student.kd.temperature if student.kd else None,
     }
 

@@ -33,12 +33,17 @@ def chart(tables: Tables, facts: Facts) -> Any:
     base = alt.Chart(points).encode(
         across.axis(values=[0.01, 0.1, 1, 10, 100], format="~g", grid=False), intervals.y("accuracy (validation)")
     )
-    dots = base.mark_circle(size=60, opacity=0.9).encode(
-        color=alt.Color("tau:Q", title="τ").scale(type="log", scheme="viridis"),
-        tooltip=["trial:N", "method:N", "weight:Q", "tau:Q", alt.Tooltip("accuracy:Q", format=".2%")],
+    tips = ["trial:N", "method:N", "weight:Q", alt.Tooltip("accuracy:Q", format=".2%")]
+    soft = (
+        base.transform_filter("isValid(datum.tau)")
+        .mark_circle(size=60, opacity=0.9)
+        .encode(color=alt.Color("tau:Q", title="τ").scale(type="log", scheme="viridis"), tooltip=[*tips, "tau:Q"])
     )
+    hard = base.transform_filter("!isValid(datum.tau)").mark_circle(size=60, opacity=0.9, color=intervals.BLUE)
     usual = base.mark_rule(color=intervals.BLACK, opacity=0.5, strokeDash=[3, 3]).encode(x=alt.datum(1))
-    layers = alt.layer(usual, frames.ring(base), dots.add_params(frames.PICKED)).properties(width=WIDTH, height=HEIGHT)
+    layers = alt.layer(usual, frames.ring(base), hard.encode(tooltip=tips), soft.add_params(frames.PICKED)).properties(
+        width=WIDTH, height=HEIGHT
+    )
     panels = layers.facet(alt.Facet("method:N", title=None, sort=order), columns=COLUMNS)
     told = f"Dots: here, {captions.made(facts)}, {len(points)} fully trained trials{captions.epochs(facts, 'each')}, "
     return captions.under([panels], [told + "one seed each."])

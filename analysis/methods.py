@@ -81,15 +81,15 @@ def shown(tables: Tables, own: Mapping[str, Cell], order: Sequence[str]) -> pd.D
                 if name.startswith("gradient.") and value is not None:
                     found.setdefault(name.removeprefix("gradient."), []).append(value)
         cost = seconds[method] / seconds[BASE] if seconds[BASE] else 0.0
-        means = {term: statistics.fmean(values) for term, values in found.items()}
+        epochs = sum(row["trial"] in names[method] for row in last)  # a term has no share where it weighs nothing
+        means = {term: sum(values) / epochs for term, values in found.items()}
         rows += [{"method": method, "term": term, "share": share, "cost": cost} for term, share in means.items()]
     return pd.DataFrame(rows, columns=["method", "term", "share", "cost"])
 
 
 def _faint(told: pd.DataFrame) -> list[str]:
     """Which methods teach nothing, or nothing but themselves."""
-    faint = told[(told["share"] < FAINT)]
-    names = [f"{row['term']} of {row['method']}" for _, row in faint.iterrows()]
+    names = [f"{row['term']} of {row['method']}" for _, row in told[told["share"] < FAINT].iterrows()]
     return [f"under {100 * FAINT:g} % of the gradient, so that it does nothing: {', '.join(names)}."] if names else []
 
 
@@ -120,7 +120,7 @@ def _costs(told: pd.DataFrame, order: Sequence[str]) -> Any:
     base = alt.Chart(once).encode(_y(order, labels=False), alt.X("cost:Q", title="epochs of labels").axis(tickCount=4))
     words = base.mark_text(align="left", dx=4, fontSize=11).encode(text=alt.Text("cost:Q", format=".2f"))
     bars = base.mark_bar(color="#9aa5b1").encode(tooltip=["method:N", alt.Tooltip("cost:Q", format=".2f")])
-    return _sized(alt.layer(bars, words), order, 150, "An epoch takes")
+    return _sized(alt.layer(bars, words), order, 150, "An epoch (of the last stage)")
 
 
 def _shares(told: pd.DataFrame, order: Sequence[str]) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from kdsearch.config.part import Part, Ramp, Weight
 
@@ -14,6 +14,12 @@ Several = Annotated[int, Field(ge=2, le=16)]
 
 Depth = Annotated[int, Field(ge=1)]
 """Number of a layer, from 1."""
+
+
+def _once(exits: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(exits)) < len(exits):
+        raise ValueError(f"each layer has one exit, but got {', '.join(map(str, exits))}.")
+    return exits
 
 
 class DML(Part, frozen=True):
@@ -49,9 +55,9 @@ class BYOT(Part, frozen=True):
     2019), without their hints between layers, whose published weight is 1e-6."""
 
     method: Literal["byot"] = "byot"
-    exits: Annotated[tuple[Depth, ...], Field(max_length=16)] = ()
+    exits: Annotated[tuple[Depth, ...], Field(max_length=16), AfterValidator(_once)] = ()
     """Layers that have one; empty: the ends of blocks or stages, of one's own networks all taps, but the last."""
-    weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    weight: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Of the network's answer; labels have the rest, in every exit and, unless `kd` says otherwise, in the network."""
     temperature: Temperature = 3.0
     """Dividing the logits, with its square as a factor."""
@@ -59,5 +65,8 @@ class BYOT(Part, frozen=True):
 
 COMPANIONS = {"dml": DML, "one": ONE, "byot": BYOT}
 """By the word that a config has for them."""
+
+BESIDE = {"dml": "peers", "one": "branches", "byot": "exits"}
+"""What each kind adds, as the term has it by which these learn from labels."""
 
 AnyCompanions = Annotated[DML | ONE | BYOT, Field(discriminator="method")]

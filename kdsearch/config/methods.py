@@ -144,7 +144,8 @@ class PKT(Joint, frozen=True):
 
 
 class BSS(Joint, frozen=True):
-    """What a teacher says of images that were moved to its boundary (Heo et al. 2019): the teacher runs live."""
+    """What a teacher says of images that were moved to its boundary (Heo et al. 2019): the teacher runs live unless
+    `recorded`."""
 
     LATER: ClassVar[tuple[str, ...]] = ("recorded",)
 
@@ -184,7 +185,7 @@ class OwnTerm(Joint, frozen=True):
         return self.term.rpartition(":")[2]
 
 
-METHODS = {"at": AT, "fsp": FSP, "sp": SP, "rkd": RKD, "pkt": PKT, "bss": BSS, "own": OwnTerm}
+TERMS = {"at": AT, "fsp": FSP, "sp": SP, "rkd": RKD, "pkt": PKT, "bss": BSS, "own": OwnTerm}
 """By the word that a config has for them."""
 
 AnyTerm = Annotated[AT | FSP | SP | RKD | PKT | BSS | OwnTerm, Field(discriminator="method")]

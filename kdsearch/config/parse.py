@@ -8,14 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from kdsearch.config.companions import COMPANIONS
-from kdsearch.config.methods import METHODS
+from kdsearch.config.methods import TERMS
 from kdsearch.config.net import NETS
 from kdsearch.config.part import Part, Ramp
 from kdsearch.errors import Refusal, unknown
 
 Kind = TypeVar("Kind", bound=Part)
 
-KINDS: dict[str, type[Part]] = {**METHODS, **COMPANIONS, **NETS, "ramp": Ramp}
+KINDS: dict[str, type[Part]] = {**TERMS, **COMPANIONS, **NETS, "ramp": Ramp}
 """Parts by the word that tells them from others of their place, which pydantic names in the place of a mistake."""
 
 MOST = 100_000
@@ -69,7 +69,7 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
         return Refusal(f"{where}: {unknown('key', path.rpartition('.')[2], fields)}")
     said: Any = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":
-        places = {"terms": ("method", METHODS), "companions": ("method", COMPANIONS)}
+        places = {"terms": ("method", TERMS), "companions": ("method", COMPANIONS)}
         word, known = next((places[step] for step in first["loc"] if step in places), ("kind", NETS))
         return Refusal(f"{where}: {path}.{unknown(word, str(first.get('ctx', {}).get('tag')), known)}")
     place = f"{path}: " if path else ""

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kdsearch.config.companions import BYOT, ONE, AnyCompanions
+from kdsearch.config.companions import BESIDE, BYOT, ONE, AnyCompanions
 from kdsearch.config.methods import AnyTerm, Pair, Pooling, once, pairs_of
 from kdsearch.config.methods import Layer as Layer
 from kdsearch.config.net import AnyNet, Own
@@ -91,8 +91,8 @@ class KD(Part, frozen=True):
     share: Share | None = None
     """Of the gradient: `weight` is set each epoch so that the term has it."""
     blend: Literal["mean", "entropy"] = "mean"
-    """Of several teachers' softened answers; entropy: for each image, those weigh more that are surer (as the baseline
-    EBKD of Zhang et al. 2022)."""
+    """Of several teachers' softened answers; entropy: for each image, those weigh more that are surer (Kwon et al.
+    2020)."""
 
     @property
     def labels_weight(self) -> Weight:
@@ -140,9 +140,9 @@ class Link(Part, frozen=True):
     """Further terms of stage 2: at, fsp, sp, rkd, pkt, bss, or the user's own."""
     companions: AnyCompanions | None = None
     """What trains beside it in stage 2 and is dropped then: dml, one or byot."""
-    taught_by: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], Field(max_length=15)] = ()
+    taught_by: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], Field(max_length=15)] | None = None
     """The links, from 0, that teach it, in rising order: of all of them the answers, of the last one what hints and
-    further terms compare; empty: the one before it."""
+    further terms compare; (): nobody does, as with the first one; None: the one before it."""
 
     @property
     def labels_weight(self) -> Weight:
@@ -178,7 +178,8 @@ class Link(Part, frozen=True):
 
     @model_validator(mode="after")
     def _terms_differ(self) -> "Link":
-        names = ["ce", *(["kd"] if self.kd else []), *(one.name for one in self.terms)]
+        beside = (self.companions.method, BESIDE[self.companions.method]) if self.companions else ()
+        names = ["ce", *(["kd"] if self.kd else []), *beside, *(one.name for one in self.terms)]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(
                 f"a stage has each term once, but terms has {twice[0]} twice; one with several pairs would fit."
@@ -193,9 +194,30 @@ class Link(Part, frozen=True):
             raise ValueError(
                 f"shares of the gradient leave something to the other terms, but they add up to {sum(shares):g}."
             )
+        if self.companions:
+            return self  # their labels weigh something in any case
         fixed = [self.labels_weight, *(one.weight for one in told if one and one.share is None)]
         if shares and not any(isinstance(weight, Ramp) or weight != 0 for weight in fixed):
             raise ValueError("a share is of the gradient beside terms of a told weight, but all others have weight 0.")
+        return self
+
+    @model_validator(mode="after")
+    def _several_teachers_are_heard(self) -> "Link":
+        answered = self.kd is not None and self.kd.virtual is None
+        if len(self.taught_by or ()) > 1 and not answered:
+            raise ValueError(
+                f"several teachers are heard by their softened answers, kd, but this link has none of theirs: "
+                f"taught_by={list(self.taught_by or ())}."
+            )
+        if self.kd and self.kd.blend != "mean" and len(self.taught_by or ()) < 2:
+            raise ValueError(f"blend={self.kd.blend} is of several teachers' answers; name them by taught_by.")
+        return self
+
+    @model_validator(mode="after")
+    def _companions_train_with_the_whole(self) -> "Link":
+        if self.companions and (self.fit.epochs == 0 or self.fit.trains == "head"):
+            told = "epochs=0" if self.fit.epochs == 0 else "trains=head"
+            raise ValueError(f"companions train beside a whole network, but this one has {told}.")
         return self
 
     @model_validator(mode="after")
@@ -225,15 +247,12 @@ class Pipeline(Part, frozen=True):
     data: Data = Data()
 
     @model_validator(mode="after")
-    def _first_has_no_teacher(self) -> "Pipeline":
-        if self.links[0].hints or self.links[0].kd or self.links[0].terms:
-            raise ValueError("the first link has no teacher, so its hints, kd and terms must be left out.")
-        return self
-
-    @model_validator(mode="after")
     def _teachers_come_before(self) -> "Pipeline":
         for number, link in enumerate(self.links):
             told = link.taught_by
+            if not self.teachers(number) and (link.hints or link.kd or link.terms):
+                which = "the first link" if not number else f"link {number}"
+                raise ValueError(f"{which} has no teacher, so its hints, kd and terms must be left out.")
             if told and (list(told) != sorted(set(told)) or told[-1] >= number):
                 raise ValueError(
                     f"taught_by names links before its own, in rising order, but link {number} has {list(told)}."
@@ -243,7 +262,13 @@ class Pipeline(Part, frozen=True):
     def teachers(self, number: int) -> tuple[int, ...]:
         """Who teaches link `number`, all by their numbers from 0: nobody the first one; of the last of them the maps
         count."""
-        return self.links[number].taught_by or ((number - 1,) if number else ())
+        told = self.links[number].taught_by
+        return told if told is not None else (number - 1,) if number else ()
+
+    def before(self, number: int) -> tuple[int, ...]:
+        """The links on which `number` depends, by their numbers: its teachers, theirs, and so on."""
+        found = {own for teacher in self.teachers(number) for own in (teacher, *self.before(teacher))}
+        return tuple(sorted(found))
 
     @property
     def student(self) -> Link:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdsearch.config.companions import BYOT, DML, ONE
-from kdsearch.config.methods import AT, BSS, PKT, RKD, SP
+from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP
 from kdsearch.config.net import Net, ResNet
-from kdsearch.config.part import Ramp
+from kdsearch.config.part import Ramp, Weight
 from kdsearch.config.pipeline import KD, Hints, Pair
 
 BuiltIn = Net | ResNet
@@ -43,8 +43,9 @@ def _middle(teacher: BuiltIn, student: BuiltIn) -> dict[str, Any]:
 
 
 def _flows(teacher: BuiltIn, student: BuiltIn) -> dict[str, Any]:
-    layers = zip((1, *teacher.ends), (1, *student.ends), strict=True)
-    pairs = tuple(Pair(hint=hint, guided=guided) for hint, guided in layers)
+    hints, guided = (sorted({1, *net.ends}) for net in (teacher, student))
+    count = min(len(hints), len(guided))
+    pairs = tuple(Pair(hint=one, guided=own) for one, own in zip(hints[-count:], guided[-count:], strict=True))
     return {"hints": Hints(pairs=pairs, share=FIRST, match="flow"), "kd": SOFT}
 
 
@@ -81,7 +82,7 @@ METHODS = {
         lambda *_: {"terms": (RKD(form="angles"),)},
     ),
     "RKD-DA": Published(
-        "relation", "offline", "both", "Park et al. 2019; RepDistiller",
+        "relation", "offline", "RKD-D and RKD-A", "Park et al. 2019; RepDistiller",
         lambda *_: {"terms": (RKD(form="distances"), RKD(form="angles"))},
     ),
     "PKT": Published(
@@ -101,25 +102,39 @@ METHODS = {
         "Sun et al. 2024; their code", lambda *_: {"kd": KD(weight=9, labels=0.1, temperature=2, standardise=True)},
     ),
     "DML": Published(
-        "response", "online", "mean of KL(p_peer ‖ p_s) over peers, in each of them", "Zhang et al. 2018; the paper",
+        "response", "online", "τ²·mean of KL(p_peer ‖ p_s) over peers, in each network; labels for each",
+        "Zhang et al. 2018; the paper",
         lambda *_: {"companions": DML()},
     ),
     "ONE": Published(
-        "response", "online", "τ²·ΣKL(p_ensemble ‖ p_branch), the ensemble by a gate", "Lan et al. 2018; their code",
+        "response", "online", "τ²·ΣKL(p_ensemble ‖ p_branch), the ensemble by a gate; labels for each and for it",
+        "Lan et al. 2018; their code",
         lambda *_: {"companions": ONE()},
     ),
     "BYOT": Published(
-        "response", "self", "τ²·ΣKL(p_deepest ‖ p_exit)", "Zhang et al. 2019 (ICCV); luanyunteng's code",
+        "response", "self", "τ²·ΣKL(p_deepest ‖ p_exit); labels for each",
+        "Zhang et al. 2019 (ICCV); luanyunteng's code",
         lambda *_: {"companions": BYOT()},
     ),
 }  # fmt: skip
 """By the name that tables have for them."""
 
-WEIGHTS = {
-    "KD": 0.9, "DKD": 1.0, "DIST": 2.0, "standardised KD": 9.0, "DML": 1.0,
-    "AT": 1000.0, "SP": 3000.0, "RKD-D": 25.0, "RKD-A": 50.0, "PKT": 30000.0, "FSP": 50.0,
-}  # fmt: skip
-"""Of methods that are one term beside labels; FSP's where it is one."""
+ONE_TERM = ("KD", "DKD", "DIST", "standardised KD", "DML", "AT", "SP", "RKD-D", "RKD-A", "PKT", "FSP")
+"""Methods that can be one term beside labels."""
 
-TEMPERATURES = {"KD": 4.0, "DKD": 4.0, "DIST": 4.0, "standardised KD": 2.0, "DML": 1.0}
+
+def _term(name: str) -> Any:
+    """What weighs it."""
+    told = METHODS[name].link(ResNet(kind="resnet"), ResNet(kind="resnet"))
+    return FSP() if name == "FSP" else told.get("kd") or told.get("companions") or told["terms"][0]
+
+
+def _weight(weight: Weight) -> float:
+    return weight.end if isinstance(weight, Ramp) else weight
+
+
+WEIGHTS = {name: _weight(_term(name).weight) for name in ONE_TERM}
+"""Of these, at the end where they change."""
+
+TEMPERATURES = {name: _term(name).temperature for name in ONE_TERM if hasattr(_term(name), "temperature")}
 """Of those that soften."""

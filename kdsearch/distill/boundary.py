@@ -67,11 +67,12 @@ def attacked(
 
 def moved_once(net: Callable[[Tensor], Tensor], views: Views, steps: int) -> Tensor:
     """Each image moved from the class that the net has for it towards one other, drawn by the image's number; then the
-    net's logits: (N, pixels + C). Whoever asks again about the same numbers gets the same."""
+    net's logits of it as it is kept, in half precision: (N, pixels + C). Whoever asks again about the same numbers gets
+    the same."""
     logits = net(views.pixels).float()
     uniform = (views.samples.to(logits.device).double() * GOLDEN % 1).float()
     first, aim = logits.argmax(1), aimed(logits, uniform)
-    pixels = attacked(net, views.pixels, first, aim, steps, views.bounds)
+    pixels = attacked(net, views.pixels, first, aim, steps, views.bounds).half().to(views.pixels.dtype)
     return torch.cat((pixels.flatten(1).float(), net(pixels).float()), 1)
 
 

@@ -121,7 +121,7 @@ def _bss(term: BSS, networks: Networks) -> Term:
     student, teacher, _ = networks
     logits, theirs = student.layers + 1, teacher.layers + 1
 
-    moved = Moved(f"boundary{term.steps}", partial(boundary.moved_once, steps=term.steps))
+    moved = Moved(f"boundary{term.steps}", 2 + 2 * term.steps, partial(boundary.moved_once, steps=term.steps))
 
     def value(shown: Shown) -> Tensor:
         ours, soft, again = shown.ours[logits].detach(), shown.theirs[theirs], shown.again

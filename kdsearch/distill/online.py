@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdsearch.config.companions import BYOT, DML, ONE
+from kdsearch.config.companions import BESIDE, BYOT, DML, ONE
 from kdsearch.config.pipeline import Link
 from kdsearch.distill.losses import cross_entropy, distillation
 from kdsearch.distill.shown import Shown, Term
@@ -19,7 +19,6 @@ def terms(link: Link) -> tuple[Term, ...]:
     if told is None or (isinstance(told, DML) and told.peers == 1):
         return ()
     reads, labels = (*link.begins, logits), 1 - told.weight if isinstance(told, BYOT) else 1.0
-    words = {"dml": "peers", "one": "branches", "byot": "exits"}
 
     def others(shown: Shown) -> Tensor:
         return sum_of([cross_entropy(one, shown.labels) for one in _others(told, shown.ours[logits], _said(shown))])
@@ -28,7 +27,7 @@ def terms(link: Link) -> tuple[Term, ...]:
         return _taught(told, shown.ours[logits], _said(shown))
 
     return (
-        Term(words[told.method], labels, others, reads, beside=True),
+        Term(BESIDE[told.method], labels, others, reads, beside=True),
         Term(told.method, told.weight, value, reads, beside=True),
     )
 

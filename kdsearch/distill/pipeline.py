@@ -188,7 +188,8 @@ def learn(
         work = train(lesson, images, link.fit, (link.seed, number, 2 if judged else 1), steps, first, before)
         for past in range(first, lesson.stage.epochs):
             views = views_of(lesson.stage, images, link.fit, past)
-            for who, answers in zip(pipeline.teachers(number)[::-1], lesson.answers, strict=False):
+            told = asked_in(lesson.stage, pipeline, number) if lesson.answers else {}
+            for who, answers in zip(told, lesson.answers, strict=True):
                 for view, seconds in answers.ready(views or []):
                     yield Row(who, "record", view, None, None, seconds, {}, {})
             done = next(work)

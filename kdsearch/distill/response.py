@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,21 +21,25 @@ def standardised(logits: Tensor) -> Tensor:
     return torch.where(told, centred / (deviation + 1e-7), 0.0)
 
 
-def blended(told: Sequence[Tensor], temperature: float, how: Literal["mean", "entropy"] = "mean") -> Tensor:
+def blended(told: Sequence[Tensor], temperature: float, weights: Tensor | None = None) -> Tensor:
     """Logits whose softmax at τ is the mean of several teachers' softened probabilities: by it the student gets the
-    mean of the gradients that each would give. entropy: each image's answer of teacher k weighs (1 − H_k/ΣH)/(K − 1),
-    where H is the entropy of its probabilities at temperature 1 (the baseline EBKD in the code of Zhang et al. 2022).
-
-    All (N, C), of one shape.
-    """
+    mean of the gradients that each would give. All (N, C), of one shape; weights: (K, N), by which they are weighed,
+    image by image; of each image they sum to 1."""
     soft = torch.stack([F.log_softmax(logits / temperature, dim=1) for logits in told])
-    if how == "mean":
+    if weights is None:
         return temperature * (soft.logsumexp(0) - math.log(len(told)))
+    return temperature * (soft + weights[:, :, None].log()).logsumexp(0)
+
+
+def surer(told: Sequence[Tensor]) -> Tensor:
+    """Weights of several teachers for each image, (K, N), that sum to 1: (1 − H_k/ΣH)/(K − 1), where H is the entropy
+    of a teacher's probabilities at temperature 1 (Kwon et al. 2020, as EBKD in the code of Zhang et al. 2022, which
+    divides by K instead)."""
     plain = torch.stack([F.log_softmax(logits, dim=1) for logits in told])
-    entropies = -(plain.exp() * plain).sum(2, keepdim=True)
+    entropies = -(plain.exp() * plain).sum(2)
     whole = entropies.sum(0)
     unsure = torch.where(whole > 0, entropies / torch.where(whole > 0, whole, 1.0), 1 / len(told))
-    return temperature * (soft + ((1 - unsure) / (len(told) - 1)).log()).logsumexp(0)
+    return (1 - unsure) / (len(told) - 1)
 
 
 @exact

@@ -30,11 +30,15 @@ AGAIN = "Delete it, and it will be trained again."
 
 
 def key_of(pipeline: Pipeline, number: int, fingerprint: str) -> str:
-    """Of link `number` (from 0): hash of all links up to it, their seeds, the data and the recipe's version."""
+    """Of link `number` (from 0): hash of its place, of all links on which it depends, their seeds, the data and the
+    recipe's version."""
+    used = {number, *pipeline.before(number)}
     made_of = {
-        "links": [_of(link) for link in pipeline.links[: number + 1]],
-        # The first link sees fresh views whatever the others see.
-        "data": pipeline.data.model_dump(mode="json", exclude={"name"} if number else {"name", "views"}),
+        "links": [_of(link) if own in used else None for own, link in enumerate(pipeline.links[: number + 1])],
+        # A link that nobody teaches sees fresh views whatever the others see.
+        "data": pipeline.data.model_dump(
+            mode="json", exclude={"name"} if pipeline.teachers(number) else {"name", "views"}
+        ),
         "fingerprint": fingerprint,
         "recipe": RECIPE,
     }

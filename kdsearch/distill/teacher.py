@@ -17,7 +17,7 @@ from kdsearch.distill.joint import Shapes
 from kdsearch.distill.terms import Stage, stages
 from kdsearch.distill.weights import Taught
 from kdsearch.nets import survey as nets_survey
-from kdsearch.nets.derived import EMBEDDING, Asked, Views, layers_of
+from kdsearch.nets.derived import EMBEDDING, Asked, Moved, Views, layers_of
 from kdsearch.nets.taps import answered
 
 
@@ -62,8 +62,6 @@ class Targets:
 
     def choices(self, pipeline: Pipeline, number: int, images: Images) -> dict[str, Choice]:
         """How the teacher of link `number` answers, for each stage that asks it."""
-        if number == 0:
-            return {}
         found: dict[str, Choice] = {}
         for stage in _asking(pipeline, number, images):
             sides = sides_of(stage, pipeline, number, images)
@@ -82,10 +80,11 @@ class Targets:
         sides: Mapping[int, tuple[int, int]],
     ) -> Choice:
         cost = sum(bytes_of(survey, answer, _side(answer, sides)) for answer in asks)
+        passes = max([answer.passes for answer in asks if isinstance(answer, Moved)], default=1)
         fits = cost * len(images.train) * images.views <= self.limit
         layers = layers_of(asks)
         reach = survey.macs if EMBEDDING in layers or not layers else survey.reach[max(layers) - 1]
-        worth = reach >= WORTH[images.mean.device.type] * cost
+        worth = passes * reach >= WORTH[images.mean.device.type] * cost
         return "recorded" if images.views and fits and worth else "live"
 
     def place(self, teacher: Taught, images: Images) -> Path:

@@ -136,9 +136,10 @@ def _softened(kd: KD, logits: int, theirs: int) -> Term:
             told = (losses.virtual(shown.labels, ours.shape[1], kd.virtual),)
         else:
             told = (shown.theirs[theirs], *shown.others)
+        weights = response.surer(told) if kd.blend == "entropy" else None
         if kd.standardise:
             ours, told = response.standardised(ours), tuple(map(response.standardised, told))
-        soft = told[0] if len(told) == 1 else response.blended(told, kd.temperature, kd.blend)
+        soft = told[0] if len(told) == 1 else response.blended(told, kd.temperature, weights)
         if kd.form == "kl":
             return losses.distillation(ours, soft, kd.temperature, kd.squared)
         if kd.form == "dkd":

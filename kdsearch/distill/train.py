@@ -128,17 +128,21 @@ def _epoch(
 def backward_by_term(lesson: Lesson, terms: dict[str, Tensor], weights: Weights | None = None) -> dict[str, Tensor]:
     """Backward through each weighted term by itself, gradients added up; returns each one's part of the sum of norms.
 
-    Terms of weight 0 have no part. Terms with a share come last: they get their `weights` here.
+    Terms of weight 0 have no part, nor those that reach companions alone: what is dropped does not count. Terms with a
+    share come last: they get their `weights` here.
     """
     weights = weights or weights_in(lesson.stage, 1, {})
     norms: dict[str, Tensor] = {}
     for name, term in terms.items():
         if name not in weights.shares and not weights.idle(name):
-            norms[name] = _length(_added(_gradient(weights[name] * term, lesson)), term)
+            found = _kept(_added(_gradient(weights[name] * term, lesson)), lesson)
+            if found or not lesson.companions:
+                norms[name] = _length(found, term)
     shared = {name: _gradient(terms[name], lesson) for name in weights.shares}
-    weights.measured(norms, {name: _length(found, terms[name]) for name, found in shared.items()})
+    weights.measured(norms, {name: _length(_kept(found, lesson), terms[name]) for name, found in shared.items()})
     for name, found in shared.items():
-        norms[name] = _length(_added([(weight, weights[name] * own) for weight, own in found]), terms[name])
+        added = _added([(weight, weights[name] * own) for weight, own in found])
+        norms[name] = _length(_kept(added, lesson), terms[name])
     total = torch.stack(list(norms.values())).sum()
     return {name: torch.where(total > 0, norm / total, 0.0) for name, norm in norms.items()}
 
@@ -162,6 +166,14 @@ def _added(gradient: Gradient) -> Gradient:
     for weight, own in gradient:
         weight.grad = own if weight.grad is None else weight.grad + own
     return gradient
+
+
+def _kept(gradient: Gradient, lesson: Lesson) -> Gradient:
+    """Of what is not dropped with the companions."""
+    if lesson.companions is None:
+        return gradient
+    dropped = set(map(id, lesson.companions.parameters()))
+    return [(weight, own) for weight, own in gradient if id(weight) not in dropped]
 
 
 def _length(gradient: Gradient, term: Tensor) -> Tensor:

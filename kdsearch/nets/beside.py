@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+import torch
 from torch import Tensor, nn
 
 from kdsearch.config.datasets import Shape
@@ -49,7 +50,8 @@ class Gate(nn.Module):
         self.linear, self.norm = nn.Linear(channels, branches), nn.BatchNorm1d(branches)
 
     def forward(self, trunk: Tensor) -> Tensor:
-        return self.norm(self.linear(trunk.mean((2, 3)))).relu().softmax(1)
+        scores = self.norm(self.linear(trunk.mean((2, 3)))).relu()
+        return (scores if scores.dtype == torch.float64 else scores.float()).softmax(1)
 
 
 class Branches(Companions):

@@ -34,6 +34,8 @@ class Moved:
 
     kind: str
     """boundary10: how."""
+    passes: int
+    """Forward passes that it takes about as long as."""
     make: Callable[[Callable[[Tensor], Tensor], "Views"], Tensor] = field(compare=False)
     """Of the network and the images: (N, pixels + classes)."""
 

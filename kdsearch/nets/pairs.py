@@ -121,13 +121,20 @@ def _check_companions(link: Link, image: Shape, classes: int) -> None:
     told, layers = link.companions, link.begins
     if told is None:
         return
-    name, there = told.method, len(survey(link.net, image, classes).maps)
+    if isinstance(told, DML) and isinstance(link.net, Own) and (link.net.weights or "@" in link.net.factory):
+        raise Refusal(
+            f"dml's peers begin with weights of their own, but '{link.net.called}' brings given ones, which would make "
+            f"them one network; without given weights, or as a link that teaches, it would fit."
+        )
     if isinstance(told, ONE) and isinstance(link.net, Own):
         raise Refusal(
             f"one cuts a network in two, which only those built in can be, but '{link.net.called}' is of your own; dml "
             f"and byot, which need no cut, would fit."
         )
+    there = 0 if isinstance(told, DML) else len(survey(link.net, image, classes).maps)
     if not isinstance(told, DML) and (not layers or not all(1 <= layer <= there for layer in layers)):
         most = f"1 to {there} would fit" if there > 1 else "dml, which needs none, would fit"
         told_of = ", ".join(map(str, layers)) if any(layers) else "none but the last"
-        raise Refusal(f"{name} begins behind layers of its network, which has {there}, but got {told_of}; {most}.")
+        raise Refusal(
+            f"{told.method} begins behind layers of its network, which has {there}, but got {told_of}; {most}."
+        )

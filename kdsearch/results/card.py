@@ -91,6 +91,10 @@ def typical(found: Facts) -> Iterator[str]:
         )
 
 
+COMPANIONS = {"dml": "peers (DML)", "one": "branches (ONE)", "byot": "exits (BYOT)"}
+"""What trained beside a student."""
+
+
 def _recipe(found: Facts) -> Iterator[str]:
     told = found["recipe"]
     yield "## How it was trained\n"
@@ -101,7 +105,11 @@ def _recipe(found: Facts) -> Iterator[str]:
         whose = "answers made by hand" if told["virtual"] else "the teacher's answers"
         by.append(f"λ {told['lambda']} on labels, the rest on {whose} at τ {told['tau']:.3g}")
     else:
-        by.append("on labels alone at the end")
+        by.append("on labels at the end" if told.get("companions") else "on labels alone at the end")
+    if beside := COMPANIONS.get(told.get("companions")):
+        by.append(f"beside {beside}, which were dropped")
+    if told.get("teachers", 1) > 1:
+        by.append(f"{told['teachers']} teachers together")
     if told["terms"]:
         by.append(f"further terms: {', '.join(told['terms'])}")
     if told["links"] > 2:

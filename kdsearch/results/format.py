@@ -90,8 +90,8 @@ def _line(row: Mapping[str, Any], member: Member | None, confirmed: bool, chosen
 
 def _taught(row: Mapping[str, Any]) -> list[str]:
     student = Pipeline.model_validate(json.loads(row["pipeline"])).student
-    kd = student.kd
-    return [student.pairs, f"{kd.labels_weight:.2f}" if kd else "1", f"{kd.temperature:.1f}" if kd else "–"]
+    kd, labels = student.kd, student.labels_weight
+    return [student.pairs, f"{labels:.2f}" if kd or labels != 1 else "1", f"{kd.temperature:.1f}" if kd else "–"]
 
 
 def value(knob: Any) -> str:

@@ -58,10 +58,12 @@ def _recipe(pipeline: Pipeline) -> dict[str, Any]:
         "epochs": student.fit.epochs,
         "hint_epochs": student.hint_epochs,
         "pairs": student.pairs if hints else None,
-        "lambda": f"{kd.labels_weight:.3g}" if kd else "1",
+        "lambda": f"{student.labels_weight:.3g}",
         "tau": kd.temperature if kd else None,
         "virtual": kd.virtual if kd else None,
         "terms": [one.name for one in student.terms],
+        "companions": student.companions and student.companions.method,
+        "teachers": len(pipeline.teachers(len(pipeline.links) - 1)),
         "augment": pipeline.data.changes,
     }
 

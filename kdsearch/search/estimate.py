@@ -82,7 +82,7 @@ def _estimate(plan: Plan) -> Estimate:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(int(plan.asked.cpus_per_trial), 1))
     try:
-        teachers = sum(_seconds(chain.student, images) for chain in chains)
+        teachers = sum(_seconds(chain.student, images) * _times(plan, chain) for chain in chains)
         each = _seconds(student, images)
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdsearch.config.methods import OwnTerm
 from kdsearch.config.net import Own
-from kdsearch.config.pipeline import Pipeline
+from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.errors import Refusal
 from kdsearch.nets import factory, settle
 from kdsearch.nets.settle import settled
@@ -41,25 +41,30 @@ def certain(pipeline: Pipeline, settings: Settings) -> Pipeline:
     if settings.shape is None or settings.classes is None:
         return settle.own_terms(pipeline)
     found = settled(pipeline, settings.shape, settings.classes)
-    first, *rest = found.links
-    if not isinstance(first.net, Own):
-        return found
-    fit = first.fit
-    if first.net.new_head and not fit.epochs:
+    alone = {0, *(number for number, link in enumerate(found.links) if link.taught_by == ())}
+    links = (_given(link, settings) if number in alone else link for number, link in enumerate(found.links))
+    return found.model_copy(update={"links": tuple(links)})
+
+
+def _given(link: Link, settings: Settings) -> Link:
+    """A link that nobody teaches: for how long, and what of it, trains where it is a network of a user's own."""
+    fit = link.fit
+    if not isinstance(link.net, Own):
+        return link
+    if link.net.new_head and not fit.epochs:
         fit = fit.model_copy(update={"epochs": settings.teacher_epochs})
     if settings.teacher_train and not fit.epochs:
         raise Refusal(
-            f"--teacher-train says what of a teacher trains, but '{first.net.called}' is taken as it is; "
+            f"--teacher-train says what of a teacher trains, but '{link.net.called}' is taken as it is; "
             f"--teacher-epochs says for how long it trains."
         )
-    trains = settings.teacher_train or ("head" if first.net.new_head else fit.trains)
-    if trains == "head" and not first.net.head:
+    trains = settings.teacher_train or ("head" if link.net.new_head else fit.trains)
+    if trains == "head" and not link.net.head:
         raise Refusal(
-            f"The head is the submodule that gives the classes, but no part of '{first.net.called}' does so by itself; "
+            f"The head is the submodule that gives the classes, but no part of '{link.net.called}' does so by itself; "
             f"--teacher-train all trains the whole."
         )
-    first = first.model_copy(update={"fit": fit.model_copy(update={"trains": trains})})
-    return found.model_copy(update={"links": (first, *rest)})
+    return link.model_copy(update={"fit": fit.model_copy(update={"trains": trains})})
 
 
 def own_networks(pipelines: Iterable[Pipeline]) -> list[Own]:

@@ -56,7 +56,8 @@ def resolve(pipeline: Pipeline, settings: Settings) -> Pipeline:
     for link in teachers:
         own = link["fit"]["epochs"]
         if own is None:
-            own = 0 if link["net"].get("kind") == "own" and link is teachers[0] else settings.teacher_epochs
+            untaught = link is teachers[0] or link["taught_by"] == []
+            own = 0 if link["net"].get("kind") == "own" and untaught else settings.teacher_epochs
         if settings.teacher_epochs_given:
             own = settings.teacher_epochs
         elif settings.epochs_given:

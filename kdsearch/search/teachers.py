@@ -9,6 +9,7 @@ from kdsearch.config.net import Own
 from kdsearch.config.pipeline import Link, Pipeline
 from kdsearch.distill.store import Store, check_net, key_of, read_facts
 from kdsearch.errors import Refusal
+from kdsearch.nets.survey import extra
 from kdsearch.results.folder import keep_trace
 from kdsearch.results.metric import column
 from kdsearch.search import worth
@@ -58,7 +59,11 @@ def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks, task: Task) 
     for link in sorted({work.link or 0 for work in chains.values()}):
         level = {key: work for key, work in chains.items() if work.link == link and key not in store}
         links = {key: work.pipeline.links[: link + 1] for key, work in level.items()}
-        lost = {key: f"its teacher failed: {failed[own[:-1]]}" for key, own in links.items() if own[:-1] in failed}
+        lost = {
+            key: f"its teacher failed: {cause}"
+            for key, work in level.items()
+            if (cause := _lost(work.pipeline, link, failed))
+        }
         said = ((key, {"cause": cause, "trace": ""}) for key, cause in lost.items())
         plain = {key: work.model_dump(mode="json") for key, work in level.items() if key not in lost}
         for key, heard in chain(said, tasks.follow(task, plain)):
@@ -67,12 +72,20 @@ def lacking(store: Store, chains: Mapping[str, Work], tasks: Tasks, task: Task) 
             yield key, heard
 
 
+def _lost(pipeline: Pipeline, number: int, failed: Mapping[tuple[Link, ...], str]) -> str | None:
+    """Why a network has no teacher to learn from."""
+    return next(
+        (failed[before] for own in pipeline.before(number) if (before := pipeline.links[: own + 1]) in failed), None
+    )
+
+
 def train_networks(driver: Driver, chains: Mapping[str, Pipeline], task: Task) -> None:
     """The teacher, then the assistants. Raises Refusal for one that cannot be trained."""
     plan, names = driver.plan, {}
     for key, own in chains.items():
         names[key] = name = _name(driver, key, own)
-        macs = plan.survey(own.student.net).macs
+        more = extra(own.student, plan.images.shape, len(plan.images.classes))[1]
+        macs = plan.survey(own.student.net).macs + more
         driver.networks[name] = {"epoch": 0, "epochs": own.student.fit.epochs, "accuracy": None, "macs": macs}
         if key in plan.store:
             _trained(driver, name, own, read_facts(plan.store.path(key)))
@@ -90,7 +103,7 @@ def train_networks(driver: Driver, chains: Mapping[str, Pipeline], task: Task) -
 
 
 def _name(driver: Driver, key: str, own: Pipeline) -> str:
-    if len(own.links) > 1:
+    if own.teachers(len(own.links) - 1):
         return f"assistant-{key[:6]}"
     return f"teacher-{key[:6]}" if "teacher" in driver.networks else "teacher"  # a space may draw its teacher
 

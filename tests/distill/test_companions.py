@@ -8,12 +8,13 @@ import torch
 from pydantic import ValidationError
 
 from kdsearch.config.companions import BYOT, DML, ONE
+from kdsearch.config.methods import OwnTerm
 from kdsearch.config.net import Net, Own, ResNet
 from kdsearch.config.part import Ramp
 from kdsearch.config.pipeline import KD, Data, Fit, Hints, Link, Pair, Pipeline
 from kdsearch.distill import pipeline, train
 from kdsearch.distill.pipeline import Means
-from kdsearch.distill.store import Store
+from kdsearch.distill.store import Store, key_of
 from kdsearch.distill.teacher import Targets
 from kdsearch.distill.weights import digest
 from kdsearch.errors import Refusal
@@ -194,6 +195,76 @@ def test_two_equal_teachers_teach_as_one(means):
         ends.append([done.losses for done in train.train(made, means.images, FIT, (0,))])
     for one, other in zip(*ends, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_a_second_teacher_that_nobody_teaches_is_as_a_first_one(means):
+    """It sees fresh views, and neither its key nor its failure depends on the link before it."""
+    told = taught_twice()
+    alone = told.links[1].model_copy(update={"taught_by": ()})
+    free = told.model_copy(update={"links": (told.links[0], alone, told.links[2])})
+    other = free.model_copy(update={"links": (told.links[0].model_copy(update={"seed": 9}), *free.links[1:])})
+    assert free.before(2) == (0, 1) and free.before(1) == () and told.before(1) == (0,)
+    keys = [key_of(one, 1, "f") for one in (told, free, other)]
+    assert keys[1] == keys[2] != keys[0] and key_of(free, 2, "f") != key_of(other, 2, "f")
+    assert key_of(free, 1, "f") == key_of(free.model_copy(update={"data": Data(images=200, views=4)}), 1, "f")
+    (made,) = pipeline.lessons(free, 1, pipeline.untrained(free, 1, means.images), {}, means)
+    assert not made.stage.replayed
+    assert [row["epoch"] for row in ran(free, means)[0] if row["link"] == 2] == [1, 2, 3]
+
+
+def test_each_recording_is_told_of_the_teacher_whose_it_is(means):
+    teachers = tuple(Link(net=SMALL, fit=FIT, seed=seed) for seed in (21, 22, 23))
+    student = taught_twice(taught_by=(0, 1)).student.model_copy(update={"taught_by": (0, 1, 2)})
+    told = Pipeline(links=(*teachers, student), data=Data(images=200))
+    rows = [row for row in ran(told, means)[0] if row["stage"] == "record"]
+    made = next(pipeline.lessons(told, 3, pipeline.untrained(told, 3, means.images), taught_of(told, means), means))
+    assert [answers.folder.name.split("-")[0] for answers in made.answers] == [
+        key_of(told, number, means.images.fingerprint) for number in (2, 0, 1)
+    ]
+    assert [row["link"] for row in rows] == [2, 0, 1]
+
+
+def taught_of(told: Pipeline, means: Means) -> dict:
+    found = {}
+    for number in told.teachers(len(told.links) - 1):
+        work = pipeline.taught(told, number, means)
+        try:
+            while True:
+                next(work)
+        except StopIteration as end:
+            found[number] = end.value
+    return found
+
+
+@pytest.mark.parametrize(
+    "link, said",
+    [
+        ({"kd": None}, "several teachers are heard by their softened answers, kd"),
+        ({"kd": KD(virtual=0.9)}, "several teachers are heard by their softened answers, kd"),
+        ({"kd": KD(blend="entropy"), "taught_by": None}, "blend=entropy is of several teachers' answers"),
+        ({"companions": BYOT(), "terms": (OwnTerm(term="my.py:exits"),)}, "each term once, but terms has exits twice"),
+        (
+            {"companions": DML(), "fit": Fit(epochs=0)},
+            "companions train beside a whole network, but this one has epochs",
+        ),
+        ({"taught_by": ()}, "link 2 has no teacher, so its hints, kd and terms"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(link, said):
+    with pytest.raises(ValidationError, match=said):
+        taught_twice(**link)
+
+
+def test_peers_that_would_begin_as_one_network_are_refused():
+    own = Own(kind="own", factory="timm:resnet18@pretrained", taps=("a",), source="s")
+    with pytest.raises(Refusal, match="brings given ones, which would make them one network"):
+        pairs.check(Pipeline(links=(Link(net=own, companions=DML()),)), IMAGE, 10)
+
+
+def test_what_is_dropped_has_no_part_in_the_gradient_s_shares(means):
+    made = lesson(chain(companions=DML(), kd=None), means)
+    epoch = next(train.train(made, means.images, FIT, (0,)))
+    assert set(epoch.losses) == {"ce", "peers", "dml"} and set(epoch.shares) == {"ce", "dml"}
 
 
 @pytest.mark.parametrize("taught_by", [(1, 0), (2,), (0, 0)])

@@ -155,6 +155,20 @@ def test_a_share_is_what_a_term_has_of_the_gradient(means):
     assert len({row["weights"]["at"] for row in rows}) == len(rows)
 
 
+@pytest.mark.parametrize("term", [AT, SP])
+def test_a_pair_of_weight_0_is_left_out_and_one_of_weight_2_counts_twice(means, term):
+    def first(*pairs: Pair) -> float:
+        told = chain("sp", terms=(term(pairs=pairs),), fit=FIT.model_copy(update={"epochs": 1}))
+        return ran(told, means)[0][0]["losses"][term().name]
+
+    def pair(layer: int, weight: float) -> Pair:
+        return Pair(hint=layer, guided=layer, weight=weight)
+
+    # Of an epoch's mean of losses: the first steps are the same to what little the others' gradients move.
+    assert first(pair(2, 1), pair(1, 0)) == pytest.approx(first(pair(2, 1)), rel=1e-6)
+    assert first(pair(2, 2)) > 1.2 * first(pair(2, 1))
+
+
 def test_a_term_of_weight_0_leaves_the_student_as_it_is(means):
     live = replace(means, targets=replace(means.targets, told={"kd": "live"}))
     for term in (AT(weight=0), FSP(weight=0), SP(weight=0), RKD(weight=0), PKT(weight=0), BSS(weight=0)):

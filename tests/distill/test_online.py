@@ -97,18 +97,20 @@ def test_a_blend_of_teachers_gives_the_mean_of_their_gradients(teachers, tempera
 def test_of_teachers_by_entropy_the_surer_one_counts_and_equal_ones_count_alike():
     (own,) = drawn(6, 1)
     own, sure, unsure = own.detach(), 50 * torch.eye(5, dtype=torch.float64)[:4], torch.zeros(4, 5, dtype=torch.float64)
-    found = response.blended((sure, unsure), 1.0, "entropy").softmax(1)
+    found = response.blended((sure, unsure), 1.0, response.surer((sure, unsure))).softmax(1)
     assert torch.allclose(found, sure.softmax(1), atol=1e-9)
-    assert torch.allclose(response.blended((own, own), 2.0, "entropy"), (2 * (own / 2).log_softmax(1)), atol=1e-12)
+    blend = response.blended((own, own), 2.0, response.surer((own, own)))
+    assert torch.allclose(blend, 2 * (own / 2).log_softmax(1), atol=1e-12)
     certain = 1e4 * torch.eye(5, dtype=torch.float64)
-    assert torch.allclose(response.blended((certain, certain), 1.0, "entropy").softmax(1), certain.softmax(1))
+    assert torch.allclose(response.surer((certain, certain)), torch.full((2, 5), 0.5, dtype=torch.float64))
 
 
-def test_the_weights_by_entropy_are_those_of_their_formula():
+def test_the_weights_by_entropy_are_those_of_their_formula_and_sum_to_1():
     told = [one.detach() for one in drawn(7, 3)]
     entropies = [-(one.softmax(1) * one.log_softmax(1)).sum(1) for one in told]
-    weights = [(1 - own / torch.stack(entropies).sum(0)) / 2 for own in entropies]
-    expected = sum(weight[:, None] * (one / 2).softmax(1) for weight, one in zip(weights, told, strict=True))
-    assert torch.allclose(
-        (response.blended(told, 2.0, "entropy") / 2).softmax(1), torch.as_tensor(expected), rtol=1e-10
-    )
+    expected = torch.stack([(1 - own / torch.stack(entropies).sum(0)) / 2 for own in entropies])
+    weights = response.surer(told)
+    assert torch.allclose(weights, expected, rtol=1e-10) and torch.allclose(weights.sum(0), torch.ones(6).double())
+    blend = sum(weight[:, None] * (one / 2).softmax(1) for weight, one in zip(weights, told, strict=True))
+    found = (response.blended(told, 2.0, weights) / 2).softmax(1)
+    assert torch.allclose(found, torch.as_tensor(blend), rtol=1e-10)
