@@ -24,7 +24,7 @@ def attention(maps: Tensor, side: Side | None = None) -> Tensor:
     2017, section 3.1, F²sum in its code's form): (N, C, H, W) -> (N, *side). `side`: to which the map is averaged
     before."""
     maps = maps if side in (None, tuple(maps.shape[-2:])) else F.adaptive_avg_pool2d(maps, side)
-    squares = maps.square().mean(1)
+    squares = torch.linalg.vector_norm(maps, dim=1).square() / maps.shape[1]  # one pass each way
     return unit(squares.flatten(1)).view_as(squares)
 
 

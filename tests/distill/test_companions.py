@@ -217,7 +217,9 @@ def test_each_recording_is_told_of_the_teacher_whose_it_is(means):
     student = taught_twice(taught_by=(0, 1)).student.model_copy(update={"taught_by": (0, 1, 2)})
     told = Pipeline(links=(*teachers, student), data=Data(images=200))
     rows = [row for row in ran(told, means)[0] if row["stage"] == "record"]
-    made = next(pipeline.lessons(told, 3, pipeline.untrained(told, 3, means.images), taught_of(told, means), means))
+    made: Any = next(
+        pipeline.lessons(told, 3, pipeline.untrained(told, 3, means.images), taught_of(told, means), means)
+    )
     assert [answers.folder.name.split("-")[0] for answers in made.answers] == [
         key_of(told, number, means.images.fingerprint) for number in (2, 0, 1)
     ]
