@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdsearch.papers import WEIGHTS
 from kdsearch.results.facts import Facts
+from kdsearch.results.metric import score
 from kdsearch.results.tables import Tables
 
 from . import captions, frames, intervals
@@ -53,15 +54,15 @@ def weighed(tables: Tables) -> pd.DataFrame:
     """A row a fully trained draw: `trial`, `method`, `weight`, that in `times` the published one, `tau` (empty where
     nothing is softened), `accuracy`."""
     rows = []
-    for _, row in frames.drawn(tables).iterrows():
-        method = row.get(f"knob {KNOB}")
-        weight = row.get(f"knob {method} weight")
+    for row in (row for row in tables.trials.values() if not row.get("reference")):
+        method = row.get(f"knob.{KNOB}")
+        weight = row.get(f"knob.{method} weight")
         if row["state"] == "complete" and method in WEIGHTS and weight is not None:
-            tau = row.get("knob tau")
+            tau = row.get("knob.tau")
             rows.append(
                 {
                     "trial": row["trial"], "method": method, "weight": weight, "times": weight / WEIGHTS[method],
-                    "tau": tau, "accuracy": row["accuracy"],
+                    "tau": tau, "accuracy": score(row),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=["trial", "method", "weight", "times", "tau", "accuracy"])

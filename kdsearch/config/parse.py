@@ -71,7 +71,7 @@ def explain(error: ValidationError, where: str, kind: type[Part]) -> Refusal:
     if first["type"] == "union_tag_invalid":
         places = {"terms": ("method", TERMS), "companions": ("method", COMPANIONS)}
         word, known = next((places[step] for step in first["loc"] if step in places), ("kind", NETS))
-        return Refusal(f"{where}: {path}.{unknown(word, str(first.get('ctx', {}).get('tag')), known)}")
+        return Refusal(f"{where}: {path}: {unknown(word, str(first.get('ctx', {}).get('tag')), known)}")
     place = f"{path}: " if path else ""
     if first["type"] == "value_error":
         return Refusal(f"{where}: {place}{said}")

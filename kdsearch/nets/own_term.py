@@ -72,6 +72,8 @@ def settled(term: OwnTerm) -> OwnTerm:
     if term.source:
         return term
     place, colon, name = term.term.rpartition(":")
+    if not colon:
+        found(term)  # says how it is named
     path = Path(place).expanduser().resolve()
     placed = term.model_copy(update={"term": f"{path}{colon}{name}"})
     formula = found(placed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from kdsearch.config.companions import DML, ONE
+from kdsearch.config.companions import BYOT, DML, ONE
 from kdsearch.config.datasets import Shape
 from kdsearch.config.methods import AT, BSS, FSP, PKT, RKD, SP, Joint, OwnTerm, Pair
 from kdsearch.config.net import AnyNet, Eye, Own
@@ -132,8 +132,9 @@ def _check_companions(link: Link, image: Shape, classes: int) -> None:
             f"and byot, which need no cut, would fit."
         )
     there = 0 if isinstance(told, DML) else len(survey(link.net, image, classes).maps)
-    if not isinstance(told, DML) and (not layers or not all(1 <= layer <= there for layer in layers)):
-        most = f"1 to {there} would fit" if there > 1 else "dml, which needs none, would fit"
+    last = there - isinstance(told, BYOT)  # an exit of the last map would be the classifier again
+    if not isinstance(told, DML) and (not layers or not all(1 <= layer <= last for layer in layers)):
+        most = f"1 to {last} would fit" if there > 1 else "dml, which needs none, would fit"
         told_of = ", ".join(map(str, layers)) if any(layers) else "none but the last"
         raise Refusal(
             f"{told.method} begins behind layers of its network, which has {there}, but got {told_of}; {most}."
