@@ -12,7 +12,6 @@ from kdsearch.results import cells, costs, files, seeds
 from kdsearch.results import tables as results_tables
 from kdsearch.results.facts import Facts, read_facts
 from kdsearch.results.format import duration
-from kdsearch.results.tables import Tables
 
 FOUND = Path(__file__).parent / "found"
 BASE = "labels"
@@ -35,14 +34,9 @@ def keep(folder: Path, data: str, commit: str, into: Path = FOUND) -> Path:
     return target
 
 
-def opened(name: str, into: Path = FOUND) -> tuple[Tables, Facts]:
-    """One that was kept; its epochs without those of its teacher, which is no trial."""
-    return results_tables.read(into / name), read_facts(into / name)
-
-
 def said(name: str, into: Path = FOUND) -> str:
     """What a page says of a kept grid: how it was made, a table of its cells, what can be told apart. Markdown."""
-    tables, facts = opened(name, into)
+    tables, facts = results_tables.read(into / name), read_facts(into / name)
     images = facts.validation_images
     found = cells.ranked(cells.cells(tables, images))
     base = next((cell for cell in found if cell.name == BASE), None)
